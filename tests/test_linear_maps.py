@@ -55,6 +55,24 @@ def test_two_steps_through_the_population_equal_the_path_kernel(name):
         assert wide.map.apply(x, plastic).shape == mixed.shape
 
 
+@pytest.mark.parametrize("name", cases.LAYERS)
+def test_sending_an_error_down_as_a_regression_on_the_kernel(name):
+    c, x = connection(name)
+    kernel = tf.convert_to_tensor(c.kernel)
+    count = c.map.regressors(kernel.shape)
+    if count is None:
+        pytest.skip("no such regression: ridge least squares refuses the layer")
+    dz = tf.random.normal(tf.shape(c.map.apply(x, kernel)))
+    coefficients = c.map.coefficients(kernel)
+    assert coefficients.shape[0] == count
+    rows = c.map.error_rows(dz, tuple(kernel.shape), x)
+    expected = c.map.channels_last(c.map.transpose(dz, kernel, x))
+    np.testing.assert_allclose(
+        tf.matmul(rows, coefficients), tf.reshape(expected, (-1, kernel.shape[-2])), 1e-4, 1e-5
+    )
+    np.testing.assert_array_equal(c.map.from_coefficients(coefficients, kernel.shape), kernel)
+
+
 def test_identity_as_fixed_kernel_makes_the_path_the_plastic_kernel():
     c, _ = connection("conv2d")
     wide = c.map.widen(tuple(c.kernel.shape), 1)

@@ -1,6 +1,6 @@
 """Datasets by name, and batches whose order is a function of the seed and the epoch alone.
 
-`load` gives arrays. `"digits"` is embedded in scikit-learn and needs no network; MNIST and CIFAR-10
+`load` gives arrays. `"digits"` is embedded in scikit-learn and needs no network; MNIST and CIFAR
 come from TensorFlow Datasets, from files that have been prepared before: nothing is downloaded
 behind the user's back.
 
@@ -25,7 +25,7 @@ from tf_alignment._optional import require
 
 __all__ = ["NAMES", "Arrays", "EpochShuffled", "Split", "load"]
 
-NAMES = ("digits", "mnist", "cifar10")
+NAMES = ("digits", "mnist", "cifar10", "cifar100")
 """What `load` knows."""
 
 
@@ -63,8 +63,8 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
 
     Args:
         name: `"digits"` (8x8 handwritten digits of scikit-learn; 1437 for training and 360 for
-            testing, split by class and always in the same way), `"mnist"` or `"cifar10"` (both
-            from TensorFlow Datasets, with their own splits).
+            testing, split by class and always in the same way), `"mnist"`, `"cifar10"` or
+            `"cifar100"` (from TensorFlow Datasets, with their own splits).
         data_dir: Directory that holds the prepared TensorFlow Datasets; `None` takes their own
             default. Has no meaning for `"digits"`.
 

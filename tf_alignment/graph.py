@@ -25,6 +25,7 @@ __all__ = [
     "fresh_inputs",
     "functional_class",
     "record",
+    "takes_training",
 ]
 
 
@@ -225,7 +226,7 @@ def _lay_open(graph: Graph) -> Graph:
         for step in inner.calls:
             outputs = keras.tree.map_structure(lambda _: Ref(), step.outputs)
             step_args, step_kwargs = enter(step.args), enter(step.kwargs)
-            if training and _takes_training(step.layer):
+            if training and takes_training(step.layer):
                 step_kwargs = {**training, **step_kwargs}
             calls.append(Call(step.layer, step.scope, step_args, step_kwargs, outputs))
             flat = zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True)
@@ -242,7 +243,8 @@ def _replace(other: dict[Ref, Ref], structure: Any) -> Any:
     )
 
 
-def _takes_training(layer: Any) -> bool:
+def takes_training(layer: Any) -> bool:
+    """Whether a layer's `call` has an argument `training`."""
     return "training" in inspect.signature(layer.call).parameters
 
 

@@ -78,6 +78,28 @@ class LinearMap:
         """The map with `expansion` times as many output channels, for product feedback."""
         raise NotImplementedError
 
+    def regressors(self, kernel_shape: tuple[int, ...]) -> int | None:
+        """How many entries of an error reach one entry of the input, the same at every position.
+
+        Then `transpose` is a linear regression on the kernel: one row of regressors a position
+        (`error_rows`), one column of coefficients an input channel. None where it is not.
+        """
+        return None
+
+    def error_rows(
+        self, dz: tf.Tensor, kernel_shape: tuple[int, ...], like: tf.Tensor
+    ) -> tf.Tensor:
+        """`dz` as `(positions, regressors)`; times `coefficients` it is `transpose`, row by row."""
+        raise NotImplementedError
+
+    def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
+        """A kernel as `(regressors, input channels)`."""
+        raise NotImplementedError
+
+    def from_coefficients(self, matrix: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        """The kernel of `coefficients`."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Wide:
@@ -190,6 +212,20 @@ class Matmul(LinearMap):
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         x, dz = (tf.reshape(a, [-1, a.shape[-1]]) if a.shape.rank != 2 else a for a in (x, dz))
         return tf.matmul(x, dz, transpose_a=True)
+
+    def regressors(self, kernel_shape: tuple[int, ...]) -> int | None:
+        return kernel_shape[1]
+
+    def error_rows(
+        self, dz: tf.Tensor, kernel_shape: tuple[int, ...], like: tf.Tensor
+    ) -> tf.Tensor:
+        return tf.reshape(dz, [-1, kernel_shape[1]])
+
+    def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(kernel)
+
+    def from_coefficients(self, matrix: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return tf.transpose(matrix)
 
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         inputs, outputs = kernel_shape
@@ -325,6 +361,29 @@ class Convolution(_Spatial):
             return super().transpose(dz, kernel, like)
         reverse = tf.reverse(kernel, list(range(self.rank)))
         return self.apply(dz, tf.linalg.matrix_transpose(reverse))
+
+    def regressors(self, kernel_shape: tuple[int, ...]) -> int | None:
+        return math.prod(kernel_shape) // kernel_shape[-2] if self.groups == 1 else None
+
+    def error_rows(
+        self, dz: tf.Tensor, kernel_shape: tuple[int, ...], like: tf.Tensor
+    ) -> tf.Tensor:
+        *window, _, outputs = kernel_shape
+        count = math.prod(window) * outputs
+        # Sent down through this kernel, every entry of the error arrives in a channel of its own.
+        apart = tf.reshape(tf.eye(count, dtype=dz.dtype), (*window, outputs, count))
+        shape = _dims(like)
+        shape[self.channel_axis] = count
+        sent = self.transpose(dz, tf.linalg.matrix_transpose(apart), tf.zeros(shape, dz.dtype))
+        return tf.reshape(self.channels_last(sent), [-1, count])
+
+    def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
+        # (*window, in, out) -> (*window, out, in)
+        return tf.reshape(tf.linalg.matrix_transpose(kernel), [-1, kernel.shape[-2]])
+
+    def from_coefficients(self, matrix: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        *window, inputs, outputs = kernel_shape
+        return tf.linalg.matrix_transpose(tf.reshape(matrix, (*window, outputs, inputs)))
 
     def _reverses(self, kernel: tf.Tensor) -> bool:
         """Whether to send the error down by a forward convolution, with the kernel reversed.

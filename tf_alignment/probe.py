@@ -33,7 +33,7 @@ class Probe:
         responses: `{connection path: [tensor, ...]}`, what each connection hands on before the
             bias; its gradient is δ, the error at the pre-activation. Empty with `backprop`.
         perturb: `f(path, call, x)` gives the input that the connection is to see in place of x.
-        tape: A tape that is to watch the responses, or None.
+        tape: A tape that is to watch inputs and responses, or None.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Probe:
         """Give the connection at `path` a copy of its input that has a gradient of its own."""
         calls = self.inputs.setdefault(path, [])
         calls.append(tf.identity(x) if self.perturb is None else self.perturb(path, len(calls), x))
+        if self.tape is not None:
+            self.tape.watch(calls[-1])
         return calls[-1]
 
     def respond(self, path: str, response: tf.Tensor) -> None:
@@ -83,7 +85,7 @@ def probe(
             transpose of its forward weights, whatever its method.
         perturb: `f(path, call, x)`, the input that the connection at `path` is to see, in its
             `call`-th call of the pass, in place of `x`.
-        tape: A tape that is to watch what connections respond.
+        tape: A tape that is to watch what connections receive and respond.
 
     Yields:
         A `Probe`, filled as layers are called.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,8 +13,9 @@ from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment.initializers import named_initializer, reseeded
+from tf_alignment.linear_maps import Matmul
 
-__all__ = ["Cut", "OutputTap"]
+__all__ = ["Cut", "DirectConnection", "OutputTap"]
 
 _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
@@ -111,6 +113,11 @@ class OutputTap(keras.layers.Layer):
         """`{hidden layer: B_l}`."""
         return dict(zip(self.hidden, self._kernels, strict=True))
 
+    @property
+    def direct_connections(self) -> list[DirectConnection]:
+        """One for each hidden layer."""
+        return [DirectConnection(self, index) for index in range(len(self.hidden))]
+
     def call(self, inputs: Any) -> Any:
         """Return the logits."""
         logits, *hidden = inputs
@@ -136,3 +143,36 @@ class OutputTap(keras.layers.Layer):
             "hidden": self.hidden,
             "feedback_initializer": initializer,
         }
+
+
+class _FromOutput(Matmul):
+    """Between a flattened block output and the network's output."""
+
+    def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        units, outputs = like.shape
+        return super().outer(tf.reshape(x, (-1, units)), tf.reshape(dz, (-1, outputs)), like)
+
+
+@dataclasses.dataclass
+class DirectConnection:
+    """The feedback of one hidden layer under direct feedback; it has no forward kernel of its own.
+
+    Attributes:
+        layer: The tap.
+        index: Which of its hidden layers.
+    """
+
+    layer: OutputTap
+    index: int
+    map = _FromOutput()
+    kernel = None
+
+    @property
+    def path(self) -> str:
+        """The tap's path and the hidden layer's name."""
+        return f"{self.layer.path}/{self.layer.hidden[self.index]}"
+
+    @property
+    def weights(self) -> dict[str, keras.Variable]:
+        """`{"feedback_kernel": B_l}`, of shape (units, outputs)."""
+        return {"feedback_kernel": self.layer.feedback_weights[self.layer.hidden[self.index]]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -109,7 +110,7 @@ class Phase:
             for path, connection in self._receiving(model).items()
         }
         for path, measured in results.items():
-            if not math.isfinite(measured["norm_ratio"]):
+            if not math.isfinite(measured.get("norm_ratio", measured.get("norm", 0.0))):
                 raise DivergenceError(
                     f"Phase '{self.name}' diverged: the feedback kernel of '{path}' contains NaN "
                     "or infinity. Lower the phase's learning rate."
@@ -166,6 +167,10 @@ class Phase:
                 f"kernel, e.g. `ta.convert(model, 'fa')`. Received: a model named '{model.name}' "
                 "without one"
             )
+        return self.chosen(found)
+
+    def chosen(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Those of `found` that `layers` names."""
         if self.layers is None:
             return found
         chosen = {p: c for p, c in found.items() if {p, c.layer.name} & set(self.layers)}
@@ -181,6 +186,8 @@ class Phase:
 
 def _measure(connection: Connection) -> dict[str, float]:
     kernel, feedback = connection.kernel, connection.weights["feedback_kernel"]
+    if kernel is None:  # direct feedback has no forward kernel to compare with
+        return {"norm": float(keras.ops.norm(feedback))}
     return {
         "weight_angle": float(metrics.weight_angle(kernel, feedback)),
         "norm_ratio": float(metrics.norm_ratio(kernel, feedback)),

@@ -92,14 +92,20 @@ class CompiledPhase(Phase):
                 self._optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
                 self._optimizer.build(learning)
                 self._own += self._optimizer.variables
-        take = self._source(model)
-        self._loops = [self._loop(model, group, take) for group in self.groups(list(connections))]
+        self._take = self._source(model)
+        self._groups = self.groups(list(connections))
+        self._loops = [self._loop(model, group) for group in self._groups]
         self._model = weakref.ref(model)
 
     @property
     def streams(self) -> bool:
         """Whether batches come as they are, from a `tf.data.Dataset`."""
         return isinstance(self.dataset, tf.data.Dataset)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether a step inside training learns from the training batch."""
+        return False
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -121,6 +127,17 @@ class CompiledPhase(Phase):
                     bar.update(i * self.steps + done + count)
         return None
 
+    def take_step(self, model: keras.Model, batch: Any) -> None:
+        """One step on one replica, as part of a function that someone else compiles.
+
+        Args:
+            model: That for which the phase was built.
+            batch: Data of the step, if the phase has no dataset of its own.
+        """
+        for group in self._groups:
+            self.step(model, group, batch if self.takes_batches else self._take())
+        self._count.assign_add(1)
+
     def draw_seed(self, path: str | None = None, number: int = 0) -> tf.Tensor:
         """Two int32 numbers, for every step, replica, connection and `number` of their own."""
         base = self.seed if path is None else self._seeds[path]
@@ -129,11 +146,9 @@ class CompiledPhase(Phase):
         moment = tf.convert_to_tensor(self._count) * strategy.num_replicas_in_sync + replica
         return tf.stack([tf.constant(derived_seed(base, number), tf.int32), moment])
 
-    def _loop(
-        self, model: keras.Model, paths: list[str], take: Callable[[], Any]
-    ) -> Callable[[tf.Tensor], None]:
+    def _loop(self, model: keras.Model, paths: list[str]) -> Callable[[tf.Tensor], None]:
         """A compiled function of the number of steps."""
-        strategy = model.distribute_strategy
+        strategy, take = model.distribute_strategy, self._take
         outside = self.streams  # an iterator deals to all replicas
 
         def step(data: Any = None) -> None:

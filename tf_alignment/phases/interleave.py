@@ -1,0 +1,67 @@
+"""Training and a phase in turns, step by step, inside one compiled loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tf_alignment.phases.compiled import CompiledPhase
+
+__all__ = ["interleave"]
+
+
+def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
+    """Let every training step of `model` begin with a step of `phase`.
+
+    The phase's step becomes part of the compiled training step: `fit` runs it under
+    `steps_per_execution`, XLA and every strategy, with all its callbacks, and no Python comes in
+    between. A phase without data of its own learns from the training batch. To run a phase once an
+    epoch, or every k batches, use `tf_alignment.callbacks.FeedbackCallback`.
+
+    It holds for this model object until training ends for good: it is not saved with the model.
+    `Resume(phases=[phase])` stores the phase's state.
+
+    Args:
+        model: A built model with feedback. Its `train_step` is wrapped.
+        phase: What learns step by step: `tf_alignment.phases.NodePerturbation` or `Alignment`.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: If the phase is none of small steps.
+        ValueError: If its dataset is a stream (a step inside the loop cannot draw from it).
+
+    Example:
+    >>> import keras, numpy as np, tf_alignment as ta
+    >>> model = keras.Sequential([keras.Input((4,)), ta.layers.Dense(3, feedback="fa", name="a")])
+    >>> model.compile("sgd", "mse", steps_per_execution=4)
+    >>> loss = keras.losses.MeanSquaredError(reduction=None)
+    >>> phase = ta.phases.NodePerturbation(None, loss, solver="ridge", seed=1)
+    >>> before = model.get_layer("a").feedback_weights["feedback_kernel"].numpy()
+    >>> x, y = np.ones((64, 4), "float32"), np.ones((64, 3), "float32")
+    >>> _ = ta.phases.interleave(model, phase).fit(x, y, batch_size=8, verbose=0)
+    >>> bool(np.any(before != model.get_layer("a").feedback_weights["feedback_kernel"].numpy()))
+    True
+    """
+    if not isinstance(phase, CompiledPhase):
+        raise TypeError(
+            "Argument `phase` must be a phase of small steps, as `NodePerturbation` or "
+            f"`Alignment`. Received: phase={phase!r}"
+        )
+    if phase.streams:
+        raise ValueError(
+            "Argument `phase` must draw from arrays, or have no dataset and take the training "
+            "batches. Received: a phase with a tf.data.Dataset"
+        )
+    phase.build(model)
+    train_step = model.train_step
+
+    def interleaved(data: Any) -> Any:
+        phase.take_step(model, data)
+        return train_step(data)
+
+    model.train_step = interleaved
+    model.train_function = None  # the one compiled before knows nothing of the phase
+    return model

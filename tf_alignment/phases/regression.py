@@ -1,0 +1,226 @@
+"""Feedback kernels as a regression: the error sent down is to predict the loss' gradient.
+
+The base of the phases that fit B by `min_B Σ ‖δ Bᵀ − λ̂‖²`. They differ in where λ̂, the estimate of
+the gradient for a layer's input, comes from.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.kernels import direct_feedback
+from tf_alignment.phases.compiled import CompiledPhase
+from tf_alignment.phases.least_squares import Descent, Fit, NormalizedLMS, Ridge, Solver
+from tf_alignment.phases.perturbation import (
+    BlockOutputs,
+    ConnectionInputs,
+    Pass,
+    Perturb,
+    Sent,
+    Site,
+)
+
+__all__ = ["GradientRegression"]
+
+
+class GradientRegression(CompiledPhase):
+    """Fits feedback kernels to estimated gradients, by least squares over examples and steps.
+
+    The errors are those of a clean pass, as the feedback network itself sends them. The model is
+    called in training mode, and no pass changes anything (moving statistics, random states). A
+    subclass gives `targets`.
+
+    Args:
+        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed: See
+            `tf_alignment.phases.NodePerturbation`.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        loss: Any,
+        solver: Any,
+        form: str,
+        steps: int,
+        layers: Sequence[str] | None,
+        gain: float,
+        gamma: float,
+        forgetting: float,
+        batch_size: int,
+        seed: int | None,
+    ) -> None:
+        ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
+        own: dict[Any, Solver] = {"ridge": ridge, "nlms": normalized}
+        chosen = own.get(solver) if isinstance(solver, str) else None
+        if isinstance(solver, str) and solver == "sgd":
+            solver = keras.optimizers.SGD(5e-4)
+        super().__init__(dataset, steps, None if chosen else solver, layers, batch_size, seed)
+        self.solver = chosen or Descent(lambda *given: self._optimizer.apply(*given))
+        if not (self.streams or dataset is None) and not (
+            isinstance(dataset, tuple) and len(dataset) in (2, 3)
+        ):
+            raise TypeError(
+                "Argument `dataset` must be (x, y), (x, y, sample_weight), a tf.data.Dataset of "
+                f"such or None. Received: dataset of type {type(dataset).__name__}"
+            )
+        if form not in ("fa", "dfa"):
+            raise ValueError(f"Argument `form` must be 'fa' or 'dfa'. Received: form={form!r}")
+        _check_loss(loss)
+        self.loss = loss
+        self.form = form
+
+    @abc.abstractmethod
+    def targets(
+        self, data: Any, losses: tf.Tensor, sent: dict[Site, Sent]
+    ) -> dict[Site, tf.Tensor]:
+        """The estimated gradient λ̂ of every site, shaped like it, float32.
+
+        Args:
+            data: The batch.
+            losses: Of the clean pass, `(batch,)`.
+            sent: What the feedback predicts.
+        """
+
+    def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> float:
+        """Over how many units of an example the estimate for a site collects noise."""
+        return 0.0
+
+    def connections(self, model: keras.Model) -> dict[str, Any]:
+        """The connections that learn: in the DFA form, those of every hidden layer tapped."""
+        if self.form == "fa":
+            return super().connections(model)
+        found = {c.path: c for tap in direct_feedback(model) for c in tap.direct_connections}
+        if not found:
+            raise ValueError(
+                f"Phase '{self.name}' with form='dfa' needs a model converted by "
+                f"`ta.convert(model, 'dfa')`. Received: a model named '{model.name}' without "
+                "direct feedback"
+            )
+        return self.chosen(found)
+
+    def create(
+        self, model: keras.Model, connections: dict[str, Any]
+    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        """Find the sites; make the running sums of ridge least squares."""
+        form = ConnectionInputs if self.form == "fa" else BlockOutputs
+        self.network: ConnectionInputs | BlockOutputs = form(model, connections)
+        learning, _ = super().create(model, connections)
+        return learning, self.solver.build(connections, self.network.groups())
+
+    def reset(self) -> None:
+        """Forget what the solver has learned from earlier steps."""
+        self.solver.reset()
+
+    @property
+    def takes_batches(self) -> bool:
+        """Yes, without a dataset of its own."""
+        return self.dataset is None
+
+    def default_data(self, model: keras.Model) -> Any:
+        """There is none."""
+        raise ValueError(
+            f"Phase '{self.name}' needs data: give it a `dataset`, or let "
+            "`ta.phases.interleave` hand it the training batches. Received: dataset=None"
+        )
+
+    def step(self, model: keras.Model, paths: list[str], data: Any) -> None:
+        """One batch: estimate the gradients, and move B towards them."""
+        sent, targets = self.estimate(data)
+        fits = [
+            Fit(sent[site].errors, sent[site].total, target, self.noisy_units(site, sent))
+            for site, target in targets.items()
+        ]
+        missing = set(paths) - {path for fit in fits for path in fit.errors}
+        if missing:
+            raise ValueError(
+                f"Phase '{self.name}' needs every layer to be called with the model. Received: "
+                f"a model that does not call '{min(missing)}'"
+            )
+        self.solver.solve(fits)
+
+    def estimate(self, data: Any) -> tuple[dict[Site, Sent], dict[Site, tf.Tensor]]:
+        """What the feedback predicts for one batch, and what it should predict.
+
+        Args:
+            data: `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            For every site (path of a connection, number of its call) the errors sent to it and
+            what they make together; and λ̂.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            losses, clean = self.losses(data, tape=tape)
+            total = tf.reduce_sum(losses)
+        sent = self.network.sent(tape, total, clean)
+        return sent, self.targets(data, losses, sent)
+
+    def losses(
+        self,
+        data: Any,
+        perturb: Perturb | None = None,
+        tape: tf.GradientTape | None = None,
+        backprop: bool = False,
+    ) -> tuple[tf.Tensor, Pass]:
+        """The loss of every example, `(batch,)` in float32, of a pass that changes nothing.
+
+        Args:
+            data: The batch.
+            perturb: As of `ConnectionInputs.run`.
+            tape: Likewise.
+            backprop: Likewise.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        unchanged = [(v, tf.convert_to_tensor(v)) for v in self.network.model.variables]
+        with keras.StatelessScope(unchanged):
+            found = self.network.run(x, perturb, tape, backprop)
+        y_pred = keras.tree.map_structure(lambda p: tf.cast(p, keras.config.floatx()), found.y_pred)
+        losses = [
+            tf.cast(tf.convert_to_tensor(function(*pair)), tf.float32)
+            for function, pair in _matched(self.loss, y, y_pred)
+        ]
+        for loss in losses:
+            if loss.shape.rank != 1:
+                raise ValueError(
+                    "Argument `loss` must give one number an example, of shape (batch,). "
+                    f"Received: a loss of shape {tuple(loss.shape)}"
+                )
+        total = tf.add_n(losses)
+        if sample_weight is not None:
+            total *= tf.cast(sample_weight, total.dtype)
+        return total, found
+
+
+def _check_loss(loss: Any) -> None:
+    for function in keras.tree.flatten(loss):
+        if not callable(function):
+            raise TypeError(
+                "Argument `loss` must be a Keras loss object or a function of (y_true, y_pred), "
+                f"or a structure of them. Received: loss={loss!r}"
+            )
+        if getattr(function, "reduction", None) not in (None, "none"):
+            raise ValueError(
+                "Argument `loss` must give one number an example: create it with "
+                f"`reduction=None`. Received: {function.name} with "
+                f"reduction={function.reduction!r}"
+            )
+
+
+def _matched(loss: Any, y: Any, y_pred: Any) -> list[tuple[Callable[..., Any], tuple[Any, Any]]]:
+    """Each loss function with its target and prediction."""
+    functions = keras.tree.flatten(loss)
+    predictions = keras.tree.flatten(y_pred)
+    if len(functions) == 1 and len(predictions) == 1:
+        return [(functions[0], (y, predictions[0]))]
+    targets = keras.tree.flatten(y)
+    if not len(functions) == len(targets) == len(predictions):
+        raise ValueError(
+            "Argument `loss` must have one function for every output, and the dataset one target. "
+            f"Received: {len(functions)} losses, {len(targets)} targets, "
+            f"{len(predictions)} outputs"
+        )
+    return list(zip(functions, zip(targets, predictions, strict=True), strict=True))
