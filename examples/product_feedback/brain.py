@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+from pathlib import Path
 from typing import Any
 
-import figures
 import keras
 import numpy as np
 import study
@@ -25,6 +26,9 @@ import tensorflow as tf
 from mnist import network
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
 
 RECIPROCAL, CORRELATION = 0.31, 0.36
 # Fractions of Kolen-Pollack and of fixed synapses; the rest is the product path's. First the pure
@@ -131,7 +135,7 @@ class Mixture(study.Study):
         """The mixture, under product feedback's name since it needs its decay."""
         return MixedFeedback(self.kp, self.fixed, self.expansion)
 
-    def measure(self, model: keras.Model) -> study.Numbers:
+    def measure(self, model: keras.Model) -> common.Numbers:
         """How the forward weights of each layer correlate with the synapses straight back."""
         mixed = [layer for layer in model.layers if getattr(layer, "feedback", None) is not None]
         return {
@@ -145,7 +149,7 @@ class Mixture(study.Study):
         }
 
 
-def correlations(forward: np.ndarray, backward: np.ndarray) -> study.Numbers:
+def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
     """How forward and backward synapses of pairs of neurons go together.
 
     Args:
@@ -170,7 +174,7 @@ def correlations(forward: np.ndarray, backward: np.ndarray) -> study.Numbers:
     }
 
 
-def simulate(pairs: int, seed: int = 0) -> study.Numbers:
+def simulate(pairs: int, seed: int = 0) -> common.Numbers:
     """The paper's model of the cortex, by drawing pairs.
 
     Args:
@@ -194,7 +198,7 @@ def simulate(pairs: int, seed: int = 0) -> study.Numbers:
     }
 
 
-def summarise(runs: list[study.Numbers], layer: str) -> dict[str, np.ndarray]:
+def summarise(runs: list[common.Numbers], layer: str) -> dict[str, np.ndarray]:
     """What the seeds of a mixture end with, in one layer: `{measure: (seeds,)}`."""
     found = [run["correlation"][layer] for run in runs]
     return {
@@ -207,7 +211,7 @@ def summarise(runs: list[study.Numbers], layer: str) -> dict[str, np.ndarray]:
     }
 
 
-def table(mixtures: dict[tuple[float, float], list[study.Numbers]]) -> str:
+def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
     """Every mixture's accuracy and correlations in the wide layer, as Markdown."""
 
     def cell(values: np.ndarray, digits: int) -> str:
@@ -238,12 +242,12 @@ def table(mixtures: dict[tuple[float, float], list[study.Numbers]]) -> str:
                 cell(found["gradient_angle"], 1),
             )
         )
-    return figures.markdown(rows)
+    return common.markdown(rows)
 
 
-def draw(mixtures: dict[tuple[float, float], list[study.Numbers]], model: Any, file: Any) -> None:
+def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any, file: Any) -> None:
     """Accuracy and gradient angle against the weight correlation of all pairs."""
-    figure, axes = figures.new_figure(1, 2)
+    figure, axes = common.new_figure(1, 2)
     for panel, (measure, label) in zip(
         axes[0],
         (("accuracy", "test accuracy (%)"), ("gradient_angle", "gradient angle, layer1 (degrees)")),
@@ -273,10 +277,10 @@ def draw(mixtures: dict[tuple[float, float], list[study.Numbers]], model: Any, f
 
 def main() -> None:
     """Simulate, train, draw and print."""
-    parser = study.new_parser(__doc__)
+    parser = common.new_parser(__doc__, "product_feedback")
     parser.add_argument("--dataset", choices=sorted(RECIPES), default="digits")
     parser.add_argument("--data-dir", help="where the TensorFlow Datasets are (for mnist)")
-    parser.add_argument("--seeds", type=study.positive, default=3, help="trainings each (3)")
+    parser.add_argument("--seeds", type=common.positive, default=3, help="trainings each (3)")
     arguments = parser.parse_args()
     model = simulate(1_000_000)
     print(
@@ -307,11 +311,11 @@ def main() -> None:
         mixtures[kp, fixed] = mixture.run_all(["pfa"], seeds, {})
     print("", table(mixtures), sep="\n")
     report = {
-        "versions": study.versions(),
+        "versions": common.versions(),
         "model": model,
         "runs": [run for runs in mixtures.values() for run in runs],
     }
-    study.write_json(arguments.output / f"{name}.json", report)
+    common.write_json(arguments.output / f"{name}.json", report)
     draw(mixtures, model, arguments.output / f"{name}.png")
     print(f"\nFigure and numbers: {arguments.output / name}.png and .json")
 

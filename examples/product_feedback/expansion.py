@@ -11,14 +11,18 @@ handwritten digits ends.
 from __future__ import annotations
 
 import functools
+import sys
+from pathlib import Path
 from typing import Any
 
-import figures
 import numpy as np
 import study
 from mnist import network
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
 
 INPUTS, OUTPUTS = 256, 100
 EXPANSIONS = np.logspace(0, 2, 11)
@@ -45,7 +49,7 @@ def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np
     return rng.uniform(-limit, limit, (population, outputs))
 
 
-def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0) -> study.Numbers:
+def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0) -> common.Numbers:
     """Draw W and B and set `R = W Bᵀ`.
 
     Args:
@@ -81,7 +85,7 @@ def spectrum(expansion: float, draws: int, seed: int = 1) -> np.ndarray:
     return np.concatenate([np.linalg.eigvalsh(fixed.T @ fixed) for fixed in kernels])
 
 
-def train(arguments: Any, expansions: tuple[float, ...], seeds: int) -> list[study.Numbers]:
+def train(arguments: Any, expansions: tuple[float, ...], seeds: int) -> list[common.Numbers]:
     """Train with product feedback on digits at each expansion, from several seeds."""
     data = study.normalised(ta.data.load("digits"), flat=True)
     runs = []
@@ -100,7 +104,7 @@ def train(arguments: Any, expansions: tuple[float, ...], seeds: int) -> list[stu
     return runs
 
 
-def at_end(runs: list[study.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
+def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
     """What a layer ends with, by expansion: `{measure: (seeds,)}`."""
     found = {}
     for expansion in dict.fromkeys(run["expansion"] for run in runs):
@@ -114,7 +118,7 @@ def at_end(runs: list[study.Numbers], layer: str) -> dict[float, dict[str, np.nd
     return found
 
 
-def table(runs: list[study.Numbers], few: dict[float, study.Numbers]) -> str:
+def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
     """Theory and measurement after training, as Markdown."""
 
     def cell(values: Any, digits: int = 1) -> str:
@@ -147,17 +151,17 @@ def table(runs: list[study.Numbers], few: dict[float, study.Numbers]) -> str:
                 cell(100 * low["accuracy"]),
             )
         )
-    return figures.markdown(rows)
+    return common.markdown(rows)
 
 
 def draw(
-    simulated: list[study.Numbers],
+    simulated: list[common.Numbers],
     spectra: dict[float, np.ndarray],
-    runs: list[study.Numbers],
+    runs: list[common.Numbers],
     file: Any,
 ) -> None:
     """Write the figure: eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
-    figure, axes = figures.new_figure(1, 2 + len(spectra))
+    figure, axes = common.new_figure(1, 2 + len(spectra))
     fine = np.logspace(0, 2, 200)
     ratios = np.array([one["expansion"] for one in simulated])
     mean = np.array([np.mean(one["eigenvalue_mean"]) for one in simulated])
@@ -198,9 +202,9 @@ def draw(
 
 def main() -> None:
     """Simulate, train, draw and print."""
-    parser = study.new_parser(__doc__)
-    parser.add_argument("--seeds", type=study.positive, default=3, help="trainings each (3)")
-    parser.add_argument("--draws", type=study.positive, default=100, help="random W and B (100)")
+    parser = common.new_parser(__doc__, "product_feedback")
+    parser.add_argument("--seeds", type=common.positive, default=3, help="trainings each (3)")
+    parser.add_argument("--draws", type=common.positive, default=100, help="random W and B (100)")
     arguments = parser.parse_args()
     draws = 10 if arguments.quick else arguments.draws
     simulated = [simulate(expansion, draws) for expansion in EXPANSIONS]
@@ -218,12 +222,12 @@ def main() -> None:
     print("", table(runs, few), sep="\n")
     name = "expansion-quick" if arguments.quick else "expansion"
     report = {
-        "versions": study.versions(),
+        "versions": common.versions(),
         "simulated": simulated,
         "ten_outputs": list(few.values()),
         "runs": runs,
     }
-    study.write_json(arguments.output / f"{name}.json", report)
+    common.write_json(arguments.output / f"{name}.json", report)
     draw(simulated, spectra, runs, arguments.output / f"{name}.png")
     print(f"\nFigure and numbers: {arguments.output / name}.png and .json")
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipe import METHODS, Numbers
+from recipe import METHODS
 
 import tf_alignment as ta
 
-__all__ = ["draw", "markdown", "new_figure", "table"]
+sys.path.append(str(Path(__file__).parents[1]))
+from common import Numbers, markdown, new_figure
+
+__all__ = ["draw", "table"]
 
 
 def stacked(runs: Iterable[Numbers], method: str, curve: str) -> np.ndarray | None:
@@ -56,11 +60,6 @@ def table(runs: Sequence[Numbers]) -> str:
     return markdown(rows)
 
 
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table; the second row is of dashes."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 MEASURES = {
     "angle": "feedback angle (degrees)",
     "gradient_angle": "gradient angle (degrees)",
@@ -80,18 +79,6 @@ def some(layers: Sequence[str], most: int = 4) -> list[str]:
     """At most so many layers, evenly from the lowest to the highest."""
     chosen = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
     return [layers[i] for i in chosen]
-
-
-def new_figure(rows: int, columns: int) -> tuple[Any, np.ndarray]:
-    """A figure that belongs to no window, and its axes `(rows, columns)`."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6 * columns, 2.9 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for panel in axes.flat:
-        panel.grid(alpha=0.25, linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def draw(runs: Sequence[Numbers], file: Path, expansion: float) -> None:

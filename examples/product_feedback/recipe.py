@@ -10,12 +10,11 @@ import tensorflow as tf
 
 import tf_alignment as ta
 
-__all__ = ["FORGETTING", "METHODS", "DecaySGD", "Numbers", "Recipe"]
+__all__ = ["FORGETTING", "METHODS", "DecaySGD", "Recipe"]
 
 # Methods whose feedback forgets its start by decay: they get the large decay at first.
 FORGETTING = ("kp", "pfa", "pfa_o")
 METHODS = ("backprop", "fa", "dfa", "usf", "sa", "kp", "pfa", "pfa_o")
-Numbers = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

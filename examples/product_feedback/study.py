@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
-import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +20,12 @@ import figures
 import keras
 import numpy as np
 import tensorflow as tf
-from recipe import METHODS, DecaySGD, Numbers, Recipe
+from recipe import METHODS, DecaySGD, Recipe
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+from common import Numbers, new_parser, positive, versions, write_json
 
 __all__ = ["DecaySGD", "InMemory", "Numbers", "Progress", "Recipe", "Source", "Study"]
 
@@ -303,19 +306,6 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     return {new: [round(float(v), 6) for v in history[old]] for old, new in names.items()}
 
 
-def write_json(file: Path, content: Any) -> None:
-    """Write a file whole or not at all, wherever the script is killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(new, file)
-
-
-def versions() -> dict[str, str]:
-    """What the numbers were made with."""
-    return {m.__name__: m.__version__ for m in (ta, keras, tf)}
-
-
 def normalised(
     data: ta.data.Arrays, mean: Any = None, deviation: Any = None, flat: bool = False
 ) -> ta.data.Arrays:
@@ -365,7 +355,7 @@ def parser(
     Returns:
         A parser, to be extended.
     """
-    new = new_parser(text)
+    new = new_parser(text, "product_feedback")
     new.add_argument(
         "--methods",
         nargs="+",
@@ -378,22 +368,6 @@ def parser(
     new.add_argument("--seeds", type=positive, default=seeds, help=f"runs a method ({seeds})")
     new.add_argument("--data-dir", help="where the TensorFlow Datasets are")
     return new
-
-
-def new_parser(text: str) -> argparse.ArgumentParser:
-    """A command line with `--quick` and `--output`, described by a script's docstring."""
-    new = argparse.ArgumentParser(description=text.splitlines()[0])
-    new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
-    new.add_argument("--output", type=Path, default=Path("results/product_feedback"))
-    return new
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1, from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
-    return value
 
 
 def carry_out(

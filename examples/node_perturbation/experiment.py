@@ -1,0 +1,217 @@
+"""What the scripts of this folder share: one training run, and many of them side by side.
+
+A run trains one network with one method from one seed. A finished run is a JSON file in the output
+directory and is not done again; a killed one goes on from its last pass over the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+from common import Numbers, new_parser, positive, write_json
+
+__all__ = ["Run", "Task", "last", "load", "parser", "run_all", "stacked", "train"]
+
+tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+load = functools.cache(ta.data.load)
+
+
+@dataclasses.dataclass
+class Run:
+    """A compiled network and what is to be done with it.
+
+    Attributes:
+        model: Compiled.
+        measure: Called after every pass over the data; gives `{curve: value}`.
+        phase: What learns the feedback in every training step, or None.
+        warmup: Steps of the phase before training begins, with the forward weights at rest.
+        finish: Called at the end; gives what else is to be kept.
+    """
+
+    model: keras.Model
+    measure: Callable[[], dict[str, float]]
+    phase: Any = None
+    warmup: int = 0
+    finish: Callable[[], Numbers] = dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A run to be made, in whatever process.
+
+    Attributes:
+        name: File name of the result.
+        settings: Everything the result depends on; kept with it.
+        build: Makes the run: a function of a module, so that another process finds it.
+        data: Makes the batches, from a seed: likewise.
+        passes: Passes over the data.
+    """
+
+    name: str
+    settings: Numbers
+    build: Callable[[Numbers], Run]
+    data: Callable[[Numbers], ta.data.EpochShuffled]
+    passes: int
+
+
+class _Measure(keras.callbacks.Callback):
+    """Puts the run's measures into `logs`, and tells how far it is."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        super().__init__()
+        self.run, self.name, self.start = run, name, time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        values = self.run.measure()
+        logs.update(values)
+        if not all(math.isfinite(v) for v in values.values() if v is not None):
+            self.model.stop_training = True
+            print(f"{self.name}  diverged", flush=True)
+        total = self.params["epochs"]
+        if (epoch + 1) % max(1, total // 10) == 0:
+            shown = "  ".join(f"{k} {v:.3g}" for k, v in list(values.items())[:4])
+            seconds = time.perf_counter() - self.start
+            print(f"{self.name}  pass {epoch + 1}/{total}  {shown}  {seconds:.0f} s", flush=True)
+
+
+def train(task: Task, output: Path) -> Numbers:
+    """Make a run, or read what came of it before.
+
+    Args:
+        task: The run.
+        output: Directory for all files.
+
+    Returns:
+        Settings, curves `{name: values over the passes}` and what the run keeps besides.
+
+    Raises:
+        ValueError: If the directory holds a run of that name with other settings.
+    """
+    file = output / "runs" / f"{task.name}.json"
+    settings = json.loads(json.dumps({**task.settings, "passes": task.passes}))
+    if file.exists():
+        done: Numbers = json.loads(file.read_text())
+        if done["settings"] != settings:
+            raise ValueError(
+                f"{file} is of a run with other settings: remove it, or choose another --output. "
+                f"Expected: {settings}"
+            )
+        return done
+    keras.utils.clear_session()
+    start = time.perf_counter()
+    run, batches = task.build(task.settings), task.data(task.settings)
+    backup = output / "unfinished" / task.name
+    phases = []
+    if run.phase is not None:
+        phases = [run.phase]
+        if run.warmup and not backup.exists():
+            steps, run.phase.steps = run.phase.steps, run.warmup
+            run.phase.run(run.model)
+            run.phase.steps = steps
+        ta.phases.interleave(run.model, run.phase)
+    history = run.model.fit(
+        batches.dataset,
+        epochs=task.passes,
+        shuffle=False,
+        callbacks=[
+            _Measure(run, task.name),
+            ta.callbacks.Resume(backup, data=batches, phases=phases),
+        ],
+        verbose=0,
+    ).history
+    result = {
+        "settings": settings,
+        "seconds": round(time.perf_counter() - start, 1),
+        "steps_a_pass": len(batches),
+        "curves": {k: [float(f"{x:.5g}") for x in v] for k, v in history.items()},
+        **run.finish(),
+    }
+    write_json(file, result)
+    return result
+
+
+def run_all(tasks: Sequence[Task], output: Path, jobs: int) -> list[Numbers]:
+    """Make all runs, several at a time.
+
+    Args:
+        tasks: The runs.
+        output: Directory for all files.
+        jobs: Processes, of one thread each where there are several.
+
+    Returns:
+        The results, in the order of the tasks.
+    """
+    if jobs == 1:
+        return [train(task, output) for task in tasks]
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    os.environ.update({name: os.environ.get(name, value) for name, value in threads.items()})
+    context = multiprocessing.get_context("spawn")
+    # A process for each run: what TensorFlow keeps of a finished one is never given back.
+    with futures.ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        return list(pool.map(train, tasks, [output] * len(tasks)))
+
+
+def parser(text: str, iterations: str, seeds: int) -> argparse.ArgumentParser:
+    """The command line that the training scripts share.
+
+    Args:
+        text: The script's docstring.
+        iterations: Says the default number of training steps.
+        seeds: The default number of seeds.
+    """
+    new = new_parser(text, "node_perturbation")
+    new.add_argument("--iterations", type=positive, help=f"training steps (default: {iterations})")
+    new.add_argument("--seeds", type=positive, default=seeds, help=f"runs each ({seeds})")
+    new.add_argument("--methods", nargs="+", metavar="NAME", help="some of the table's rows")
+    new.add_argument("--jobs", type=positive, default=1, help="runs at a time (1)")
+    new.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    return new
+
+
+def stacked(results: Iterable[Numbers], curve: str) -> np.ndarray:
+    """A curve of several runs, `(runs, passes)`, NaN where one has no value."""
+    rows = [np.array(r["curves"].get(curve, [math.nan]), float) for r in results]
+    length = max(map(len, rows))
+    return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
+
+
+def last(results: Iterable[Numbers], curve: str, scale: float = 1.0, digits: int = 2) -> str:
+    """Mean and standard error over runs of a curve's last value."""
+    return mean_and_error(scale * stacked(results, curve)[:, -1], digits)
+
+
+def mean_and_error(values: np.ndarray, digits: int = 2) -> str:
+    """`mean ± standard error`, or the value alone if there is one."""
+    if np.isnan(values).any():
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+
+
+def grouped(results: Iterable[Numbers], by: str) -> Mapping[Any, list[Numbers]]:
+    """Results by one of their settings, in the order in which its values appear."""
+    groups: dict[Any, list[Numbers]] = {}
+    for result in results:
+        groups.setdefault(result["settings"][by], []).append(result)
+    return groups

@@ -1,0 +1,193 @@
+"""Figure 4 of the paper: feedback learned while the forward weights stand still.
+
+    python examples/node_perturbation/fixed_weights.py --data-dir ~/tensorflow_datasets
+    python examples/node_perturbation/fixed_weights.py --quick
+
+784-50-20-10 at four sizes of the noise, and 784-N-50-10 at four widths, random sigmoid networks on
+MNIST. `published` is ridge least squares as in the paper; `control variate` the same with what the
+feedback predicts subtracted from the change of the loss; `antithetic` and `two draws` the published
+with pairs of opposite noise and with two perturbed passes a step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from experiment import mean_and_error, parser
+from perceptron import FIRST, SECOND, compare, half_squared_error, network, vectors
+
+import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+from common import Numbers, markdown, new_figure, positive, versions, write_json
+
+NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
+WIDTHS = [30, 100, 300, 1000]
+CHECKPOINTS = [100, 300, 1000, 3000, 10_000, 20_000, 40_000]
+PUBLISHED = {"solver": "ridge", "forgetting": 1.0, "control_variate": False}
+ESTIMATORS: dict[str, Numbers] = {
+    "published": PUBLISHED,
+    "control variate": {**PUBLISHED, "control_variate": True},
+    "antithetic": {**PUBLISHED, "antithetic": True},
+    "two draws": {**PUBLISHED, "draws": 2},
+    "one layer at a time": {**PUBLISHED, "one_at_a_time": True},
+    "normalised steps": {"solver": "nlms"},
+}
+
+
+def run(settings: Numbers, output: Path) -> Numbers:
+    """Learn the feedback of one random network, or read what came of it before."""
+    name = "{estimator}-{first}-{second}-{noise:g}-{seed}".format(**settings).replace(" ", "_")
+    file = output / "runs" / f"fixed-{settings['dataset']}-{name}.json"
+    if file.exists():
+        done: Numbers = json.loads(file.read_text())
+        return done
+    keras.utils.clear_session()
+    data = vectors(settings["dataset"], settings["data_dir"])
+    keras.utils.set_random_seed(settings["seed"])
+    model = ta.convert(network(data[0].shape[1], (settings["first"], settings["second"])), "fa")
+    model.compile(loss=half_squared_error)
+    phase = ta.phases.NodePerturbation(
+        data,
+        half_squared_error,
+        settings["noise"],
+        seed=settings["seed"] + 1,
+        **ESTIMATORS[settings["estimator"]],
+    )
+    probe = ta.metrics.GradientProbe(model)
+    x, y = vectors(settings["dataset"], settings["data_dir"], "test")
+    curves: dict[str, list[float]] = {}
+    start, seconds = time.perf_counter(), 0.0
+    for done_before, steps in itertools.pairwise((0, *settings["checkpoints"])):
+        phase.steps = steps - done_before
+        start = time.perf_counter()
+        phase.advance(model)
+        seconds += time.perf_counter() - start
+        for curve, value in compare(model, probe(x[:1000], y[:1000])).items():
+            curves.setdefault(curve, []).append(float(f"{value:.5g}"))
+    result = {"settings": settings, "seconds": round(seconds, 1), "curves": curves}
+    write_json(file, result)
+    error = curves[f"{SECOND}/relative_error"][-1]
+    print(f"{file.stem}  relative error {error:.4f}  {seconds:.0f} s", flush=True)
+    return result
+
+
+def table(results: list[Numbers]) -> str:
+    """Errors and angles at the end, mean and standard error over seeds."""
+    measures = ("relative_error", "sign_agreement", "angle_per_example", "angle_of_batch")
+    heads = ["network", "noise", "estimator", "seeds"]
+    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (FIRST, SECOND)]
+    rows = [heads, ["---"] * len(heads)]
+    for (first, second, noise, estimator), runs in cells(results).items():
+        row = [f"784-{first}-{second}-10", f"{noise:g}", estimator, str(len(runs))]
+        for measure, layer in itertools.product(measures, (FIRST, SECOND)):
+            values = np.array([r["curves"][f"{layer}/{measure}"][-1] for r in runs])
+            row.append(mean_and_error(values, 1 if "angle" in measure else 3))
+        rows.append(row)
+    return markdown(rows)
+
+
+def cells(results: list[Numbers]) -> dict[Any, list[Numbers]]:
+    """Results by network, noise and estimator."""
+    found: dict[Any, list[Numbers]] = {}
+    for result in results:
+        s = result["settings"]
+        found.setdefault((s["first"], s["second"], s["noise"], s["estimator"]), []).append(result)
+    return found
+
+
+def draw(results: list[Numbers], file: Path) -> None:
+    """Errors and angles over iterations by noise and estimator, and at the end by width."""
+    from matplotlib import colormaps
+
+    groups = cells(results)
+    figure, axes = new_figure(2, 4)
+    panels = [
+        (SECOND, "relative_error", "relative error, upper feedback"),
+        (FIRST, "angle_per_example", "angle per example (°), lower"),
+        (FIRST, "angle_of_batch", "angle of the batch (°), lower"),
+    ]
+    small = {key: runs for key, runs in groups.items() if key[:2] == (50, 20)}
+    kinds = list(dict.fromkeys(key[3] for key in small))
+    for (layer, measure, label), (above, below) in zip(panels, axes[:, :3].T, strict=True):
+        for (_, _, noise, kind), runs in small.items():
+            x = runs[0]["settings"]["checkpoints"]
+            mean = np.mean([r["curves"][f"{layer}/{measure}"] for r in runs], 0)
+            if kind in ("published", "control variate"):
+                style = "-" if kind == "published" else "--"
+                colour = colormaps["viridis"](NOISE.index(noise) / 3.5)
+                above.loglog(x, mean, style, color=colour, label=f"{kind}, c = {noise:g}")
+            if noise == 1e-2:
+                below.loglog(x, mean, color=colormaps["tab10"](kinds.index(kind)), label=kind)
+        for panel in (above, below):
+            panel.set(xlabel="iteration", ylabel=label)
+    axes[0, 2].legend(fontsize=6, frameon=False)
+    axes[1, 2].legend(fontsize=6, frameon=False, title="c = 0.01")
+    for panel, (layer, measure, label) in zip(axes[:, 3], panels[:2], strict=True):
+        for kind in ("published", "control variate"):
+            ends = [
+                (key[0], np.mean([r["curves"][f"{layer}/{measure}"][-1] for r in runs]))
+                for key, runs in groups.items()
+                if key[1] == 50 and key[3] == kind
+            ]
+            if ends:
+                panel.loglog(*zip(*ends, strict=True), "o-", label=kind)
+        panel.set(xlabel="N of 784-N-50-10", ylabel=label)
+        panel.legend(fontsize=6, frameon=False)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Learn, draw and print."""
+    command = parser(__doc__, "40000", seeds=5)
+    command.add_argument("--width-seeds", type=positive, help="runs each width (as --seeds)")
+    arguments = command.parse_args()
+    name, dataset, seeds, checkpoints = "fixed-weights", "mnist", arguments.seeds, CHECKPOINTS
+    noises, widths = NOISE, WIDTHS
+    if arguments.quick:
+        name, dataset, seeds, checkpoints = "fixed-weights-quick", "digits", 1, [100, 1000]
+        noises, widths = [1e-2, 1e-1], [30, 100]
+    if arguments.iterations:
+        before = [c for c in checkpoints if c < arguments.iterations]
+        checkpoints = [*before, arguments.iterations]
+    kinds = arguments.methods or list(ESTIMATORS)
+    both = [kind for kind in kinds if kind in ("published", "control variate")]
+    width_seeds = arguments.width_seeds or seeds
+    jobs = [(50, 20, c, kind) for c in noises for kind in (kinds if c >= 1e-2 else both)]
+    jobs += [(n, 50, 1e-2, kind) for n in widths for kind in both]
+    common = {
+        "dataset": dataset,
+        "data_dir": arguments.data_dir,
+        "checkpoints": checkpoints,
+    }
+    results = [
+        run(
+            {
+                "first": first,
+                "second": second,
+                "noise": noise,
+                "estimator": kind,
+                "seed": seed,
+                **common,
+            },
+            arguments.output,
+        )
+        for seed in range(seeds)
+        for first, second, noise, kind in jobs
+        if seed < width_seeds or (first, second) == (50, 20)
+    ]
+    print("", table(results), sep="\n")
+    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
+    draw(results, arguments.output / f"{name}.png")
+    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+
+
+if __name__ == "__main__":
+    main()
