@@ -1,4 +1,4 @@
-"""Floating-point operations of a training step, counted in its graph.
+"""Floating-point operations of a step, counted in its graph.
 
 Counted are the products (matrix products and convolutions) on the way to what the step computes or
 changes; a node that nothing uses is never run and is left out. A multiply and an add are two
@@ -9,12 +9,13 @@ dense hardware they cost memory traffic rather than arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["step_flops"]
+__all__ = ["graph_flops", "step_flops"]
 
 
 def step_flops(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> int:
@@ -31,10 +32,24 @@ def step_flops(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> int:
     Raises:
         NotImplementedError: If the graph has a product of a kind that is not known here.
     """
-    step = tf.function(lambda x, y: model.train_step((x, y)), autograph=False)
-    graph = step.get_concrete_function(
-        tf.TensorSpec(x.shape, x.dtype), tf.TensorSpec(y.shape, y.dtype)
-    ).graph
+    return graph_flops(lambda x, y: model.train_step((x, y)), x, y)
+
+
+def graph_flops(function: Callable[..., Any], *tensors: tf.Tensor) -> int:
+    """Count the operations of the products in a function of tensors.
+
+    Args:
+        function: Graph code.
+        *tensors: Its arguments.
+
+    Returns:
+        Floating-point operations.
+
+    Raises:
+        NotImplementedError: If the graph has a product of a kind that is not known here.
+    """
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     return sum(_flops(node) for node in _needed(graph))
 
 

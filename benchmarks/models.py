@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 import keras
 
-__all__ = ["MODELS", "lenet_cifar", "mlp", "resnet20"]
+__all__ = ["MODELS", "lenet_cifar", "mlp", "perceptron", "resnet20"]
+
+
+def perceptron() -> keras.Model:
+    """784-50-20-10 with sigmoids."""
+    return keras.Sequential(
+        [
+            keras.Input((784,)),
+            keras.layers.Dense(50, activation="sigmoid"),
+            keras.layers.Dense(20, activation="sigmoid"),
+            keras.layers.Dense(10),
+        ],
+        name="perceptron",
+    )
 
 
 def mlp() -> keras.Model:

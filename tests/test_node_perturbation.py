@@ -8,8 +8,8 @@ import training
 
 import tf_alignment as ta
 from tf_alignment.layers.direct import OutputTap
+from tf_alignment.noise import Noise
 from tf_alignment.phases import NodePerturbation, SyntheticGradient
-from tf_alignment.phases.noise import Noise
 
 K = keras.layers
 N, SIZES = 16, (6, 12, 10, 8)

@@ -137,7 +137,7 @@ def build(settings: Numbers) -> Run:
     if options.get("solver") == "sgd":
         options["solver"] = keras.optimizers.SGD(8e-6)
     if method.phase == "np":
-        phase = ta.phases.NodePerturbation(None, noise=NOISE, **options)
+        phase = ta.phases.NodePerturbation(None, noise=NOISE, kind="normal", **options)
     elif method.phase == "sg":
         phase = ta.phases.SyntheticGradient(None, **options)
     encoder = keras.Model(model.inputs, model.get_layer("latent").output)

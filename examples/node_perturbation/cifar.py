@@ -33,7 +33,6 @@ PUBLISHED = {
     "backprop": ("76.9 ± 0.1", "51.2 ± 0.1"),
     "dfa": ("72.3 ± 0.1", "47.3 ± 0.1"),
     "np": ("74.8 ± 0.2", "48.1 ± 0.2"),
-    "np-ridge": ("74.8 ± 0.2", "48.1 ± 0.2"),
     "np-published": ("74.8 ± 0.2", "48.1 ± 0.2"),
     "sg": ("75.3 ± 0.3", "-"),
     "backprop+noise": ("76.8 ± 0.2", "-"),
@@ -100,14 +99,13 @@ def build(settings: Numbers) -> Run:
     )
     phase: Any = None
     options: Numbers = {"form": "dfa", "seed": settings["seed"] + 1}
+    gaussian: Numbers = {"noise": NOISE, "kind": "normal", **options}
     each = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     if name == "np":
-        phase = ta.phases.NodePerturbation(None, each, NOISE, **options)
-    elif name == "np-ridge":
-        phase = ta.phases.NodePerturbation(None, each, NOISE, solver="ridge", **options)
+        phase = ta.phases.NodePerturbation(None, each, **gaussian)
     elif name == "np-published":
-        options |= {"solver": keras.optimizers.SGD(FEEDBACK_RATE), "control_variate": False}
-        phase = ta.phases.NodePerturbation(None, each, NOISE, **options)
+        gaussian |= {"solver": keras.optimizers.SGD(FEEDBACK_RATE), "control_variate": False}
+        phase = ta.phases.NodePerturbation(None, each, **gaussian)
     elif name == "sg":
         phase = ta.phases.SyntheticGradient(None, each, **options)
     probe = ta.metrics.GradientProbe(model)

@@ -36,10 +36,11 @@ from common import Numbers, markdown, new_figure, versions, write_json
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
-PUBLISHED = {"control_variate": False, "forgetting": 1.0}
+GAUSSIAN = {"kind": "normal"}  # the paper's noise, for all
+PUBLISHED = {"control_variate": False, "forgetting": 1.0, **GAUSSIAN}
 SOLVERS: dict[str, Numbers] = {
-    "np": {},
-    "np-ridge": {"solver": "ridge"},
+    "np": GAUSSIAN,
+    "np-ridge": {"solver": "ridge", **GAUSSIAN},
     "np-sgd": {"solver": "sgd", **PUBLISHED},
     "np-ridge-published": {"solver": "ridge", **PUBLISHED},
 }

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_alignment import primitives
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.linear_maps import LinearMap
+from tf_alignment.noise import signs
 from tf_alignment.primitives import Gradient, Local, Primitive
 
 __all__ = ["Alignment", "Coefficient", "check_coefficient", "serialize_coefficient"]
@@ -216,7 +216,7 @@ class Alignment(Feedback):
             return activity.x
         shape, dtype, sigma = tf.shape(activity.x), activity.x.dtype, self.noise_stddev
         if self.noise == "rademacher":
-            noise = _signs(sigma, shape, activity.seed, dtype)
+            noise = signs(sigma, shape, activity.seed, dtype)
         elif self.noise == "gaussian":
             noise = tf.cast(tf.random.stateless_normal(shape, activity.seed, stddev=sigma), dtype)
         else:
@@ -293,16 +293,6 @@ class Alignment(Feedback):
         if isinstance(config.get("terms"), list | tuple):
             config["terms"] = [(_revive(p), _revive(c)) for p, c in config["terms"]]
         return cls(**config)
-
-
-def _signs(size: float, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Random numbers out of {-size, size}: each random byte looks eight of them up in a table."""
-    bits = np.arange(256)[:, None] >> np.arange(8) & 1
-    table = tf.constant(size * (2.0 * bits - 1.0), dtype)
-    count = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform([(count + 31) // 32], seed, None, None, tf.int32)
-    signs = tf.gather(table, tf.cast(tf.bitcast(words, tf.uint8), tf.int32))
-    return tf.reshape(tf.reshape(signs, [-1])[:count], shape)
 
 
 def _check_terms(terms: Terms) -> tuple[tuple[Primitive, Coefficient], ...]:

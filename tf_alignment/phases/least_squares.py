@@ -140,8 +140,8 @@ class NormalizedLMS(Solver):
             self.powers[path].assign(mean)
             length = tf.maximum(mean, power) * (1.0 + units[path] / examples)
             kernel = self.connections[path].weights["feedback_kernel"]
-            step = tf.math.divide_no_nan(self.gain * gradient, length)
-            kernel.assign(tf.convert_to_tensor(kernel) - step)
+            rate = tf.math.divide_no_nan(self.gain, length)
+            kernel.value.assign_sub(rate * gradient)  # in place
 
 
 class Ridge(Solver):

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_alignment.noise import Noise
 from tf_alignment.phases.compiled import positive
 from tf_alignment.phases.least_squares import over_replicas
-from tf_alignment.phases.noise import Noise
 from tf_alignment.phases.perturbation import Sent, Site
 from tf_alignment.phases.regression import GradientRegression
 
@@ -53,14 +53,17 @@ class NodePerturbation(GradientRegression):
             are added.
         noise: Standard deviation c of the noise, or a zero-mean `tfp.distributions` distribution.
             Small noise makes \(\hat\lambda\) unbiased, too small noise drowns in rounding.
-        solver: `"nlms"`, steps whose length follows from the errors; `"ridge"`, least squares over
-            the recent steps, for dense layers and convolutions without groups in which at most 1152
-            entries of the error reach one of the input (128 filters of 3x3); `"sgd"`, the paper's
-            `SGD(5e-4)` on the gradient summed over the batch; or another Keras optimizer.
+        solver: `"nlms"` (default in the FA form), steps whose length follows from the errors;
+            `"ridge"` (in the DFA form), least squares over the recent steps, for dense layers and
+            convolutions without groups in which K, the number of entries of the error that reach
+            one of the input, is at most 1152 (128 filters of 3x3); it costs about K³ operations a
+            layer. `"sgd"`, the paper's `SGD(5e-4)` on the gradient summed over the batch; or
+            another Keras optimizer.
         form: `"fa"`, or `"dfa"` for a model with direct feedback: noise on the output of every
             tapped block, and the error at the network's output in place of δ.
         steps: Steps of one run.
-        kind: `"normal"`, `"uniform"` or `"rademacher"`, with standard deviation `noise`.
+        kind: `"rademacher"` (±c), `"normal"` (the paper's) or `"uniform"`, with standard deviation
+            `noise`. Of all noise ±c makes the estimate vary least, and is drawn fastest.
         draws: Independent perturbed passes a step, averaged.
         antithetic: Whether each perturbed pass has a twin with the noise reversed, in place of the
             clean pass in the difference. Removes the error of second order in c.
@@ -101,12 +104,12 @@ class NodePerturbation(GradientRegression):
         dataset: Any,
         loss: Any,
         noise: Any = 0.01,
-        solver: Any = "nlms",
+        solver: Any = None,
         form: str = "fa",
         steps: int = 100,
         layers: Sequence[str] | None = None,
         *,
-        kind: str = "normal",
+        kind: str = "rademacher",
         draws: int = 1,
         antithetic: bool = False,
         one_at_a_time: bool = False,

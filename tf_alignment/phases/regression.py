@@ -54,8 +54,11 @@ class GradientRegression(CompiledPhase):
         batch_size: int,
         seed: int | None,
     ) -> None:
+        if form not in ("fa", "dfa"):
+            raise ValueError(f"Argument `form` must be 'fa' or 'dfa'. Received: form={form!r}")
         ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
         own: dict[Any, Solver] = {"ridge": ridge, "nlms": normalized}
+        solver = {"fa": "nlms", "dfa": "ridge"}.get(form) if solver is None else solver
         chosen = own.get(solver) if isinstance(solver, str) else None
         if isinstance(solver, str) and solver == "sgd":
             solver = keras.optimizers.SGD(5e-4)
@@ -68,8 +71,6 @@ class GradientRegression(CompiledPhase):
                 "Argument `dataset` must be (x, y), (x, y, sample_weight), a tf.data.Dataset of "
                 f"such or None. Received: dataset of type {type(dataset).__name__}"
             )
-        if form not in ("fa", "dfa"):
-            raise ValueError(f"Argument `form` must be 'fa' or 'dfa'. Received: form={form!r}")
         _check_loss(loss)
         self.loss = loss
         self.form = form

@@ -51,7 +51,7 @@ class SyntheticGradient(GradientRegression):
         self,
         dataset: Any,
         loss: Any,
-        solver: Any = "nlms",
+        solver: Any = None,
         form: str = "fa",
         steps: int = 100,
         layers: Sequence[str] | None = None,
