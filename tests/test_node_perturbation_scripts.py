@@ -55,7 +55,7 @@ def test_a_run_is_made_once_and_its_settings_are_checked(tmp_path):
     curves = result["curves"]
     assert set(map(len, curves.values())) == {3}
     assert result["steps_a_pass"] == 1437 // 32
-    assert curves["third/angle_per_example"][0] < 45.0  # of 90, before the warm-up
+    assert curves["third/angle_per_example"][0] < 75.0  # of 93, before the warm-up
     assert experiment.train(task(warmup=500), tmp_path) == json.loads(
         (tmp_path / "runs" / "small.json").read_text()
     )
