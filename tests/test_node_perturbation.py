@@ -411,6 +411,20 @@ def test_two_replicas_equal_one_device_with_the_same_noise(solver, two_replicas,
     np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4)
 
 
+def test_replicas_draw_noise_of_their_own_and_learn_as_one_device_does(two_replicas):
+    found = []
+    for scoped in (False, True):
+        with two_replicas.scope() if scoped else tf.name_scope("one"):
+            model = network()
+        phase = NodePerturbation(data(512), squared, solver="ridge", steps=300, seed=1)
+        found.append(phase.run(model)["net/top"]["weight_angle"])
+    seeds = two_replicas.run(lambda: phase.draw_seed("net/top"))
+    first, second = two_replicas.experimental_local_results(seeds)
+    assert np.any(first.numpy() != second.numpy())
+    # twice as many examples a step: about 1/√2 of the noise
+    assert 0.4 * found[0] < found[1] < 1.1 * found[0]
+
+
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
