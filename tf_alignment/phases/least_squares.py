@@ -99,8 +99,8 @@ class NormalizedLMS(Solver):
     """Steps along the same direction whose length needs no tuning (normalised least mean squares).
 
     Let P be the sum of the squared regressors over the batch, N the number of examples and d the
-    number of units behind λ̂. Of all rates, `1 / (P (1 + d / N))` brings B nearest to its goal in
-    one step, in the mean over the noise and whatever the scale of the errors; a part of it leaves
+    number of units behind λ̂. Of all rates about `1 / (P (1 + d / N))` brings B nearest to its goal
+    in one step, in the mean over the noise and whatever the scale of the errors; a part of it leaves
     less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
 
     Args:
