@@ -7,5 +7,6 @@ between training steps. `tf_alignment.callbacks.FeedbackCallback` says when.
 from tf_alignment.phases.alignment import Alignment
 from tf_alignment.phases.base import Phase
 from tf_alignment.phases.node_perturbation import NodePerturbation
+from tf_alignment.phases.rdd import RDD
 
-__all__ = ["Alignment", "NodePerturbation", "Phase"]
+__all__ = ["RDD", "Alignment", "NodePerturbation", "Phase"]
