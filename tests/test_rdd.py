@@ -164,9 +164,192 @@ def test_spike_for_spike_a_plain_simulation(name, jit_compile):
             s, i = place[w.unit]
             expected[r * count + s, i, w.time - s * hold - length] = (w.drive, w.response)
     assert found.keys() == expected.keys()
-    assert len(found) > 50
+    assert len(found) > 30
     drives = np.array([drive for drive, _ in expected.values()])
     assert 0.1 < np.mean(drives >= paradigm.neuron.threshold) < 0.95
     for key, (drive, response) in expected.items():
         np.testing.assert_allclose(found[key][0], drive, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found[key][1], response, rtol=1e-3, atol=1e-5)
+
+
+# ---- estimators ------------------------------------------------------------------------------
+
+
+def some_events(units=15, above=4, rounds=6, seed=1):
+    """Events of random weights, and the same as a list in the order in which they came."""
+    paradigm = Paradigm()
+    sets, uniforms = drawn(paradigm, units, rounds, seed)
+    kernel = tf.constant(dyadic_kernel(units, above, seed), tf.float32)
+    events = paradigm.run(kernel, tf.constant(sets), tf.constant(uniforms))
+    members = events.sets.numpy()
+    found = [
+        Seen(members[s, i], t, drive, response.astype("float64"))
+        for (s, i, t), (drive, response) in sorted(
+            windows(events).items(), key=lambda item: (item[0][0], item[0][2])
+        )
+    ]
+    return events, found
+
+
+def estimated(estimator, *events, units=15, above=4):
+    sums = {name: tf.zeros(shape) for name, shape in estimator.shapes(units, above).items()}
+    for some in events:
+        sums = estimator.add(sums, some)
+    return tuple(x.numpy() for x in estimator.effect(sums, 1.0))
+
+
+def of(found, unit=None, right=True):
+    """Drives relative to the threshold and responses of one side, of a unit or of all."""
+    chosen = [w for w in found if (w.drive >= 1.0) == right and unit in (None, w.unit)]
+    return np.array([w.drive - 1.0 for w in chosen]), np.array([w.response for w in chosen])
+
+
+def test_pooled_is_its_formula():
+    events, found = some_events()
+    beta, seen = estimated(estimators.Pooled(offset=0.3), events)
+    left = of(found, right=False)[1].mean(0)
+    assert seen.mean() > 0.9
+    for i in range(15):
+        x, responses = of(found, i)
+        expected = ((x + 0.3) @ responses) / (x + 0.3).sum() - left
+        np.testing.assert_allclose(beta[i][seen[i]], expected[seen[i]], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1.0])
+@pytest.mark.parametrize("shared_left", [False, True])
+def test_line_is_least_squares(ridge, shared_left):
+    events, found = some_events(rounds=20)
+    beta, seen = estimated(estimators.Line(ridge, shared_left), events)
+
+    def intercept(x, y):
+        design = np.stack([np.ones_like(x), x], 1)
+        penalty = np.diag([0.0, ridge * len(x)])
+        return np.linalg.solve(design.T @ design + penalty, design.T @ y)[0]
+
+    assert seen.mean() > 0.9
+    for i in range(15):
+        right = intercept(*of(found, i))
+        left = intercept(*of(found, None if shared_left else i, right=False))
+        np.testing.assert_allclose(beta[i][seen[i]], (right - left)[seen[i]], rtol=0.02, atol=1e-4)
+
+
+def test_sgd_is_gradient_descent_window_after_window():
+    rate = 0.05
+    (first, one), (second, two) = some_events(seed=1), some_events(seed=2)
+    beta, seen = estimated(estimators.SGD(rate), first, second)
+    lines = np.zeros((2, 15, 2, 4))  # right or left, unit, slope and intercept, unit above
+    for w in one + two:
+        line = lines[int(w.drive < 1.0), w.unit]
+        error = w.drive * line[0] + line[1] - w.response
+        line[0] -= rate * error * w.drive
+        line[1] -= rate * error
+    expected = (lines[0] - lines[1]).sum(1)  # at a drive of 1
+    assert seen.mean() > 0.9
+    np.testing.assert_allclose(beta[seen], expected[seen], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_mirror_is_its_rule(centred):
+    events, _ = some_events()
+    found, _ = estimated(estimators.Mirror(decay=0.1, centred=centred), events)
+    expected, above = np.zeros((15, 4)), events.rate_above.numpy()
+    if centred:
+        above = above - above.mean(0)
+    for members, rate, rate_above in zip(
+        events.sets.numpy(), events.rate.numpy(), above, strict=True
+    ):
+        expected *= 0.9
+        expected[members] += np.outer(rate, rate_above)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", estimators.ESTIMATORS)
+def test_a_unit_that_was_not_driven_has_no_estimate(name):
+    events, _ = some_events()
+    events.sets = tf.where(events.sets == 3, 2, events.sets)
+    beta, seen = estimated(estimators.get(name), events)
+    assert not seen[3].any() and not beta[3].any()
+    assert seen[2].any() and np.all(np.isfinite(beta))
+
+
+def test_a_silent_unit_above_has_no_estimate():
+    kernel = np.abs(dyadic_kernel(15, 4)).astype("float32")
+    kernel[:, 1] *= -1.0
+    sets, uniforms = drawn(Paradigm(), 15, rounds=4)
+    events = Paradigm().run(tf.constant(kernel), tf.constant(sets), uniforms)
+    assert not events.rate_above.numpy()[:, 1].any()
+    for name in estimators.ESTIMATORS:
+        beta, seen = estimated(estimators.get(name), events)
+        assert not seen[:, 1].any() and not beta[:, 1].any()
+
+
+def test_forgetting():
+    estimator = estimators.Pooled(forgetting=0.25)
+    sums = {name: tf.ones(shape) for name, shape in estimator.shapes(3, 2).items()}
+    assert all(np.all(v == 0.25) for v in estimator.forget(sums).values())
+
+
+# ---- alignment -------------------------------------------------------------------------------
+
+
+def gaussian(seed, **arguments):
+    return {
+        "feedback": "fa",
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=0.05, seed=seed),
+        "feedback_initializer": keras.initializers.RandomNormal(stddev=0.02, seed=seed + 1),
+        **arguments,
+    }
+
+
+def network(sizes=(30, 16, 8), seed=0, **arguments):
+    """Dense layers a, b ... with Gaussian weights."""
+    layers = [
+        ta.layers.Dense(n, name="abc"[i], **gaussian(seed + 10 * i, **arguments))
+        for i, n in enumerate(sizes[1:])
+    ]
+    return keras.Sequential([keras.Input((sizes[0],)), *layers], name="net")
+
+
+def feedback(model):
+    return {layer.name: layer.feedback_weights["feedback_kernel"].numpy() for layer in model.layers}
+
+
+def quality(model):
+    """Sign agreement and correlation of every layer."""
+    pairs = [(layer.kernel, layer.feedback_weights["feedback_kernel"]) for layer in model.layers]
+    return np.array(
+        [(float(ta.metrics.sign_agreement(*p)), float(ta.metrics.correlation(*p))) for p in pairs]
+    ).T
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_paper_s_layers_align_as_in_the_authors_implementation(seed):
+    """After 30 s a layer it reaches 62.0, 72.1, 76.0 % and .37, .63, .75.
+
+    The standard error over draws of W, drive and feedback is below .01 in all but the last layer,
+    of 1920 weights, where it is .01; this simulation is better by .03 and more.
+    """
+    model = network((1600, 384, 192, 10), seed)
+    RDD(seed=seed).run(model)
+    signs, correlations = quality(model)
+    assert np.all(signs > [0.620, 0.721, 0.760])
+    assert np.all(correlations > [0.37, 0.63, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "least"),
+    [("pooled", 0.93), ("line", 0.9), ("sgd", 0.9), ("mirror", 0.6)],
+)
+def test_known_weights_are_found(estimator, least):
+    model = network((50, 12))
+    found = RDD(120.0, estimator=estimator, seed=1).run(model)["net/a"]
+    assert found["correlation"] > least
+    assert found["correlation"] == pytest.approx(float(quality(model)[1, 0]), abs=1e-5)
+
+
+def test_two_lines_of_the_textbook_are_nearly_useless():
+    found = []
+    for estimator in (estimators.Line(ridge=0.0, shared_left=False), "pooled"):
+        results = RDD(15.0, estimator=estimator, seed=1).run(network((200, 40)))
+        found.append(results["net/a"]["correlation"])
+    assert found[0] < 0.3 < 0.5 < found[1]

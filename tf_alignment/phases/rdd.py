@@ -24,8 +24,9 @@ from tf_alignment.spiking.lif import positive_number
 __all__ = ["RDD"]
 
 SATURATED = 0.9  # of the highest rate that the refractory period allows
-_DRIVEN_UNITS = 2**15  # simulated side by side at most: more are no faster, and need memory
-_GATHERED_WEIGHTS = 2**24  # forward weights that are gathered for these units at most
+# Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
+# without it, wide tensors make up for the time that each operation takes to start.
+_SIDE_BY_SIDE = {True: 2**13, False: 2**15}
 
 
 @dataclasses.dataclass
@@ -198,19 +199,17 @@ class RDD(Phase):
             for name, variable in self._sums[path].items():
                 variable.assign(result.sums[name])
         self._runs.assign_add(1)
-        return {
-            path: {**result.quantities, **_agreement(connections[path])}
-            for path, result in found.items()
-        }
+        return {path: result.quantities for path, result in found.items()}
 
     def _plan(self, connection: Connection, seed: int) -> _Plan:
-        units, above = connection.kernel.shape
+        units = connection.kernel.shape[0]
         paradigm, estimator = self.paradigm, self.estimator
         one = paradigm.round_seconds(units)
-        rounds = math.ceil(self.duration / one - 1e-6)
-        most = max(1, min(_DRIVEN_UNITS // units, _GATHERED_WEIGHTS // (units * above)))
-        parts = math.ceil(rounds / most)
-        rounds = math.ceil(rounds / parts)
+        needed = math.ceil(self.duration / one - 1e-6)
+        most = min(needed, max(1, _SIDE_BY_SIDE[self.jit_compile] // units))
+        # as many rounds as needed and hardly more, side by side or one part after the other
+        rounds = min(range(most, (most - 1) // 2, -1), key=lambda r: r * math.ceil(needed / r))
+        parts = math.ceil(needed / rounds)
 
         @tf.function(jit_compile=self.jit_compile)
         def simulate(
@@ -268,16 +267,16 @@ class RDD(Phase):
         gamma: float,
         bar: keras.utils.Progbar | None,
     ) -> _Found:
-        plan, statistics = self._plans[path], []
+        plan, statistics = self._plans[path], tf.zeros(4)
         kept = {name: tf.convert_to_tensor(v) for name, v in self._sums[path].items()}
         sums = self.estimator.forget(kept)
         for part in range(plan.parts):
             number = int(self._runs.value) * plan.parts + part
             sums, new = plan.advance(kernel, sums, tf.constant([plan.seed, number], tf.int32))
-            statistics.append(new.numpy())
+            statistics += new
             if bar is not None:
                 bar.add(1)
-        rate, above, right, left = sum(statistics) / plan.parts
+        rate, above, right, left = statistics.numpy() / plan.parts
         self._look(path, rate, above, right, left)
         beta, seen = self.estimator.effect(sums, self.paradigm.neuron.threshold)
         before = tf.cast(tf.convert_to_tensor(connection.weights["feedback_kernel"]), tf.float32)
@@ -298,7 +297,10 @@ class RDD(Phase):
             "windows_with_spike": float(right) * plan.parts / kernel.shape[0],
             "windows_without_spike": float(left) * plan.parts / kernel.shape[0],
             "estimated": float(tf.reduce_mean(tf.cast(seen, tf.float32))),
-            **{f"{name}_before": value for name, value in _agreement(connection).items()},
+            "weight_angle_before": float(metrics.weight_angle(kernel, before)),
+            "sign_agreement_before": float(metrics.sign_agreement(kernel, before)),
+            "sign_agreement": float(metrics.sign_agreement(kernel, after)),
+            "correlation": float(metrics.correlation(kernel, after)),
         }
         return _Found(sums, gamma, after, quantities)
 
@@ -328,12 +330,3 @@ def _variable(shape: tuple[int, ...], dtype: str = "float32") -> keras.Variable:
     return keras.Variable(
         tf.zeros(shape, dtype), dtype=dtype, trainable=False, aggregation="only_first_replica"
     )
-
-
-def _agreement(connection: Connection) -> dict[str, float]:
-    pair = connection.kernel, connection.weights["feedback_kernel"]
-    return {
-        "weight_angle": float(metrics.weight_angle(*pair)),
-        "sign_agreement": float(metrics.sign_agreement(*pair)),
-        "correlation": float(metrics.correlation(*pair)),
-    }

@@ -315,22 +315,22 @@ class Paradigm:
     def _driven(self, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the driven units, and peaks of their windows, `(time, sets, units)`."""
         neuron = self.neuron
-        counts = poisson(uniforms, self.drive.rate * neuron.dt / 1000.0)
-        counts = tf.pad(counts, ((0, self._steps[1]), (0, 0), (0, 0)))
-        rest = tf.zeros(counts.shape[1:])
+        mean = self.drive.rate * neuron.dt / 1000.0
+        uniforms = tf.pad(uniforms, ((0, self._steps[1]), (0, 0), (0, 0)))
+        rest = tf.zeros(uniforms.shape[1:])
 
         def step(
-            state: tuple[SynapseState, LIFState, WindowState], count: tf.Tensor
+            state: tuple[SynapseState, LIFState, WindowState], uniform: tf.Tensor
         ) -> tuple[tuple[SynapseState, LIFState, WindowState], tuple[tf.Tensor, ...]]:
             synapse, unit, window = state
-            response, synapse = synapse_step(count, synapse, neuron)
+            response, synapse = synapse_step(poisson(uniform, mean), synapse, neuron)
             current = self.drive.weight * response
             spikes, unit = lif_step(current, unit, neuron)
             peak, window = window_step(current, unit.v, window, neuron, self.window)
             return (synapse, unit, window), (spikes, peak)
 
         start = SynapseState(rest, rest), LIFState(rest, rest), WindowState(rest, rest, rest)
-        spikes, peak = scan(step, start, counts, outputs=2)
+        spikes, peak = scan(step, start, uniforms, outputs=2)
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:
