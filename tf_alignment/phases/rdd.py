@@ -179,7 +179,7 @@ class RDD(Phase):
     def reset(self) -> None:
         """Forget all estimates. γ is kept."""
         for variable in [v for values in self._sums.values() for v in values.values()]:
-            variable.assign(tf.zeros_like(variable.value))
+            variable.assign(tf.zeros(variable.shape))
 
     def update(
         self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
@@ -247,7 +247,7 @@ class RDD(Phase):
 
     def _scale(self, path: str, connection: Connection) -> float:
         """γ: as given, as kept, or as B has it now."""
-        kept = float(self._gammas[path].value)
+        kept = float(tf.convert_to_tensor(self._gammas[path]))
         feedback = tf.convert_to_tensor(connection.weights["feedback_kernel"])
         gamma = self.gamma or kept or float(tf.math.reduce_std(feedback))
         if not 0 < gamma < math.inf:
@@ -271,7 +271,7 @@ class RDD(Phase):
         kept = {name: tf.convert_to_tensor(v) for name, v in self._sums[path].items()}
         sums = self.estimator.forget(kept)
         for part in range(plan.parts):
-            number = int(self._runs.value) * plan.parts + part
+            number = int(tf.convert_to_tensor(self._runs)) * plan.parts + part
             sums, new = plan.advance(kernel, sums, tf.constant([plan.seed, number], tf.int32))
             statistics += new
             if bar is not None:

@@ -1,19 +1,12 @@
 """Spiking networks, as graph code: what the phases that learn from spikes simulate.
 
-`lif` has leaky integrate-and-fire units, `discontinuity` what a spike does to the layer above, and
-`estimators` how feedback weights follow from it; `tf_alignment.phases.RDD` puts them together.
+`lif` has leaky integrate-and-fire units, `discontinuity` the windows around their threshold,
+`paradigm` how a layer is driven, and `estimators` how feedback weights follow from what is seen;
+`tf_alignment.phases.RDD` puts them together.
 """
 
 from tf_alignment.spiking import estimators
-from tf_alignment.spiking.discontinuity import (
-    Drive,
-    Events,
-    Paradigm,
-    Window,
-    WindowState,
-    poisson,
-    window_step,
-)
+from tf_alignment.spiking.discontinuity import Events, Window, WindowState, window_step
 from tf_alignment.spiking.lif import (
     LIF,
     LIFState,
@@ -24,6 +17,7 @@ from tf_alignment.spiking.lif import (
     simulate,
     synapse_step,
 )
+from tf_alignment.spiking.paradigm import Drive, Paradigm, poisson
 
 __all__ = [
     "LIF",

@@ -99,11 +99,11 @@ class Pooled(Estimator):
         right, left = sides(events)
         units = sums["weight"].shape[0]
         weights = tf.where(right, events.peak - events.threshold + self.offset, 0.0)
-        below = tf.reduce_sum(tf.cast(left, tf.float32), 2)
+        below = tf.transpose(tf.reduce_sum(tf.cast(left, tf.float32), 2))[:, None]
         return {
             "right": sums["right"] + events.moment(weights, units),
             "weight": sums["weight"] + events.gather(tf.reduce_sum(weights, 0), units),
-            "left": sums["left"] + tf.einsum("ts,stk->k", below, events.response),
+            "left": sums["left"] + tf.reduce_sum(below @ events.response, [0, 1]),
             "count": sums["count"] + tf.reduce_sum(below),
         }
 
