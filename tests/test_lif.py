@@ -70,6 +70,12 @@ def test_a_synapse_is_the_sum_over_all_spikes(neuron):
         np.testing.assert_allclose(response, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_responses_of_a_whole_simulation():
+    spikes = (np.random.default_rng(1).random((100, 2, 3)) < 0.1).astype("float32")
+    expected = [np.tensordot(kappa(t - np.arange(100.0)), spikes, 1) for t in range(100)]
+    np.testing.assert_allclose(spiking.respond(spikes), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_the_kernel_has_an_area_of_about_one():
     assert kappa(np.arange(200.0)).sum() == pytest.approx(1.0, abs=0.01)
 

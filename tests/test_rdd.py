@@ -270,7 +270,7 @@ def test_a_unit_that_was_not_driven_has_no_estimate(name):
     beta, seen = estimated(estimators.get(name), events, units=17)
     assert np.sum(~driven) == 2
     assert not seen[~driven].any() and not beta[~driven].any()
-    assert seen[driven].mean() > 0.5 and np.all(np.isfinite(beta))
+    assert seen[driven].any() and np.all(np.isfinite(beta))
 
 
 def test_a_silent_unit_above_has_no_estimate():
@@ -397,7 +397,7 @@ def test_estimates_get_better_from_run_to_run_unless_forgotten():
         phase = RDD(10.0, estimator=estimators.Pooled(**options), seed=1)
         return [phase.run(model)["net/a"]["correlation"] for _ in range(3)]
 
-    kept, forgotten = correlations(), correlations(forgetting=0.0)
+    kept, forgotten = correlations(forgetting=1.0), correlations(forgetting=0.0)
     assert kept[0] == forgotten[0]
     assert kept[2] > kept[1] > kept[0] and kept[2] > max(forgotten) + 0.1
 

@@ -66,16 +66,28 @@ class RDD(Phase):
     \(\gamma\) that of B before the first run. Entries without an estimate stay as they are.
 
     Estimates get better with simulated time: the correlation of B and W grows like
-    \(1 / \sqrt{1 + k / T}\). The sums behind them are kept from run to run.
+    \(1 / \sqrt{1 + k / T}\). The sums behind them are kept from run to run. Sign agreement in per
+    cent and correlation in dense layers of 1600, 384, 192 and 10 units with Gaussian weights, means
+    of three seeds (*: of one):
 
-    MEASURED
+    | estimator | seconds | 1600 to 384 | 384 to 192 | 192 to 10 |
+    |---|---|---|---|---|
+    | `"pooled"` | 30 | 63.5, .409 | 74.1, .675 | 80.8, .791 |
+    | `"pooled"` | 300 | 80.4, .817 | 89.4, .943 | 92.3, .969 |
+    | `"line"` | 30 | 62.5, .381 | 72.7, .644 | 79.6, .769 |
+    | `"sgd"`* | 30 | 61.8, .366 | 71.5, .626 | 77.8, .754 |
+    | `"mirror"` | 30 | 60.5, .323 | 69.7, .568 | 76.6, .693 |
+    | lines without a ridge* | 30 | 52.2, .066 | 55.1, .137 | 57.0, .191 |
 
     Estimators, classes in `tf_alignment.spiking.estimators`:
 
-    - `"pooled"`, the default: means instead of lines, those without a spike shared by all units.
-    - `"line"`: the two lines in closed form, with a ridge on their slopes.
+    - `"pooled"`, the default: means instead of lines, and those without a spike shared by all units
+      of a layer.
+    - `"line"`: the two lines in closed form, with a ridge on their slopes. Plain least squares, the
+      last row, is nearly useless at this amount of data.
     - `"sgd"`: the paper's own, the two lines by gradient descent.
-    - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm.
+    - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm; about its own
+      mean, without which every product of rates is positive (50.1, 50.2, 50.0 %).
 
     Args:
         duration: Simulated seconds a layer and run, rounded up to whole rounds (see `Paradigm`).

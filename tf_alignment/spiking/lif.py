@@ -28,6 +28,7 @@ __all__ = [
     "SynapseState",
     "lif_step",
     "membrane_step",
+    "respond",
     "scaled_kernel",
     "scan",
     "simulate",
@@ -222,6 +223,34 @@ def simulate(current: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
         return state, (spikes,)
 
     return scan(step, LIFState(rest, rest), current)[0]
+
+
+def respond(spikes: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
+    """What spikes evoke in the next layer, before its weights.
+
+    Args:
+        spikes: `(time, ...)`, one entry a time step.
+        neuron: Constants, by default `LIF()`.
+
+    Returns:
+        Spike responses p, in 1/ms, of the same shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> spike = tf.one_hot([0], 100)[0]
+    >>> response = ta.spiking.respond(spike)
+    >>> int(tf.argmax(response)), round(float(tf.reduce_sum(response)), 2)
+    (5, 1.0)
+    """
+    neuron = neuron or LIF()
+    spikes = tf.convert_to_tensor(spikes, tf.float32)
+    rest = tf.zeros(spikes.shape[1:])
+
+    def step(state: SynapseState, x: tf.Tensor) -> tuple[SynapseState, tuple[tf.Tensor, ...]]:
+        response, state = synapse_step(x, state, neuron)
+        return state, (response,)
+
+    return scan(step, SynapseState(rest, rest), spikes)[0]
 
 
 def scaled_kernel(kernel: tf.Tensor, psi: float = 0.2) -> tf.Tensor:
