@@ -10,6 +10,7 @@ time over that of a later one is the time of compiling, which a training pays on
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -58,11 +59,13 @@ def measure(duration: float, estimator: str, runs: int) -> list[dict[str, Any]]:
     Returns:
         A row each.
     """
-    phases, first, times = {}, {}, {}
+    phases: dict[bool, Callable[[], Any]] = {}
+    first: dict[bool, tuple[float, Any]] = {}
+    times: dict[bool, list[tuple[float, float]]] = {}
     for xla in (True, False):
         model = network(seed=0)
         phase = ta.phases.RDD(duration, estimator=estimator, seed=1, jit_compile=xla)
-        phases[xla] = lambda phase=phase, model=model: phase.run(model)
+        phases[xla] = functools.partial(phase.run, model)
         seconds, _, results = timed(phases[xla])
         first[xla], times[xla] = (seconds, results), []
     for _ in range(runs):

@@ -21,8 +21,8 @@ def convolutional(
     """Two convolutions and three dense layers: table 1 of the paper, in stock Keras.
 
     Convolutions are 5x5, valid and without bias; each layer is followed by ReLU and batch
-    normalisation, but for the last; in front stand random crops (of images with 4 pixels of zeros
-    around them) and flips.
+    normalisation, but for the last; in front stand random crops (of images in [-1, 1] with 4 pixels
+    of -1 around them), as shifts, and flips.
 
     Args:
         size: Height and width of the images.
@@ -34,10 +34,12 @@ def convolutional(
     Returns:
         A model from `(batch, size, size, channels)` to logits.
     """
+    shift = 4 / size
     layers = [
         keras.Input((size, size, channels)),
-        keras.layers.ZeroPadding2D(4),
-        keras.layers.RandomCrop(size, size),
+        keras.layers.RandomTranslation(
+            shift, shift, fill_mode="constant", interpolation="nearest", fill_value=-1.0
+        ),
         keras.layers.RandomFlip("horizontal"),
     ]
     for i in (1, 2):

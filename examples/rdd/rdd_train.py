@@ -7,7 +7,8 @@
 `bp` is backpropagation; the others send errors through feedback weights. Those of the second
 convolution stay as they were drawn, and in `fa` all do. `rdd` and `mirror` align those of the dense
 layers before every epoch, for 30 simulated seconds each, by regression discontinuity or from firing
-rates. A finished run is a JSON file and is not done again; a killed one goes on from its last epoch.
+rates. A finished run is a JSON file and is not done again; a killed one goes on from its last
+epoch.
 
 Paper: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight alignment".
 Rate, momentum and epochs are those of the authors' implementation.
@@ -64,17 +65,13 @@ class Settings:
 
 
 class Measures(keras.callbacks.Callback):
-    """Measures the dense layers before training and after every epoch, for the curves.
+    """Measures the dense layers after every epoch, and prints a line.
 
     Where a phase changes the feedback weights, they are those that the epoch was trained with.
     """
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Before the first epoch."""
-        self.start = measured(self.model)
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Add to what `History` and `Resume` keep, and print a line."""
+        """Add to what `History` and `Resume` keep."""
         if logs is None:
             return
         logs.update(measured(self.model))
@@ -181,7 +178,6 @@ def train(
     if method in PHASES:
         estimator = settings.estimator if method == "rdd" else PHASES[method]
         phases.append(ta.phases.RDD(settings.duration, estimator=estimator, seed=seed))
-    measures = Measures()
     history = model.fit(
         batches.dataset,
         epochs=settings.epochs,
@@ -190,7 +186,7 @@ def train(
         verbose=0,
         callbacks=[
             *(ta.callbacks.FeedbackCallback(phase) for phase in phases),
-            measures,
+            Measures(),
             ta.callbacks.Resume(backup, data=batches, phases=phases),
         ],
     ).history
