@@ -78,8 +78,7 @@ def spike_rates(
 ) -> list[np.ndarray]:
     """Spike rates of the dense layers as a network of LIF units.
 
-    The units of the lowest layer are driven as in `ta.phases.RDD`, but by Poisson processes whose
-    rates are as the features: 200 Hz for the largest.
+    What enters them are Poisson processes whose rates are as the features, 200 Hz for the largest.
 
     Args:
         kernels: Forward kernels of the dense layers.
@@ -88,19 +87,16 @@ def spike_rates(
         seed: Of the Poisson processes.
 
     Returns:
-        Rates in Hz, `(images, units)`, from the driven layer to the output.
+        Rates in Hz, `(images, units)`, of each dense layer.
     """
     neuron, drive = ta.spiking.LIF(), ta.spiking.Drive()
     mean = drive.rate * neuron.dt / 1000.0 * features / features.max()
-    counts = np.random.default_rng(seed).poisson(
-        mean, (neuron.steps(1000.0 * seconds), *mean.shape)
-    )
-    current = drive.weight * ta.spiking.respond(counts.astype(np.float32), neuron)
-    rates = []
-    for kernel in (*kernels, None):
+    steps = neuron.steps(1000.0 * seconds)
+    counts = np.random.default_rng(seed).poisson(mean, (steps, *mean.shape))
+    spikes, rates = tf.constant(counts, tf.float32), []
+    for kernel in kernels:
+        scaled = ta.spiking.scaled_kernel(tf.convert_to_tensor(kernel), drive.psi)
+        current = tf.tensordot(ta.spiking.respond(spikes, neuron), scaled, 1)
         spikes = ta.spiking.simulate(current, neuron)
         rates.append(1000.0 / neuron.dt * tf.reduce_mean(spikes, 0).numpy())
-        if kernel is not None:
-            scaled = ta.spiking.scaled_kernel(tf.convert_to_tensor(kernel), drive.psi)
-            current = tf.tensordot(ta.spiking.respond(spikes, neuron), scaled, 1)
     return rates

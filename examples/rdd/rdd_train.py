@@ -218,7 +218,7 @@ def rates_and_activities(model: keras.Model, x: np.ndarray) -> dict[str, Any]:
             "correlation": round(correlation(activity, rate), 4),
             "pairs": sampled(activity, rate),
         }
-        for name, activity, rate in zip(("features", *DENSE), found, rates, strict=True)
+        for name, activity, rate in zip(DENSE, found[1:], rates, strict=True)
     }
 
 
