@@ -18,26 +18,13 @@ from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.linear_maps import Matmul
 from tf_alignment.phases.base import Phase, Results
-from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators, scaled_kernel
+from tf_alignment.phases.side_by_side import Plan
+from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
 from tf_alignment.spiking.lif import positive_number
 
 __all__ = ["RDD"]
 
 SATURATED = 0.9  # of the highest rate that the refractory period allows
-# Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
-# without it, wide tensors make up for the time that each operation takes to start.
-_SIDE_BY_SIDE = {True: 2**13, False: 2**15}
-
-
-@dataclasses.dataclass
-class _Plan:
-    """How one connection is simulated: `parts` times `rounds` rounds side by side."""
-
-    rounds: int
-    parts: int
-    seconds: float
-    seed: int
-    advance: Callable[..., tuple[estimators.Sums, tf.Tensor]]
 
 
 @dataclasses.dataclass
@@ -167,7 +154,7 @@ class RDD(Phase):
         """Make the sums of the estimates, and compile one simulation a layer."""
         if self._model() is model:
             return
-        self._plans: dict[str, _Plan] = {}
+        self._plans: dict[str, Plan] = {}
         self._sums: dict[str, dict[str, keras.Variable]] = {}
         self._gammas: dict[str, keras.Variable] = {}
         with model.distribute_strategy.scope():
@@ -177,7 +164,14 @@ class RDD(Phase):
                 self._sums[path] = {name: _variable(shape) for name, shape in shapes.items()}
                 self._gammas[path] = _variable(())
                 # by order, not by path: Keras counts up the names of equal models
-                self._plans[path] = self._plan(connection, derived_seed(self.seed, i))
+                self._plans[path] = Plan(
+                    self.paradigm,
+                    self.estimator,
+                    connection.kernel.shape[0],
+                    self.duration,
+                    derived_seed(self.seed, i),
+                    self.jit_compile,
+                )
         self._model = weakref.ref(model)
 
     @property
@@ -212,34 +206,6 @@ class RDD(Phase):
                 variable.assign(result.sums[name])
         self._runs.assign_add(1)
         return {path: result.quantities for path, result in found.items()}
-
-    def _plan(self, connection: Connection, seed: int) -> _Plan:
-        units = connection.kernel.shape[0]
-        paradigm, estimator = self.paradigm, self.estimator
-        one = paradigm.round_seconds(units)
-        needed = math.ceil(self.duration / one - 1e-6)
-        most = min(needed, max(1, _SIDE_BY_SIDE[self.jit_compile] // units))
-        # as many rounds as needed and hardly more, side by side or one part after the other
-        rounds = min(range(most, (most - 1) // 2, -1), key=lambda r: r * math.ceil(needed / r))
-        parts = math.ceil(needed / rounds)
-
-        @tf.function(jit_compile=self.jit_compile)
-        def simulate(
-            kernel: tf.Tensor, sums: estimators.Sums, sets: tf.Tensor, uniforms: tf.Tensor
-        ) -> tuple[estimators.Sums, tf.Tensor]:
-            events = paradigm.run(scaled_kernel(kernel, paradigm.drive.psi), sets, uniforms)
-            windows = [tf.reduce_sum(tf.cast(m, tf.float32)) for m in estimators.sides(events)]
-            rates = [tf.reduce_mean(events.rate), tf.reduce_mean(events.rate_above)]
-            return estimator.add(sums, events), tf.stack([*rates, *windows])
-
-        @tf.function
-        def advance(
-            kernel: tf.Tensor, sums: estimators.Sums, seed: tf.Tensor
-        ) -> tuple[estimators.Sums, tf.Tensor]:
-            # drawn outside of XLA, whose own generator is another, and slower on a CPU
-            return simulate(kernel, sums, *paradigm.draw(units, rounds, seed))
-
-        return _Plan(rounds, parts, rounds * parts * one, seed, advance)
 
     def _forward(self, path: str, connection: Connection) -> tf.Tensor:
         kernel = tf.cast(tf.convert_to_tensor(connection.kernel), tf.float32)
@@ -284,11 +250,12 @@ class RDD(Phase):
         sums = self.estimator.forget(kept)
         for part in range(plan.parts):
             number = int(tf.convert_to_tensor(self._runs)) * plan.parts + part
-            sums, new = plan.advance(kernel, sums, tf.constant([plan.seed, number], tf.int32))
-            statistics += new
+            sums, new = plan.advance(kernel, sums, number)
+            statistics += new / plan.parts
             if bar is not None:
                 bar.add(1)
-        rate, above, right, left = statistics.numpy() / plan.parts
+        rate, above = statistics.numpy()[:2]
+        right, left = plan.parts * statistics.numpy()[2:] / kernel.shape[0]
         self._look(path, rate, above, right, left)
         beta, seen = self.estimator.effect(sums, self.paradigm.neuron.threshold)
         before = tf.cast(tf.convert_to_tensor(connection.weights["feedback_kernel"]), tf.float32)
@@ -306,8 +273,8 @@ class RDD(Phase):
             "simulated_seconds": plan.seconds,
             "spike_rate": float(rate),
             "spike_rate_above": float(above),
-            "windows_with_spike": float(right) * plan.parts / kernel.shape[0],
-            "windows_without_spike": float(left) * plan.parts / kernel.shape[0],
+            "windows_with_spike": float(right),
+            "windows_without_spike": float(left),
             "estimated": float(tf.reduce_mean(tf.cast(seen, tf.float32))),
             "weight_angle_before": float(metrics.weight_angle(kernel, before)),
             "sign_agreement_before": float(metrics.sign_agreement(kernel, before)),
