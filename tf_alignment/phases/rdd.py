@@ -107,8 +107,8 @@ class RDD(Phase):
     >>> keras.utils.set_random_seed(0)
     >>> layer = ta.layers.Dense(5, feedback="fa", name="top")
     >>> model = keras.Sequential([keras.Input((20,)), layer], name="net")
-    >>> phase = ta.phases.RDD(duration=20.0, seed=1)
-    >>> bool(phase.run(model)["net/top"]["correlation"] > 0.8)
+    >>> phase = ta.phases.RDD(duration=30.0, seed=1)
+    >>> bool(phase.run(model)["net/top"]["correlation"] > 0.7)
     True
     """
 
