@@ -27,7 +27,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint       linters and type checker alone"
 	@echo "make format     rewrite the sources in the project's format"
-	@echo "make bench      time and memory of a training step, time of the import"
+	@echo "make bench      time and memory of a training step, time of the import, speed of spikes"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
 	@echo "make clean      remove the virtual environment and everything generated"
 
@@ -66,6 +66,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/step_time.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/spiking.py
 
 bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py --runs 3

@@ -120,3 +120,18 @@ def test_memory_runs(tmp_path):
 @pytest.mark.slow
 def test_the_import_is_fast():
     subprocess.run([sys.executable, str(BENCHMARKS / "import_time.py"), "--runs", "3"], check=True)
+
+
+@pytest.mark.slow
+def test_spiking_runs(tmp_path):
+    output = tmp_path / "spiking.json"
+    script = [sys.executable, str(BENCHMARKS / "spiking.py"), "--duration", "2", "--runs", "2"]
+    run = subprocess.run(
+        [*script, "--output", str(output)], check=True, capture_output=True, text=True
+    )
+    assert "simulated s/s" in run.stdout
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["xla"] for row in rows] == [True, False]
+    for row in rows:
+        assert row["simulated_seconds"] >= 6.0
+        assert 0.0 < row["fastest_seconds"] <= row["seconds"]

@@ -50,6 +50,7 @@ from tf_alignment import (  # noqa: E402
     primitives,
     probe,
     schedules,
+    spiking,
     testing,
 )
 from tf_alignment._version import __version__  # noqa: E402
@@ -70,6 +71,7 @@ __all__ = [
     "primitives",
     "probe",
     "schedules",
+    "spiking",
     "strip",
     "summary",
     "testing",

@@ -8,6 +8,14 @@ from tf_alignment.phases.alignment import Alignment
 from tf_alignment.phases.base import Phase
 from tf_alignment.phases.interleave import interleave
 from tf_alignment.phases.node_perturbation import NodePerturbation
+from tf_alignment.phases.rdd import RDD
 from tf_alignment.phases.synthetic_gradient import SyntheticGradient
 
-__all__ = ["Alignment", "NodePerturbation", "Phase", "SyntheticGradient", "interleave"]
+__all__ = [
+    "RDD",
+    "Alignment",
+    "NodePerturbation",
+    "Phase",
+    "SyntheticGradient",
+    "interleave",
+]

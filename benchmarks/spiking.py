@@ -1,0 +1,142 @@
+"""Speed of the spiking simulation behind `tf_alignment.phases.RDD`, with and without XLA.
+
+The layers of the paper's network, 1600-384-192-10 with Gaussian weights, are aligned for 30
+simulated seconds each: once to compile, then again and again, with and without XLA in turns, so
+that slow drifts of the machine fall on both alike. A run is timed as in training, with the
+estimates, the assignment of the feedback kernels and the measures that it reports. The first run's
+time over that of a later one is the time of compiling, which a training pays once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import tf_alignment as ta
+
+SIZES = (1600, 384, 192, 10)
+
+
+def network(seed: int) -> keras.Model:
+    """Dense layers with Gaussian weights and feedback."""
+    layers = [
+        ta.layers.Dense(
+            units,
+            feedback="fa",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.05, seed=seed + i),
+        )
+        for i, units in enumerate(SIZES[1:])
+    ]
+    return keras.Sequential([keras.Input(SIZES[:1]), *layers])
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds, seconds of processor time, and the result."""
+    start, processor = time.perf_counter(), time.process_time()
+    result = function()
+    return time.perf_counter() - start, time.process_time() - processor, result
+
+
+def measure(duration: float, estimator: str, runs: int) -> list[dict[str, Any]]:
+    """Time a phase with and without XLA.
+
+    Args:
+        duration: Simulated seconds a layer.
+        estimator: Id of the estimator.
+        runs: Runs of each after the first.
+
+    Returns:
+        A row each.
+    """
+    phases: dict[bool, Callable[[], Any]] = {}
+    first: dict[bool, tuple[float, Any]] = {}
+    times: dict[bool, list[tuple[float, float]]] = {}
+    for xla in (True, False):
+        model = network(seed=0)
+        phase = ta.phases.RDD(duration, estimator=estimator, seed=1, jit_compile=xla)
+        phases[xla] = functools.partial(phase.run, model)
+        seconds, _, results = timed(phases[xla])
+        first[xla], times[xla] = (seconds, results), []
+    for _ in range(runs):
+        for xla, run in phases.items():
+            times[xla].append(timed(run)[:2])
+    rows = []
+    for xla, (seconds, results) in first.items():
+        wall, processor = zip(*times[xla], strict=True)
+        simulated = sum(found["simulated_seconds"] for found in results.values())
+        rows.append(
+            {
+                "xla": xla,
+                "estimator": estimator,
+                "simulated_seconds": simulated,
+                "seconds": statistics.median(wall),
+                "fastest_seconds": min(wall),
+                "processor_seconds": statistics.median(processor),
+                "simulated_seconds_per_second": simulated / statistics.median(wall),
+                "compile_seconds": seconds - statistics.median(wall),
+                "correlation": {path: found["correlation"] for path, found in results.items()},
+            }
+        )
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the rows."""
+    columns = ("simulated", "median s", "fastest s", "processor s", "simulated s/s", "compile s")
+    print(f"{'':<12}" + "".join(f"{name:>15}" for name in columns))
+    for row in rows:
+        values = (
+            row["simulated_seconds"],
+            row["seconds"],
+            row["fastest_seconds"],
+            row["processor_seconds"],
+            row["simulated_seconds_per_second"],
+            row["compile_seconds"],
+        )
+        name = "XLA" if row["xla"] else "without XLA"
+        print(f"{name:<12}" + "".join(f"{value:>15.2f}" for value in values))
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--duration", type=float, default=30.0, help="simulated seconds a layer (default: 30)"
+    )
+    parser.add_argument("--runs", type=int, default=9, help="timed runs of each (default: 9)")
+    parser.add_argument(
+        "--estimator", choices=list(ta.spiking.estimators.ESTIMATORS), default="pooled"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/spiking.json"), help="JSON file to write"
+    )
+    arguments = parser.parse_args()
+    rows = measure(arguments.duration, arguments.estimator, arguments.runs)
+    show(rows)
+    report = {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "sizes": SIZES,
+        "runs": arguments.runs,
+        "rows": rows,
+    }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The paper's convolutional network, and spiking copies of its dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_alignment as ta
+
+__all__ = ["DENSE", "activities", "convolutional", "spike_rates"]
+
+DENSE = ("dense1", "dense2", "output")
+
+
+def convolutional(
+    size: int, channels: int, classes: int, filters: int = 64, units: Sequence[int] = (384, 192)
+) -> keras.Model:
+    """Two convolutions and three dense layers: table 1 of the paper, in stock Keras.
+
+    Convolutions are 5x5, valid and without bias; each layer is followed by ReLU and batch
+    normalisation, but for the last; in front stand random crops (of images in [-1, 1] with 4 pixels
+    of -1 around them), as shifts, and flips.
+
+    Args:
+        size: Height and width of the images.
+        channels: Channels of the images.
+        classes: Outputs.
+        filters: Of each convolution.
+        units: Of the hidden dense layers.
+
+    Returns:
+        A model from `(batch, size, size, channels)` to logits.
+    """
+    shift = 4 / size
+    layers = [
+        keras.Input((size, size, channels)),
+        keras.layers.RandomTranslation(
+            shift, shift, fill_mode="constant", interpolation="nearest", fill_value=-1.0
+        ),
+        keras.layers.RandomFlip("horizontal"),
+    ]
+    for i in (1, 2):
+        layers += [
+            keras.layers.Conv2D(filters, 5, activation="relu", use_bias=False, name=f"conv{i}"),
+            keras.layers.BatchNormalization(name=f"conv{i}_norm"),
+            keras.layers.MaxPooling2D(name=f"conv{i}_pool"),
+        ]
+    layers.append(keras.layers.Flatten(name="features"))
+    for name, number in zip(DENSE, units, strict=False):
+        layers += [
+            keras.layers.Dense(number, activation="relu", name=name),
+            keras.layers.BatchNormalization(name=f"{name}_norm"),
+        ]
+    layers.append(keras.layers.Dense(classes, name=DENSE[-1]))
+    return keras.Sequential(layers, name="convnet")
+
+
+def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
+    """What the features and the dense layers answer to images, after ReLU.
+
+    Args:
+        model: Of `convolutional`, converted or not.
+        x: Images.
+
+    Returns:
+        Arrays `(images, units)`, from the features to the output.
+    """
+    outputs = [model.get_layer(name).output for name in ("features", *DENSE)]
+    found = keras.Model(model.inputs, outputs).predict(x, verbose=0)
+    return [np.maximum(a, 0.0) for a in found]
+
+
+def spike_rates(
+    kernels: Sequence[tf.Tensor], features: np.ndarray, seconds: float = 0.5, seed: int = 0
+) -> list[np.ndarray]:
+    """Spike rates of the dense layers as a network of LIF units.
+
+    What enters them are Poisson processes whose rates are as the features, 200 Hz for the largest.
+
+    Args:
+        kernels: Forward kernels of the dense layers.
+        features: What enters them, `(images, units)`, none below 0.
+        seconds: Simulated time.
+        seed: Of the Poisson processes.
+
+    Returns:
+        Rates in Hz, `(images, units)`, of each dense layer.
+    """
+    neuron, drive = ta.spiking.LIF(), ta.spiking.Drive()
+    mean = drive.rate * neuron.dt / 1000.0 * features / features.max()
+    steps = neuron.steps(1000.0 * seconds)
+    counts = np.random.default_rng(seed).poisson(mean, (steps, *mean.shape))
+    spikes, rates = tf.constant(counts, tf.float32), []
+    for kernel in kernels:
+        scaled = ta.spiking.scaled_kernel(tf.convert_to_tensor(kernel), drive.psi)
+        current = tf.tensordot(ta.spiking.respond(spikes, neuron), scaled, 1)
+        spikes = ta.spiking.simulate(current, neuron)
+        rates.append(1000.0 / neuron.dt * tf.reduce_mean(spikes, 0).numpy())
+    return rates

@@ -1,0 +1,138 @@
+r"""What the spike of a unit does to the layer above, seen at the discontinuity of its threshold.
+
+A layer is driven by noise. Where the voltage of a unit comes close to the threshold, by chance, a
+window opens. In some windows the unit just spikes, in others it just does not; all else is alike in
+both, so the difference in what comes back from the units above is what the spike caused.
+
+The drive u says how strongly a unit was driven. It follows the voltage's equation without the
+reset, and is set to the voltage at every step outside a window, so that it departs from it only
+inside one: \(u^{max} \ge \theta\) then says that the unit spiked. A u that is never set to v would
+carry the past of many windows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_alignment.spiking.lif import LIF, membrane_step, positive_number
+
+__all__ = ["Events", "Window", "WindowState", "window_step"]
+
+NO_WINDOW = -math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    r"""When a window opens, and how long it is open; by default as in Guerguiev et al. 2020.
+
+    Attributes:
+        alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset.
+        length: T, in ms.
+
+    Raises:
+        ValueError: For values out of range.
+
+    Reference: Guerguiev et al. 2020, section 4.4; \(\alpha\) is that of the authors'
+    implementation.
+    """
+
+    alpha: float = 0.1
+    length: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "length"):
+            positive_number(name, getattr(self, name))
+
+
+class WindowState(NamedTuple):
+    """The drive u, time steps that the window is still open, and the largest u in it so far."""
+
+    u: tf.Tensor
+    left: tf.Tensor
+    peak: tf.Tensor
+
+
+def window_step(
+    current: tf.Tensor, v: tf.Tensor, state: WindowState, neuron: LIF, window: Window
+) -> tuple[tf.Tensor, WindowState]:
+    r"""The windows of driven units one step on.
+
+    A window holds as many values of u as it has steps, from that of its opening on. What a spike
+    does is seen a step later: the feedback that belongs to the window is that of the steps after
+    its opening, up to the one in which it closes.
+
+    Args:
+        current: Input I of this step.
+        v: Voltage after this step, and after the reset.
+        state: State before the step.
+        neuron: Constants of the units.
+        window: Constants of the windows.
+
+    Returns:
+        \(u^{max}\) of each window that closes in this step, minus infinity where none does, and the
+        state.
+    """
+    peak = tf.where(tf.equal(state.left, 1.0), state.peak, NO_WINDOW)
+    left = tf.maximum(state.left - 1.0, 0.0)
+    outside = tf.equal(left, 0.0)
+    u = tf.where(outside, v, membrane_step(state.u, current, neuron))
+    opens = outside & (tf.abs(v - neuron.threshold) < window.alpha)
+    largest = tf.where(outside, u, tf.maximum(state.peak, u))
+    left = tf.where(opens, float(neuron.steps(window.length)), left)
+    return peak, WindowState(u, left, largest)
+
+
+@dataclasses.dataclass
+class Events:
+    r"""What the windows of some sets of driven units gave.
+
+    Attributes:
+        sets: Which units were driven, int32 `(sets, units)`.
+        peak: \(u^{max}\) of the window that closes in a step, `(time, sets, units)`, minus infinity
+            where none does.
+        response: \(\Delta q^{avg}\) of every unit above for a window that closes in a step, `(sets,
+            time, units above)`, in 1/ms.
+        rate: Spike rate of each driven unit while it was driven, `(sets, units)`, in Hz.
+        rate_above: Spike rates above in that time, `(sets, units above)`, in Hz.
+        threshold: Of the units.
+        rounds: The sets come in so many rounds, in none of which a unit is driven twice.
+    """
+
+    sets: tf.Tensor
+    peak: tf.Tensor
+    response: tf.Tensor
+    rate: tf.Tensor
+    rate_above: tf.Tensor
+    threshold: float
+    rounds: int = 1
+
+    def moment(self, weights: tf.Tensor, units: int) -> tf.Tensor:
+        """The responses of each unit's windows, weighted and summed.
+
+        Args:
+            weights: Of each window, `(time, sets, units)`, 0 where none closes.
+            units: Units of the layer.
+
+        Returns:
+            `(units, units above)`.
+        """
+        return self.gather(tf.matmul(tf.transpose(weights, (1, 2, 0)), self.response), units)
+
+    def gather(self, values: tf.Tensor, units: int) -> tf.Tensor:
+        """Sums over the sets in which a unit was driven: `(sets, units, ...)` to `(units, ...)`."""
+        flat = tf.reshape(values, (-1, *values.shape[2:]))
+        driven, count = tf.reshape(self.sets, (self.rounds, -1)), flat.shape[0]
+        # Where each unit stands in each round. To fetch its row is faster than to scatter-add all.
+        cell = driven + units * tf.range(self.rounds)[:, None]
+        nowhere = tf.fill((self.rounds * units,), count)
+        place = tf.tensor_scatter_nd_update(
+            nowhere, tf.reshape(cell, (-1, 1)), tf.range(count, dtype=tf.int32)
+        )
+        if driven.shape[1] < units:
+            flat = tf.pad(flat, ((0, 1), *[(0, 0)] * (flat.shape.rank - 1)))
+        rows = tf.gather(flat, tf.reshape(place, (self.rounds, units)))
+        return tf.reduce_sum(rows, 0)

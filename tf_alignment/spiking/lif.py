@@ -1,0 +1,286 @@
+r"""Leaky integrate-and-fire units and their synapses, one time step after the other.
+
+A unit's voltage follows \(dv/dt = -g_L v + g_D (I - v)\), taken in Euler steps. Where it reaches
+the threshold outside the refractory period the unit spikes, and the voltage is reset. It goes on
+being integrated in the refractory period, in which only the spike is withheld.
+
+Spikes reach the next layer through the kernel
+
+$$ \kappa(t) = (e^{-t/\tau_L} - e^{-t/\tau_s}) / (\tau_L - \tau_s), \quad t \ge 0, $$
+
+the difference of two traces, each of which is exact from one step to the next.
+
+Everything works on tensors of any shape, elementwise; time is the first axis where there is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+__all__ = [
+    "LIF",
+    "LIFState",
+    "SynapseState",
+    "lif_step",
+    "membrane_step",
+    "respond",
+    "scaled_kernel",
+    "scan",
+    "simulate",
+    "synapse_step",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class LIF:
+    r"""Constants of a unit and of its synapses, by default those of Guerguiev et al. 2020.
+
+    Attributes:
+        dt: Time step, in ms.
+        leak: Leak conductance \(g_L\), in 1/ms.
+        dendritic: Dendritic conductance \(g_D\), in 1/ms.
+        threshold: Voltage \(\theta\) of a spike, the unit of all voltages.
+        reset: Voltage after a spike, in those units.
+        refractory: Shortest interval between two spikes, in ms.
+        tau_long: Slow time constant \(\tau_L\) of a synapse, in ms.
+        tau_short: Fast time constant \(\tau_s\) of a synapse, in ms.
+
+    Raises:
+        ValueError: For values out of range, or a time step too long for the conductances.
+
+    Reference: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight
+    alignment", equation 3 and appendix A.1. The conductances and the refractory period are those
+    of the authors' implementation.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.spiking.LIF(refractory=5.0).highest_rate
+    200.0
+    """
+
+    dt: float = 1.0
+    leak: float = 0.1
+    dendritic: float = 0.6
+    threshold: float = 1.0
+    reset: float = -1.0
+    refractory: float = 3.0
+    tau_long: float = 10.0
+    tau_short: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "leak", "dendritic", "threshold", "refractory", "tau_short"):
+            positive_number(name, getattr(self, name))
+        if not self.reset < self.threshold:
+            raise ValueError(
+                "Argument `reset` must be below `threshold`. "
+                f"Received: reset={self.reset!r}, threshold={self.threshold!r}"
+            )
+        if not self.tau_long > self.tau_short:
+            raise ValueError(
+                "Argument `tau_long` must be above `tau_short`. "
+                f"Received: tau_long={self.tau_long!r}, tau_short={self.tau_short!r}"
+            )
+        if self.dt * (self.leak + self.dendritic) > 1:
+            raise ValueError(
+                "Argument `dt` must be at most 1 / (leak + dendritic), or the voltage swings from "
+                f"step to step. Received: dt={self.dt!r}, leak={self.leak!r}, "
+                f"dendritic={self.dendritic!r}"
+            )
+
+    def steps(self, milliseconds: float) -> int:
+        """Time steps in an interval, at least 1."""
+        return max(1, round(milliseconds / self.dt))
+
+    @property
+    def highest_rate(self) -> float:
+        """The rate, in Hz, at which the refractory period holds every unit."""
+        return 1000.0 / (self.steps(self.refractory) * self.dt)
+
+
+class LIFState(NamedTuple):
+    """Voltage, and time steps of the refractory period that are left, of any one shape."""
+
+    v: tf.Tensor
+    refractory: tf.Tensor
+
+
+class SynapseState(NamedTuple):
+    """The slow and the fast trace of a synapse."""
+
+    long: tf.Tensor
+    short: tf.Tensor
+
+
+def membrane_step(v: tf.Tensor, current: tf.Tensor, neuron: LIF) -> tf.Tensor:
+    """A voltage one step on, without spike or reset.
+
+    Args:
+        v: Voltage.
+        current: Input I, of the voltage's shape.
+        neuron: Constants.
+    """
+    kept = 1.0 - neuron.dt * (neuron.leak + neuron.dendritic)
+    return kept * v + (neuron.dt * neuron.dendritic) * current
+
+
+def lif_step(current: tf.Tensor, state: LIFState, neuron: LIF) -> tuple[tf.Tensor, LIFState]:
+    """A unit one step on.
+
+    Args:
+        current: Input I.
+        state: State before the step.
+        neuron: Constants.
+
+    Returns:
+        Spikes, 1.0 where a unit spikes and 0.0 elsewhere, and the state, after the reset.
+    """
+    v = membrane_step(state.v, current, neuron)
+    refractory = tf.maximum(state.refractory - 1.0, 0.0)
+    fires = (v >= neuron.threshold) & (refractory == 0.0)
+    blocked = float(neuron.steps(neuron.refractory))
+    v = tf.where(fires, neuron.reset, v)
+    return tf.cast(fires, v.dtype), LIFState(v, tf.where(fires, blocked, refractory))
+
+
+def synapse_step(
+    spikes: tf.Tensor, state: SynapseState, neuron: LIF
+) -> tuple[tf.Tensor, SynapseState]:
+    r"""A synapse one step on: what spikes up to this step evoke, \(\sum \kappa(t - t_k)\).
+
+    As \(\kappa(0) = 0\), a spike has no effect in its own step.
+
+    Args:
+        spikes: Spikes of this step, or any sum of them: the synapse is linear.
+        state: State before the step.
+        neuron: Constants.
+
+    Returns:
+        The response, in 1/ms, and the state.
+    """
+    long = math.exp(-neuron.dt / neuron.tau_long) * state.long + spikes
+    short = math.exp(-neuron.dt / neuron.tau_short) * state.short + spikes
+    return (long - short) / (neuron.tau_long - neuron.tau_short), SynapseState(long, short)
+
+
+def scan(
+    step: Callable[[Any, tf.Tensor], tuple[Any, tuple[tf.Tensor, ...]]],
+    state: Any,
+    inputs: tf.Tensor,
+    outputs: int = 1,
+) -> tuple[tf.Tensor, ...]:
+    """Run `step` over the first axis of `inputs`, in one loop of the graph.
+
+    Args:
+        step: `(state, input of one step) -> (state, outputs of one step)`. All outputs are float32
+            and have the shape of the first tensor of the state.
+        state: State before the first step, a structure of tensors of static shape.
+        inputs: `(time, ...)`.
+        outputs: How many outputs a step has.
+
+    Returns:
+        The outputs, each `(time, ...)`.
+    """
+    steps, shape = inputs.shape[0], tf.nest.flatten(state)[0].shape
+    found = [tf.TensorArray(tf.float32, steps, element_shape=shape) for _ in range(outputs)]
+
+    def body(t: tf.Tensor, state: Any, found: list[Any]) -> tuple[tf.Tensor, Any, list[Any]]:
+        state, new = step(state, inputs[t])
+        return t + 1, state, [a.write(t, x) for a, x in zip(found, new, strict=True)]
+
+    _, _, found = tf.while_loop(
+        lambda t, *_: t < steps, body, (0, state, found), maximum_iterations=steps
+    )
+    return tuple(array.stack() for array in found)
+
+
+def simulate(current: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
+    """Spikes of units that start at rest.
+
+    Args:
+        current: Input I, `(time, ...)`, one entry a time step.
+        neuron: Constants, by default `LIF()`.
+
+    Returns:
+        Spikes, 0.0 or 1.0, of the input's shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> spikes = ta.spiking.simulate(tf.fill((30, 1), 100.0))
+    >>> int(tf.reduce_sum(spikes))  # one every three steps
+    10
+    """
+    neuron = neuron or LIF()
+    current = tf.convert_to_tensor(current, tf.float32)
+    rest = tf.zeros(current.shape[1:])
+
+    def step(state: LIFState, x: tf.Tensor) -> tuple[LIFState, tuple[tf.Tensor, ...]]:
+        spikes, state = lif_step(x, state, neuron)
+        return state, (spikes,)
+
+    return scan(step, LIFState(rest, rest), current)[0]
+
+
+def respond(spikes: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
+    """What spikes evoke in the next layer, before its weights.
+
+    Args:
+        spikes: `(time, ...)`, one entry a time step.
+        neuron: Constants, by default `LIF()`.
+
+    Returns:
+        Spike responses p, in 1/ms, of the same shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> spike = tf.one_hot([0], 100)[0]
+    >>> response = ta.spiking.respond(spike)
+    >>> int(tf.argmax(response)), round(float(tf.reduce_sum(response)), 2)
+    (5, 1.0)
+    """
+    neuron = neuron or LIF()
+    spikes = tf.convert_to_tensor(spikes, tf.float32)
+    rest = tf.zeros(spikes.shape[1:])
+
+    def step(state: SynapseState, x: tf.Tensor) -> tuple[SynapseState, tuple[tf.Tensor, ...]]:
+        response, state = synapse_step(x, state, neuron)
+        return state, (response,)
+
+    return scan(step, SynapseState(rest, rest), spikes)[0]
+
+
+def scaled_kernel(kernel: tf.Tensor, psi: float = 0.2) -> tf.Tensor:
+    r"""A kernel at the scale that keeps the spike rates of any network in one range.
+
+    $$ W^{LIF} = \psi m W / \sigma_W $$
+
+    Args:
+        kernel: W, `(in, out)`.
+        psi: \(\psi\).
+
+    Returns:
+        The scaled kernel, with m the number of inputs and \(\sigma_W\) the standard deviation of
+        the entries.
+
+    Reference: Guerguiev et al. 2020, equation 16, whose \(\sigma^2\) is a standard deviation too.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> ta.spiking.scaled_kernel(tf.constant([[3.0], [-3.0]]), psi=0.5).numpy().ravel().tolist()
+    [1.0, -1.0]
+    """
+    return psi * kernel.shape[0] * kernel / tf.math.reduce_std(kernel)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """Raise unless `value` is a number above 0 and finite; `name` is for the message."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(
+            f"Argument `{name}` must be a finite number above 0. Received: {name}={value!r}"
+        )
+    return float(value)
