@@ -100,8 +100,9 @@ class NormalizedLMS(Solver):
 
     Let P be the sum of the squared regressors over the batch, N the number of examples and d the
     number of units behind λ̂. Of all rates about `1 / (P (1 + d / N))` brings B nearest to its goal
-    in one step, in the mean over the noise and whatever the scale of the errors; a part of it leaves
-    less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
+    in one step, in the mean over the noise and whatever the scale of the errors; a part of it
+    leaves less noise in B. P is the mean over about a hundred steps, or this step's where that is
+    larger.
 
     Args:
         gain: Which part.

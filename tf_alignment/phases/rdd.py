@@ -81,8 +81,8 @@ class RDD(Phase):
         layers: See `Phase`. By default all that act by one matrix product and store a feedback
             kernel; convolutions keep theirs.
         estimator: Id or `Estimator` object.
-        seed: Integer, or None for a random one. The same seed gives the same drive, with and
-            without XLA.
+        seed: Integer, or None for a random one. The same seed gives the same drive; with XLA a
+            large layer is simulated in other parts than without, and draws other numbers.
         gamma: \(\gamma\), or None for the standard deviation of B when the phase first runs.
         neuron, drive, window: Constants, by default the paper's.
         jit_compile: Whether XLA compiles the simulation: a few seconds at the first run, and later
