@@ -7,5 +7,6 @@ between training steps. `tf_alignment.callbacks.FeedbackCallback` says when.
 from tf_alignment.phases.alignment import Alignment
 from tf_alignment.phases.base import Phase
 from tf_alignment.phases.node_perturbation import NodePerturbation
+from tf_alignment.phases.sal import SAL
 
-__all__ = ["Alignment", "NodePerturbation", "Phase"]
+__all__ = ["SAL", "Alignment", "NodePerturbation", "Phase"]
