@@ -69,6 +69,10 @@ class SAL(Phase):
         subtract_rates, lobe_mismatch, synapse_mismatch: See
             `tf_alignment.spiking.SpikeAlignment`.
         bias: Bias of all neurons, instead of the model's.
+        balanced: Whether neurons keep themselves active half of the time: biases are 0 (or
+            `bias`), and PSPs count by how far they are from one half. Not part of the published
+            network. In trained networks, where weights drive neurons to unequal rates, it leaves a
+            smaller angle.
         jit_compile: Whether XLA compiles the simulation: it takes about half the time, and a
             second or so once.
 
@@ -112,6 +116,7 @@ class SAL(Phase):
         lobe_mismatch: float = 0.0,
         synapse_mismatch: float = 0.0,
         bias: float | None = None,
+        balanced: bool = False,
         jit_compile: bool = True,
     ) -> None:
         super().__init__(layers)
@@ -133,7 +138,8 @@ class SAL(Phase):
             lobe_mismatch=lobe_mismatch,
             synapse_mismatch=synapse_mismatch,
         )
-        self.bias = bias
+        self.bias = 0.0 if bias is None and balanced else bias
+        self.balanced = balanced
         self.jit_compile = jit_compile
         self.seed = random.randint(1, 10**9) if seed is None else int(seed)
         self._model: Callable[[], keras.Model | None] = lambda: None
@@ -205,6 +211,7 @@ class SAL(Phase):
                 self.block,
                 derived_seed(self.seed, index),
                 self.jit_compile,
+                self.balanced,
             )
         return self._compiled[key]
 

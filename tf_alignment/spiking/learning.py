@@ -58,6 +58,8 @@ class FeedbackLearning:
         block: Steps after which B changes.
         seed: Of the spikes, and of what differs from synapse to synapse.
         jit_compile: Whether XLA compiles the loop.
+        balanced: Whether PSPs count by how far they are from one half, so that a neuron without
+            bias is active half of the time whatever its weights are.
 
     Example:
     >>> import numpy as np, tensorflow as tf
@@ -81,10 +83,12 @@ class FeedbackLearning:
         block: int = 50,
         seed: int = 0,
         jit_compile: bool = False,
+        balanced: bool = False,
     ) -> None:
         self.network, self.neurons, self.rule = network, neurons, rule
         self.rate, self.chains, self.block = rate, chains, block
         self.seed, self.jit_compile = seed, jit_compile
+        self._resting = 0.5 if balanced else 0.0
         sizes = network.sizes
         self._gains = [
             rule.gains((sizes[lower], sizes[upper]), seed + i)
@@ -139,7 +143,11 @@ class FeedbackLearning:
         self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
     ) -> tuple[LearningState, _Sums]:
         """Spikes of one block and the sums over their pairs, of each connection."""
-        potential = self.network.potential(kernels, state.feedback, biases)
+        received = self.network.potential(kernels, state.feedback, biases)
+
+        def potential(psp: tf.Tensor) -> tf.Tensor:
+            return received(psp - self._resting)
+
         whole, rest = divmod(self.block, _CHUNK)
         shape = (self.chains, self.network.neurons)
 
