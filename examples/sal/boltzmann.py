@@ -1,4 +1,4 @@
-r"""A sampling network learns a Boltzmann distribution from asymmetric weights, with and without SAL.
+r"""A sampling network learns a Boltzmann distribution from asymmetric weights, and SAL helps.
 
 python examples/sal/boltzmann.py --quick
 
