@@ -284,7 +284,7 @@ def test_it_keeps_feedback_aligned_in_training():
         monitor = ta.callbacks.AlignmentMonitor(probe_data=(x[:64], y[:64]))
         return model.fit(x, y, epochs=3, verbose=0, callbacks=[*callbacks, monitor]).history
 
-    history = final(FeedbackCallback(SAL(steps=4000, seed=1)))
+    history = final(FeedbackCallback(SAL(steps=2000, seed=1)))
     without = final()
     assert history["mean/gradient_angle"][-1] < 15.0 < 35.0 < without["mean/gradient_angle"][-1]
     for name in ("weight_angle", "weight_angle_before", "spike_rate_below", "spike_rate_above"):

@@ -325,9 +325,11 @@ def test_potentials_of_layers(sizes, connections):
         np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("delay", [0, 2])
-def test_learning_is_the_definition(jit_compile, delay):
+@pytest.mark.parametrize(
+    ("jit_compile", "delay", "balanced"),
+    [(False, 0, False), (True, 0, False), (False, 2, False), (False, 0, True)],
+)
+def test_learning_is_the_definition(jit_compile, delay, balanced):
     """Step by step, pair by pair: spikes of both directions, B changed after every block."""
     sizes, edges, chains, block, blocks, rate = (3, 2, 4), [(0, 1), (1, 2)], 2, 130, 3, 0.2
     neurons, rule = SamplingParameters(5, delay=delay), SpikeAlignment(5, subtract_rates=False)
@@ -335,7 +337,15 @@ def test_learning_is_the_definition(jit_compile, delay):
     w, b = ([rng.standard_normal((sizes[i], sizes[j])) for i, j in edges] for _ in range(2))
     biases = [rng.standard_normal(n) for n in sizes]
     learning = spiking.FeedbackLearning(
-        spiking.LayeredNetwork(sizes, edges), neurons, rule, rate, chains, block, 7, jit_compile
+        spiking.LayeredNetwork(sizes, edges),
+        neurons,
+        rule,
+        rate,
+        chains,
+        block,
+        7,
+        jit_compile,
+        balanced,
     )
     state = learning.start(b)
     state = learning.run(state, w, biases, 1, first=0)
@@ -364,10 +374,11 @@ def test_learning_is_the_definition(jit_compile, delay):
         for (i, j), forward, back in zip(edges, w, b, strict=True):
             weights[np.ix_(places[i], places[j])] = forward
             weights[np.ix_(places[j], places[i])] = back.T
+        bias = np.concatenate(biases) - balanced * 0.5 * weights.sum(0)
         again = [
             simulated(
                 weights,
-                np.concatenate(biases),
+                bias,
                 uniform[:end, c],
                 neurons,
                 spikes[:, c],

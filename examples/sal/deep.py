@@ -5,7 +5,8 @@ python examples/sal/deep.py --network conv --dataset cifar10 --data-dir ~/tensor
 
 `perceptron` is 784-256-128-64-10 with ReLU. `conv` has two convolutions 5×5×64 with batch
 normalisation and pooling and dense layers of 384, 192 and 10: with SAL the convolutions keep
-random feedback, as in the paper. `--quick` takes the embedded digits.
+random feedback, as in the paper. `--unbalanced` takes neurons as published. `--quick` takes the
+embedded digits.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
 
 def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
     """SAL whose rate decays from epoch to epoch."""
-    steps = 4000
+    steps = 2000 if arguments.quick else 4000
     return ta.phases.SAL(
         steps,
         seed=arguments.seed,
         rate=keras.optimizers.schedules.InverseTimeDecay(0.07, steps // 50, 0.5, staircase=True),
-        balanced=arguments.balanced,
+        balanced=not arguments.unbalanced,
     )
 
 
@@ -127,7 +128,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="6, or 4 with --quick")
     parser.add_argument("--rate", type=float, default=0.01, help="of the forward weights (0.01)")
     parser.add_argument("--decay", type=float, default=0.05, help="weight decay of KP (0.05)")
-    parser.add_argument("--balanced", action="store_true", help="balanced neurons, see the phase")
+    parser.add_argument(
+        "--unbalanced", action="store_true", help="neurons as published, see the phase"
+    )
     arguments = parser.parse_args()
     arguments.dataset = arguments.dataset or ("digits" if arguments.quick else "mnist")
     arguments.epochs = arguments.epochs or (4 if arguments.quick else 6)

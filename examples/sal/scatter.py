@@ -28,11 +28,12 @@ from tf_alignment.spiking import (
 SIZE = 50
 TOTAL = 100_000  # refractory times, over all chains
 
-# neurons, rate, chains, block
-SETTINGS: dict[str, tuple[int, float, int, int]] = {
-    "published": (10, 0.0025, 8, 1250),
-    "published, 4 × rate": (10, 0.01, 8, 1250),
-    "defaults of the phase": (5, 0.07, 64, 50),
+# τ, rate, chains, block, balanced
+Setting = tuple[int, float, int, int, bool]
+SETTINGS: dict[str, Setting] = {
+    "published": (10, 0.0025, 8, 1250, False),
+    "published, 4 × rate": (10, 0.01, 8, 1250, False),
+    "defaults of the phase": (5, 0.07, 64, 50, True),
 }
 IMPERFECT: dict[str, dict[str, Any]] = {
     "ideal": {},
@@ -60,11 +61,9 @@ def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
     return [float(run(tf.constant(b, tf.float32))) for b in feedback]
 
 
-def learn(
-    setting: tuple[int, float, int, int], total: int, seed: int, delay: int = 0, **rule: Any
-) -> dict[str, Any]:
+def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) -> dict[str, Any]:
     """Align 50 → 50 for so many refractory times; what came of it, and the angle on the way."""
-    tau, rate, chains, block = setting
+    tau, rate, chains, block, balanced = setting
     rng = np.random.default_rng(seed)
     w, b = rng.uniform(-((3 / SIZE) ** 0.5), (3 / SIZE) ** 0.5, (2, SIZE, SIZE))
     learning = FeedbackLearning(
@@ -76,6 +75,7 @@ def learn(
         block,
         seed,
         jit_compile=True,
+        balanced=balanced,
     )
     blocks = round(total * tau / (chains * block))
     part = max(1, blocks // 20)

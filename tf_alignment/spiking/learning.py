@@ -59,7 +59,7 @@ class FeedbackLearning:
         seed: Of the spikes, and of what differs from synapse to synapse.
         jit_compile: Whether XLA compiles the loop.
         balanced: Whether PSPs count by how far they are from one half, so that a neuron without
-            bias is active half of the time whatever its weights are.
+            bias is active about half of the time whatever its weights are.
 
     Example:
     >>> import numpy as np, tensorflow as tf
