@@ -71,10 +71,10 @@ class SAL(Phase):
         bias: Bias of all neurons, instead of the model's.
         balanced: Whether PSPs count by how far they are from one half, so that weights do not drive
             neurons away from the activity that their bias gives them. The published network has
-            plain PSPs (False): there unequal rates leave an angle that no amount of time removes,
-            about 25° in trained networks.
-        jit_compile: Whether XLA compiles the simulation: it takes about half the time, and a
-            second or so once.
+            plain PSPs (False), and unequal rates leave an angle of their own: in a perceptron
+            trained on MNIST 25°, 24° and 17° against 17°, 12° and 6°.
+        jit_compile: Whether XLA compiles the simulation: it takes about 60 % of the time, and a
+            second or two once.
 
     Raises:
         ValueError: For values out of range; when it runs, if the model has no dense layer with a
