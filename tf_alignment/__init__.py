@@ -7,8 +7,8 @@
     model.fit(x, y, callbacks=[ta.callbacks.AlignmentMonitor(probe_data=(x[:64], y[:64]))])
 
 `layers` hold the drop-in layers, `feedback` the methods, `primitives` the pieces of alignment
-rules, `phases` what learns between training steps, `metrics` how aligned a layer is, `callbacks`
-what runs phases and watches a training.
+rules, `phases` what learns between training steps, `spiking` networks of neurons that spike,
+`metrics` how aligned a layer is, `callbacks` what runs phases and watches a training.
 """
 
 import importlib.util as _importlib_util

@@ -9,10 +9,12 @@ from tf_alignment.phases.base import Phase
 from tf_alignment.phases.interleave import interleave
 from tf_alignment.phases.node_perturbation import NodePerturbation
 from tf_alignment.phases.rdd import RDD
+from tf_alignment.phases.sal import SAL
 from tf_alignment.phases.synthetic_gradient import SyntheticGradient
 
 __all__ = [
     "RDD",
+    "SAL",
     "Alignment",
     "NodePerturbation",
     "Phase",

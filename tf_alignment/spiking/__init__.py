@@ -1,12 +1,20 @@
 """Spiking networks, as graph code: what the phases that learn from spikes simulate.
 
-`lif` has leaky integrate-and-fire units, `discontinuity` the windows around their threshold,
-`paradigm` how a layer is driven, and `estimators` how feedback weights follow from what is seen;
-`tf_alignment.phases.RDD` puts them together.
+For regression discontinuity (`tf_alignment.phases.RDD`): `lif` has leaky integrate-and-fire units,
+`discontinuity` the windows around their threshold, `paradigm` how a layer is driven, and
+`estimators` how feedback weights follow from what is seen.
+
+For spike-based alignment (`tf_alignment.phases.SAL`): `sampling` has stochastic neurons in discrete
+time, whose network samples from a Boltzmann distribution; `pairs` sums over pairs of spikes,
+`alignment` is the rule of feedback synapses, `layered` a network of layers with synapses both ways,
+and `learning` lets its feedback learn.
 """
 
 from tf_alignment.spiking import estimators
+from tf_alignment.spiking.alignment import SpikeAlignment
 from tf_alignment.spiking.discontinuity import Events, Window, WindowState, window_step
+from tf_alignment.spiking.layered import LayeredNetwork
+from tf_alignment.spiking.learning import FeedbackLearning, LearningState
 from tf_alignment.spiking.lif import (
     LIF,
     LIFState,
@@ -18,24 +26,58 @@ from tf_alignment.spiking.lif import (
     simulate,
     synapse_step,
 )
+from tf_alignment.spiking.pairs import (
+    chance,
+    exponential,
+    filtered,
+    hebbian,
+    pair_sums,
+    traces,
+    triangular,
+)
 from tf_alignment.spiking.paradigm import Drive, Paradigm, poisson
+from tf_alignment.spiking.sampling import (
+    SamplingParameters,
+    SamplingState,
+    initial_state,
+    sample,
+    sampling_step,
+    uniforms,
+)
 
 __all__ = [
     "LIF",
     "Drive",
     "Events",
+    "FeedbackLearning",
     "LIFState",
+    "LayeredNetwork",
+    "LearningState",
     "Paradigm",
+    "SamplingParameters",
+    "SamplingState",
+    "SpikeAlignment",
     "SynapseState",
     "Window",
     "WindowState",
+    "chance",
     "estimators",
+    "exponential",
+    "filtered",
+    "hebbian",
+    "initial_state",
     "lif_step",
     "membrane_step",
+    "pair_sums",
     "poisson",
     "respond",
+    "sample",
+    "sampling_step",
     "scaled_kernel",
     "simulate",
     "synapse_step",
+    "traces",
+    "triangular",
+    "uniforms",
     "window_step",
 ]

@@ -1,0 +1,260 @@
+r"""A sampling network learns a Boltzmann distribution from asymmetric weights, and SAL helps.
+
+python examples/sal/boltzmann.py --quick
+
+Wake-sleep learning compares what neurons do together under the target with what they do when the
+network runs freely, ΔW_ij = η (⟨z_i z_j⟩_target − ⟨z_i z_j⟩_sampled): the same for both directions
+of a pair, so that what is asymmetric at the start stays so. SAL draws the two towards each other.
+
+K = 7 neurons; target with W*, b* ~ U(−1, 1); W from symmetric N(0, 0.2) plus N(0, asymmetry) for
+each entry, clipped at ±2. The wake statistics are exact, the sleep statistics those of the spikes
+of one iteration: 1000 refractory times over all chains. Both rates are 0.01. All networks
+(asymmetries, seeds, rules) run at once. Shown is KL(target ‖ sampled) of long runs.
+
+Neurons spike at intervals of at least τ steps, which samples exactly; the published network has
+τ + 1 (`--interval 51`), which at τ = 10 would cost more than asymmetry does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from sal_files import new_parser, write
+
+from tf_alignment.spiking import (
+    SamplingParameters,
+    SamplingState,
+    initial_state,
+    sampling_step,
+    uniforms,
+)
+
+K = 7
+CLIP = 2.0
+ITERATION = 1000  # refractory times
+WIDTH = 0.2  # standard deviation of the symmetric part of W at the start
+ASYMMETRIES = (0.0, 0.2, 0.5, 1.0)
+
+
+class Networks(NamedTuple):
+    """All networks that learn.
+
+    Attributes:
+        weights: From neuron i to neuron j, `(networks, K, K)`.
+        biases: `(networks, K)`.
+        neurons: `(networks, chains, K)`.
+    """
+
+    weights: tf.Tensor
+    biases: tf.Tensor
+    neurons: SamplingState
+
+
+class Target:
+    """A Boltzmann distribution over K binary units."""
+
+    states = np.array(list(itertools.product([0, 1], repeat=K)))
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        weights = np.triu(rng.uniform(-1, 1, (K, K)), 1)
+        energy = np.einsum("si,ij,sj->s", self.states, weights, self.states)
+        p = np.exp(energy + self.states @ rng.uniform(-1, 1, K))
+        self.p = p / p.sum()
+        self.means = self.p @ self.states
+        self.pairs = np.einsum("s,si,sj->ij", self.p, self.states, self.states)
+
+    def divergence(self, counts: np.ndarray) -> float:
+        """KL(target ‖ sampled) of counts of states; half a count more, so that none is 0."""
+        q = (counts + 0.5) / (counts + 0.5).sum()
+        return float(np.sum(self.p * np.log(self.p / q)))
+
+
+class Study:
+    """Networks with their targets, and the compiled functions that run them."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.parameters = SamplingParameters(arguments.tau, arguments.interval)
+        self.chains, self.seed, self.rate = arguments.chains, arguments.seed, arguments.rate
+        self.steps = ITERATION * arguments.tau // arguments.chains
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        self.rows = list(itertools.product(arguments.asymmetries, (False, True), seeds))
+        targets = {seed: Target(seed) for seed in seeds}
+        self.targets = [targets[seed] for _, _, seed in self.rows]
+        self._means = tf.constant([t.means for t in self.targets], tf.float32)
+        self._pairs = tf.constant([t.pairs for t in self.targets], tf.float32)
+        self._sal = tf.constant([[[float(sal)]] for _, sal, _ in self.rows], tf.float32)
+
+    def start(self) -> Networks:
+        """Asymmetric weights, the same with and without SAL."""
+        weights = []
+        for asymmetry, _, seed in self.rows:
+            rng = np.random.default_rng(seed + 1000)
+            symmetric = np.triu(rng.normal(0, WIDTH, (K, K)), 1)
+            start = symmetric + symmetric.T + asymmetry * rng.normal(size=(K, K))
+            np.fill_diagonal(start, 0.0)
+            weights.append(np.clip(start, -CLIP, CLIP))
+        shape = (len(self.rows), self.chains, K)
+        return Networks(
+            tf.constant(np.array(weights), tf.float32),
+            tf.zeros((len(self.rows), K)),
+            initial_state(shape, self.parameters),
+        )
+
+    @tf.function(jit_compile=True)
+    def learn(self, networks: Networks, first: tf.Tensor, iterations: tf.Tensor) -> Networks:
+        """Wake-sleep iterations."""
+
+        def body(number: tf.Tensor, networks: Networks) -> tuple[tf.Tensor, Networks]:
+            return number + 1, self._iteration(networks, number)
+
+        last = first + iterations
+        return tf.while_loop(lambda number, _: number < last, body, (first, networks))[1]
+
+    def _iteration(self, networks: Networks, number: tf.Tensor) -> Networks:
+        ages, spikes, neurons = self._run(networks, tf.stack([self.seed, number]))
+        tau, samples = self.parameters.tau, self.steps * self.chains
+        z = tf.cast(ages <= tau, tf.float32)
+        together = tf.einsum("tnci,tncj->nij", z, z) / samples
+        # the trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age
+        traces = tf.nn.relu(1 - ages / tau)
+        earlier = tf.einsum("tnci,tncj->nij", traces, spikes) * (tau / samples)
+        # a synapse from i to j loses by pairs in which i comes first, and gains by the others
+        sal = tf.linalg.matrix_transpose(earlier) - earlier
+        change = self._pairs - together + self._sal * sal
+        off_diagonal = 1 - tf.eye(K)
+        return Networks(
+            tf.clip_by_value(networks.weights + self.rate * off_diagonal * change, -CLIP, CLIP),
+            networks.biases + self.rate * (self._means - tf.reduce_mean(z, (0, 2))),
+            neurons,
+        )
+
+    @tf.function(jit_compile=True)
+    def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, SamplingState]:
+        """States as binary numbers, `(samples, networks, chains)`, two in a refractory time."""
+        ages, _, neurons = self._run(networks, tf.stack([self.seed + 1, number]))
+        z = tf.cast(ages[:: max(1, self.parameters.tau // 2)] <= self.parameters.tau, tf.int32)
+        return tf.reduce_sum(z * 2 ** tf.range(K - 1, -1, -1), -1), neurons
+
+    def _run(
+        self, networks: Networks, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, SamplingState]:
+        """Ages before each step and spikes in it, `(steps, networks, chains, K)`."""
+        shape = networks.neurons.age.shape
+        draws = uniforms((self.steps, *shape), seed, compiled=True)
+
+        def potential(psp: tf.Tensor) -> tf.Tensor:
+            return tf.matmul(psp, networks.weights) + networks.biases[:, None]
+
+        def body(t: tf.Tensor, state: SamplingState, ages: Any, spikes: Any) -> Any:
+            fired, new = sampling_step(potential, state, draws[t], self.parameters)
+            return t + 1, new, ages.write(t, state.age), spikes.write(t, fired)
+
+        recorded = [tf.TensorArray(tf.float32, self.steps, element_shape=shape) for _ in range(2)]
+        _, state, ages, spikes = tf.while_loop(
+            lambda t, *_: t < self.steps,
+            body,
+            (tf.constant(0), networks.neurons, *recorded),
+            maximum_iterations=self.steps,
+        )
+        return ages.stack(), spikes.stack(), state
+
+    def divergences(self, networks: Networks, iterations: int, number: int) -> list[float]:
+        """Of each network from its target, over so many iterations' worth of states."""
+        counts = np.zeros((len(self.rows), 2**K))
+        for i in range(iterations):
+            codes, neurons = self.sample(networks, tf.constant(number * iterations + i))
+            networks = networks._replace(neurons=neurons)
+            for row, found in enumerate(np.moveaxis(codes.numpy(), 1, 0)):
+                counts[row] += np.bincount(found.ravel(), minlength=2**K)
+        return [t.divergence(c) for t, c in zip(self.targets, counts, strict=True)]
+
+
+def asymmetry_of(weights: tf.Tensor) -> list[float]:
+    """Root mean square of W_ij − W_ji, of each network."""
+    w = weights.numpy()
+    return [float(np.sqrt(np.mean((m - m.T)[np.triu_indices(K, 1)] ** 2))) for m in w]
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Divergence over training for each asymmetry; means over seeds."""
+    asymmetries = list(dict.fromkeys(row["asymmetry"] for row in results["networks"]))
+    figure = Figure(figsize=(1 + 3 * len(asymmetries), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(asymmetries), sharey=True, squeeze=False)[0]
+    for panel, asymmetry in zip(panels, asymmetries, strict=True):
+        for sal in (False, True):
+            curves = [
+                row["divergence"]
+                for row in results["networks"]
+                if (row["asymmetry"], row["sal"]) == (asymmetry, sal)
+            ]
+            label = "with SAL" if sal else "without"
+            panel.semilogy(results["iterations"], np.mean(curves, 0), label=label)
+        panel.set(title=f"asymmetry {asymmetry:g}", xlabel="iterations")
+    panels[0].set_ylabel("KL(target ‖ sampled)")
+    panels[0].legend()
+    return figure
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--tau", type=int, help="refractory time in steps (50; --quick: 10)")
+    parser.add_argument(
+        "--interval", type=int, help="fewest steps between spikes (the refractory time)"
+    )
+    parser.add_argument("--iterations", type=int, help="20000, or 2000 with --quick")
+    parser.add_argument("--rate", type=float, help="of both rules (0.01; --quick: 0.1)")
+    parser.add_argument("--asymmetries", type=float, nargs="+", default=ASYMMETRIES)
+    parser.add_argument("--chains", type=int, default=100, help="parallel runs (100)")
+    parser.add_argument("--seeds", type=int, default=1, help="targets and starts (1)")
+    arguments = parser.parse_args()
+    arguments.tau = arguments.tau or (10 if arguments.quick else 50)
+    arguments.rate = arguments.rate or (0.1 if arguments.quick else 0.01)
+    arguments.iterations = arguments.iterations or (2000 if arguments.quick else 20000)
+    return arguments
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Learn, sample now and then, print, draw."""
+    study = Study(arguments)
+    networks, points = study.start(), 4 if arguments.quick else 10
+    part, long = arguments.iterations // points, 200
+    done, curves, asymmetries = [0], [study.divergences(networks, long, 0)], []
+    asymmetries.append(asymmetry_of(networks.weights))
+    for point in range(1, points + 1):
+        first = tf.constant((point - 1) * part)
+        networks = study.learn(networks, first, tf.constant(part))
+        done.append(point * part)
+        curves.append(study.divergences(networks, long, point))
+        asymmetries.append(asymmetry_of(networks.weights))
+        print(f"iteration {done[-1]:>6}/{arguments.iterations}", flush=True)
+    rows = [
+        {
+            "asymmetry": asymmetry,
+            "sal": sal,
+            "seed": seed,
+            "divergence": [curve[i] for curve in curves],
+            "rms of W - W transposed": [a[i] for a in asymmetries],
+        }
+        for i, (asymmetry, sal, seed) in enumerate(study.rows)
+    ]
+    results = {"iterations": done, "networks": rows}
+    print(f"\n{'asymmetry':>9}{'':>10}{'KL at the end':>16}{'rms of W − Wᵀ':>16}")
+    for asymmetry, sal in itertools.product(arguments.asymmetries, (False, True)):
+        chosen = [r for r in rows if (r["asymmetry"], r["sal"]) == (asymmetry, sal)]
+        ends = [
+            np.mean([r[name][-1] for r in chosen])
+            for name in ("divergence", "rms of W - W transposed")
+        ]
+        print(f"{asymmetry:>9g}{'SAL' if sal else '':>10}{ends[0]:>16.4f}{ends[1]:>16.3f}")
+    write(arguments, "boltzmann", results, draw(results))
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -1,0 +1,229 @@
+r"""A cortical microcircuit learns from a teacher while SAL aligns its feedback weight.
+
+python examples/sal/microcircuit.py --quick
+
+Three neurons in a chain, input, hidden and output, and an interneuron beside the output. The hidden
+neuron's apical compartment receives B from the output and −B from the interneuron, which mirrors
+the output as it would be without a teacher; what is left there is an error:
+
+    input   u = pattern
+    hidden  u = b + v_bas + λ_api v_api,   v_bas = W₁ PSP(input)
+            v_api = B (PSP(output) − PSP(interneuron))
+    inter   u = b + v_bas,                 v_bas = W₂ PSP(hidden)
+    output  u = b + v_bas + λ_nudge (u_target − v̄_bas − b)
+
+The teacher has the same chain with W = 2 and b = −1 and no feedback. After each pattern of 2000
+steps, ΔW = η (φ(ū) − φ(v̄_bas + b)) times the mean PSP below, with φ = σ and means over the pattern.
+On 5 of the 20 patterns of an epoch nothing is taught: λ_api is 1, the interneuron is cut off, and
+SAL changes B, here with traces that are not cut off. With FA, B stays as it is; with a copy it is
+W₂; both are taught on all patterns.
+
+Patterns are biases of the input neuron. Many students, W and B ~ U(−3, 3), run at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from sal_files import new_parser, write
+
+from tf_alignment.spiking import (
+    SamplingParameters,
+    SamplingState,
+    initial_state,
+    sampling_step,
+    uniforms,
+)
+
+NEURONS = SamplingParameters(tau=10)
+STEPS = 2000  # a pattern
+PATTERNS, WITH_SAL = 20, 5
+LAMBDA_API, LAMBDA_NUDGE = 0.02, 0.6
+TEACHER, BIAS = 2.0, -1.0
+RATES = 0.2, 0.003  # of W₁ and W₂, per spike below
+RATE_SAL = 0.001  # a pair of weight 1
+RANGE = 3.0  # of W and B at the start, and of the patterns
+AVERAGE = 0.005  # a step, of the running mean v̄_bas; 20 refractory times
+METHODS = ("sal", "fa", "copy")
+INPUT, HIDDEN, OUTPUT, INTER = range(4)
+
+
+class Students(NamedTuple):
+    """All students; each `(students,)`.
+
+    Attributes:
+        lower: W₁.
+        upper: W₂.
+        feedback: B.
+        neurons: `(students, 4)`.
+        average: Running mean of the output's v_bas.
+    """
+
+    lower: tf.Tensor
+    upper: tf.Tensor
+    feedback: tf.Tensor
+    neurons: SamplingState
+    average: tf.Tensor
+
+
+class Study:
+    """The students of all methods, side by side."""
+
+    def __init__(self, students: int, seed: int) -> None:
+        self.rows = np.repeat(METHODS, students)
+        self.seed = seed
+        rng = np.random.default_rng(seed)
+        self.patterns = tf.constant(rng.uniform(-RANGE, RANGE, PATTERNS), tf.float32)
+        starts = rng.uniform(-RANGE, RANGE, (3, students))
+        w1, w2, b = (np.tile(a, len(METHODS)) for a in starts)
+        b = np.where(self.rows == "copy", w2, b)
+        n = len(self.rows)
+        self.start = Students(
+            tf.constant(w1, tf.float32),
+            tf.constant(w2, tf.float32),
+            tf.constant(b, tf.float32),
+            initial_state((n, 4), NEURONS),
+            tf.zeros(n),
+        )
+        self._sal = tf.constant(self.rows == "sal")
+        self._copy = tf.constant(self.rows == "copy")
+
+    @tf.function(jit_compile=True)
+    def epoch(self, students: Students, number: tf.Tensor) -> Students:
+        """All patterns once; the first ones are for SAL alone."""
+
+        def body(pattern: tf.Tensor, students: Students) -> tuple[tf.Tensor, Students]:
+            return pattern + 1, self._pattern(students, pattern, number * PATTERNS + pattern)
+
+        return tf.while_loop(lambda p, _: p < PATTERNS, body, (tf.constant(0), students))[1]
+
+    def _pattern(self, students: Students, pattern: tf.Tensor, count: tf.Tensor) -> Students:
+        drive = self.patterns[pattern]
+        # only the patterns for SAL of those students that have it are without a teacher
+        aside = self._sal & (pattern < WITH_SAL)
+        taught = tf.cast(~aside, tf.float32)
+        target = BIAS + TEACHER * tf.sigmoid(BIAS + TEACHER * tf.sigmoid(drive))
+        w1, w2, b = students.lower, students.upper, students.feedback
+        draws = uniforms((STEPS, len(self.rows), 4), tf.stack([self.seed, count]), compiled=True)
+
+        def body(t: tf.Tensor, carried: Any) -> tuple[tf.Tensor, Any]:
+            neurons, average, sums, api, pairs, trace = carried
+
+            def potential(psp: tf.Tensor) -> tf.Tensor:
+                v_api = b * (psp[:, OUTPUT] - taught * psp[:, INTER])
+                v_bas = w2 * psp[:, HIDDEN]
+                nudge = LAMBDA_NUDGE * taught * (target - average - BIAS)
+                gain = tf.where(aside, 1.0, LAMBDA_API)
+                hidden = BIAS + w1 * psp[:, INPUT] + gain * v_api
+                return tf.stack(
+                    [tf.fill(w1.shape, drive), hidden, BIAS + v_bas + nudge, BIAS + v_bas], 1
+                )
+
+            psp = tf.cast(neurons.age <= NEURONS.tau, tf.float32)
+            spikes, neurons = sampling_step(potential, neurons, draws[t], NEURONS)
+            average += AVERAGE * (w2 * psp[:, HIDDEN] - average)
+            up = trace[:, HIDDEN] * spikes[:, OUTPUT] - spikes[:, HIDDEN] * trace[:, OUTPUT]
+            api += b * (psp[:, OUTPUT] - psp[:, INTER])
+            nudges = sums[1] + LAMBDA_NUDGE * (target - average - BIAS)
+            trace = np.exp(-1 / NEURONS.tau) * (trace + spikes)
+            return t + 1, (neurons, average, (sums[0] + psp, nudges), api, pairs + up, trace)
+
+        zero, zeros = tf.zeros_like(w1), tf.zeros((len(self.rows), 4))
+        start = students.neurons, students.average, (zeros, zero), zero, zero, zeros
+        _, (neurons, average, (psp, nudge), api, pairs, _) = tf.while_loop(
+            lambda t, _: t < STEPS, body, (tf.constant(0), start)
+        )
+        psp, nudge, api = psp / STEPS, nudge / STEPS, LAMBDA_API * api / STEPS
+        basal = BIAS + w1 * psp[:, INPUT], BIAS + w2 * psp[:, HIDDEN]
+        spikes = psp * (STEPS / NEURONS.tau)
+        rises = tf.sigmoid(basal[0] + api) - tf.sigmoid(basal[0])
+        w1 += RATES[0] * taught * rises * spikes[:, INPUT]
+        rises = tf.sigmoid(basal[1] + nudge) - tf.sigmoid(basal[1])
+        w2 += RATES[1] * taught * rises * spikes[:, HIDDEN]
+        b = tf.where(aside, b + RATE_SAL * pairs, tf.where(self._copy, w2, b))
+        return Students(w1, w2, b, neurons, average)
+
+    def errors(self, students: Students) -> np.ndarray:
+        """Root mean square of the output's rate against the teacher's, over the patterns."""
+        drive = self.patterns.numpy()[None]
+
+        def output(w1: Any, w2: Any) -> np.ndarray:
+            hidden = sigmoid(BIAS + np.reshape(w1, (-1, 1)) * sigmoid(drive))
+            return sigmoid(BIAS + np.reshape(w2, (-1, 1)) * hidden)
+
+        difference = output(students.lower, students.upper) - output(TEACHER, TEACHER)
+        return np.sqrt(np.mean(difference**2, 1))
+
+
+def sigmoid(u: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^−u)."""
+    return 1 / (1 + np.exp(-u))
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Error, distance of B from W₂, and B against W₂ at the end."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    error, distance, scatter = figure.subplots(1, 3)
+    for name, curves in results["methods"].items():
+        error.plot(results["epochs"], curves["error"], label=name)
+        distance.plot(results["epochs"], curves["distance"], label=name)
+        if name != "copy":
+            scatter.plot(curves["W2"], curves["B"], ".", label=name)
+    scatter.plot([-RANGE, 2 * RANGE], [-RANGE, 2 * RANGE], color="grey", lw=0.8)
+    error.set(xlabel="epoch", ylabel="rms error of the output rate")
+    distance.set(xlabel="epoch", ylabel="|B − W₂|, median")
+    scatter.set(xlabel="W₂", ylabel="B")
+    error.legend()
+    return figure
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Learn, print, draw."""
+    study = Study(arguments.students, arguments.seed)
+    students = study.start
+    curves: dict[str, dict[str, list[float]]] = {
+        m: {"error": [], "distance": [], "same sign": []} for m in METHODS
+    }
+
+    def measure() -> None:
+        errors, w2, b = study.errors(students), students.upper.numpy(), students.feedback.numpy()
+        for method, found in curves.items():
+            rows = study.rows == method
+            found["error"].append(float(np.mean(errors[rows])))
+            found["distance"].append(float(np.median(np.abs(b - w2)[rows])))
+            found["same sign"].append(float(np.mean((b * w2 > 0)[rows])))
+
+    measure()
+    for epoch in range(arguments.epochs):
+        students = study.epoch(students, tf.constant(epoch))
+        measure()
+        if (epoch + 1) % 10 == 0:
+            print(f"epoch {epoch + 1:>4}/{arguments.epochs}", flush=True)
+    print(f"\n{'':<6}{'rms error':>12}{'median |B − W₂|':>18}{'same sign':>12}")
+    for method, found in curves.items():
+        error, distance, sign = (found[n][-1] for n in ("error", "distance", "same sign"))
+        print(f"{method:<6}{error:>12.4f}{distance:>18.3f}{100 * sign:>10.0f} %")
+        rows = study.rows == method
+        found["W1"] = students.lower.numpy()[rows].astype(float).round(4).tolist()
+        found["W2"] = students.upper.numpy()[rows].astype(float).round(4).tolist()
+        found["B"] = students.feedback.numpy()[rows].astype(float).round(4).tolist()
+    results = {"epochs": list(range(arguments.epochs + 1)), "methods": curves}
+    write(arguments, "microcircuit", results, draw(results))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--epochs", type=int, help="150, or 20 with --quick")
+    parser.add_argument("--students", type=int, default=50, help="of each method (50)")
+    arguments = parser.parse_args()
+    arguments.epochs = arguments.epochs or (20 if arguments.quick else 150)
+    return arguments
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -1,0 +1,160 @@
+"""SAL between two neurons, and between two layers of 50: where B goes, and what it survives.
+
+python examples/sal/scatter.py --quick
+
+Two neurons: the drift of B against B, for W = 1. Two layers of 50 with W ~ U(±√(3/50)): B against W
+at the end, and the angle between them over time, with the published settings, at four times their
+rate, and with the defaults of `ta.phases.SAL`; then with imperfect synapses and with delays.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from sal_files import new_parser, write
+
+import tf_alignment as ta
+from tf_alignment.spiking import (
+    FeedbackLearning,
+    LayeredNetwork,
+    SamplingParameters,
+    SpikeAlignment,
+)
+
+SIZE = 50
+TOTAL = 100_000  # refractory times, over all chains
+
+# τ, rate, chains, block, balanced
+Setting = tuple[int, float, int, int, bool]
+SETTINGS: dict[str, Setting] = {
+    "published": (10, 0.0025, 8, 1250, False),
+    "published, 4 × rate": (10, 0.01, 8, 1250, False),
+    "defaults of the phase": (5, 0.07, 64, 50, True),
+}
+IMPERFECT: dict[str, dict[str, Any]] = {
+    "ideal": {},
+    "lobes 10 % unequal": {"lobe_mismatch": 0.1},
+    "the same, rates not subtracted": {"lobe_mismatch": 0.1, "subtract_rates": False},
+    "gains of lobes ± 20 %": {"synapse_mismatch": 0.2},
+    "delay of 1 step": {"delay": 1},
+    "delay of 2 steps": {"delay": 2},
+    "delay of 5 steps": {"delay": 5},
+}
+
+
+def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
+    """Sum of κ a refractory time, of two neurons with W = 1 and each B, which stand still."""
+    neurons, rule, chains = SamplingParameters(10), SpikeAlignment(10), 2000
+
+    @tf.function(jit_compile=True)
+    def run(b: tf.Tensor) -> tf.Tensor:
+        draws = ta.spiking.uniforms((steps, chains, 2), [seed, 0], compiled=True)
+        weights = tf.stack([tf.stack([0.0, 1.0]), tf.stack([b, 0.0])])
+        state = ta.spiking.initial_state((chains, 2), neurons)
+        spikes, _ = ta.spiking.sample(lambda p: p @ weights, state, draws, neurons)
+        return rule.sums(spikes[:, :, :1], spikes[:, :, 1:])[0, 0] * (10 / (chains * steps))
+
+    return [float(run(tf.constant(b, tf.float32))) for b in feedback]
+
+
+def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) -> dict[str, Any]:
+    """Align 50 → 50 for so many refractory times; what came of it, and the angle on the way."""
+    tau, rate, chains, block, balanced = setting
+    rng = np.random.default_rng(seed)
+    w, b = rng.uniform(-((3 / SIZE) ** 0.5), (3 / SIZE) ** 0.5, (2, SIZE, SIZE))
+    learning = FeedbackLearning(
+        LayeredNetwork([SIZE, SIZE]),
+        SamplingParameters(tau, delay=delay),
+        SpikeAlignment(tau, **rule),
+        rate,
+        chains,
+        block,
+        seed,
+        jit_compile=True,
+        balanced=balanced,
+    )
+    blocks = round(total * tau / (chains * block))
+    part = max(1, blocks // 20)
+    state, time, angles = learning.start([b]), [0.0], [angle(w, b)]
+    for first in range(0, blocks, part):
+        count = min(part, blocks - first)
+        state = learning.run(state, [w], [np.zeros(SIZE)] * 2, count, first)
+        time.append((first + count) * chains * block / tau)
+        angles.append(angle(w, state.feedback[0]))
+    found = np.ravel(state.feedback[0])
+    slope, _ = np.polyfit(np.ravel(w), found, 1)
+    return {
+        "angle": angles[-1],
+        "correlation": float(np.corrcoef(np.ravel(w), found)[0, 1]),
+        "slope": float(slope),
+        "refractory times": time,
+        "angles": angles,
+        "W": np.ravel(w).round(4).tolist(),
+        "B": found.round(4).astype(float).tolist(),
+    }
+
+
+def angle(w: Any, b: Any) -> float:
+    """Between W and B, in degrees."""
+    return float(ta.metrics.weight_angle(w, b))
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Drift, scatter, angle over time, imperfections."""
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    drift, scatter, over_time, bars = figure.subplots(1, 4)
+    drift.axhline(0, color="grey", lw=0.5)
+    drift.plot(results["two neurons"]["B"], results["two neurons"]["drift"], "o-")
+    drift.set(xlabel="B (W = 1)", ylabel="drift of B / η, per refractory time", title="two neurons")
+    shown = results["settings"]["published"]
+    scatter.plot(shown["W"], shown["B"], ".", ms=2)
+    ends = [min(shown["W"]), max(shown["W"])]
+    scatter.plot(ends, ends, color="grey", lw=0.8)
+    scatter.set(xlabel="W", ylabel="B", title=f"50 → 50, published: {shown['angle']:.1f}°")
+    for name, run in results["settings"].items():
+        over_time.plot(run["refractory times"], run["angles"], label=name)
+    over_time.set(xlabel="refractory times", ylabel="angle, degrees", ylim=(0, 95))
+    over_time.legend(fontsize=7)
+    names = list(results["imperfect"])
+    bars.barh(names[::-1], [results["imperfect"][n]["angle"] for n in names[::-1]])
+    bars.set(xlabel="angle, degrees", title="defaults, imperfect")
+    bars.tick_params(labelsize=7)
+    return figure
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Simulate, print, draw."""
+    total = TOTAL // 5 if arguments.quick else TOTAL
+    feedback = np.linspace(-0.5, 2.5, 7)
+    steps = 500 if arguments.quick else 2000
+    results: dict[str, Any] = {
+        "two neurons": {
+            "B": feedback.tolist(),
+            "drift": drifts(feedback, steps, arguments.seed),
+        },
+        "settings": {},
+        "imperfect": {},
+    }
+    print(f"{'50 → 50':<36}{'angle':>8}{'correlation':>13}{'slope':>7}")
+
+    def report(group: str, name: str, run: dict[str, Any]) -> None:
+        results[group][name] = run
+        print(
+            f"{name:<36}{run['angle']:>7.1f}°{run['correlation']:>13.3f}{run['slope']:>7.2f}",
+            flush=True,
+        )
+
+    for name, setting in SETTINGS.items():
+        report("settings", name, learn(setting, total, arguments.seed))
+    for name, options in IMPERFECT.items():
+        run = learn(SETTINGS["defaults of the phase"], total, arguments.seed, **options)
+        report("imperfect", name, run)
+    write(arguments, "scatter", results, draw(results))
+
+
+if __name__ == "__main__":
+    main(new_parser(__doc__).parse_args())

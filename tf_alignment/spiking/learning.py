@@ -1,0 +1,180 @@
+"""Feedback kernels of a layered network that learn by spike-based alignment, in one compiled loop.
+
+All layers learn at once and from the same spikes. Forward kernels stand still; feedback kernels act
+on the spikes while they learn, and change after each block of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
+
+from tf_alignment.spiking.alignment import SpikeAlignment
+from tf_alignment.spiking.layered import LayeredNetwork
+from tf_alignment.spiking.sampling import (
+    SamplingParameters,
+    SamplingState,
+    initial_state,
+    sample,
+    uniforms,
+)
+
+__all__ = ["FeedbackLearning", "LearningState"]
+
+# Random numbers and spikes are kept for so many steps at a time.
+_CHUNK = 100
+
+_Sums = tuple[tf.Tensor, ...]
+
+
+class LearningState(NamedTuple):
+    """What goes on from block to block.
+
+    Attributes:
+        feedback: B of each connection, `(lower, upper)`.
+        neurons: State of the neurons.
+        past: The last spikes, `(history, chains, neurons)`.
+        counts: Spikes of each neuron so far, over all chains, `(neurons,)`.
+    """
+
+    feedback: tuple[tf.Tensor, ...]
+    neurons: SamplingState
+    past: tf.Tensor
+    counts: tf.Tensor
+
+
+class FeedbackLearning:
+    """Spike-based alignment of all connections of a layered network.
+
+    Args:
+        network: Layers and connections.
+        neurons: Constants of the neurons.
+        rule: The rule.
+        rate: η of the rule, a number, or a schedule that counts blocks.
+        chains: Networks that run in parallel, with the same weights.
+        block: Steps after which B changes.
+        seed: Of the spikes, and of what differs from synapse to synapse.
+        jit_compile: Whether XLA compiles the loop.
+        balanced: Whether PSPs count by how far they are from one half, so that a neuron without
+            bias is active about half of the time whatever its weights are.
+
+    Example:
+    >>> import numpy as np, tensorflow as tf
+    >>> from tf_alignment.spiking import FeedbackLearning, LayeredNetwork
+    >>> from tf_alignment.spiking import SamplingParameters, SpikeAlignment
+    >>> learning = FeedbackLearning(LayeredNetwork([1, 1]), SamplingParameters(5),
+    ...                             SpikeAlignment(5), rate=0.02, seed=1)
+    >>> state = learning.start([tf.zeros((1, 1))])
+    >>> state = learning.run(state, [tf.ones((1, 1))], [tf.zeros(1)] * 2, blocks=200)
+    >>> bool(abs(state.feedback[0] - 1) < 0.2)
+    True
+    """
+
+    def __init__(
+        self,
+        network: LayeredNetwork,
+        neurons: SamplingParameters,
+        rule: SpikeAlignment,
+        rate: float | LearningRateSchedule = 0.07,
+        chains: int = 64,
+        block: int = 50,
+        seed: int = 0,
+        jit_compile: bool = False,
+        balanced: bool = False,
+    ) -> None:
+        self.network, self.neurons, self.rule = network, neurons, rule
+        self.rate, self.chains, self.block = rate, chains, block
+        self.seed, self.jit_compile = seed, jit_compile
+        self._resting = 0.5 if balanced else 0.0
+        sizes = network.sizes
+        self._gains = [
+            rule.gains((sizes[lower], sizes[upper]), seed + i)
+            for i, (lower, upper) in enumerate(network.connections)
+        ]
+        self._run = tf.function(self._blocks, jit_compile=jit_compile)
+
+    def start(self, feedback: Any) -> LearningState:
+        """Silent neurons with these feedback kernels."""
+        shape = (self.chains, self.network.neurons)
+        return LearningState(
+            tuple(tf.convert_to_tensor(b, tf.float32) for b in feedback),
+            initial_state(shape, self.neurons),
+            tf.zeros((self.rule.history, *shape)),
+            tf.zeros((self.network.neurons,)),
+        )
+
+    def run(
+        self, state: LearningState, kernels: Any, biases: Any, blocks: int, first: int = 0
+    ) -> LearningState:
+        """Let the feedback kernels learn for some blocks.
+
+        Args:
+            state: What `start` or an earlier run gave.
+            kernels: W of each connection, `(lower, upper)`.
+            biases: Of each layer, `(n,)`.
+            blocks: How many.
+            first: Number of the first block: schedules and random numbers depend on it.
+
+        Returns:
+            The new state.
+        """
+        constants = tuple(
+            tuple(tf.convert_to_tensor(a, tf.float32) for a in group) for group in (kernels, biases)
+        )
+        return self._run(state, *constants, tf.constant(first), tf.constant(blocks))
+
+    def _blocks(
+        self, state: LearningState, kernels: Any, biases: Any, first: tf.Tensor, blocks: tf.Tensor
+    ) -> LearningState:
+        def body(number: tf.Tensor, state: LearningState) -> tuple[tf.Tensor, LearningState]:
+            rate = self.rate(number) if callable(self.rate) else self.rate
+            step = tf.cast(rate, tf.float32) / self.chains
+            state, sums = self._one_block(state, kernels, biases, number)
+            learned = zip(state.feedback, sums, strict=True)
+            return number + 1, state._replace(feedback=tuple(b + step * s for b, s in learned))
+
+        last = first + blocks
+        return tf.while_loop(lambda number, _: number < last, body, (first, state))[1]
+
+    def _one_block(
+        self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
+    ) -> tuple[LearningState, _Sums]:
+        """Spikes of one block and the sums over their pairs, of each connection."""
+        received = self.network.potential(kernels, state.feedback, biases)
+
+        def potential(psp: tf.Tensor) -> tf.Tensor:
+            return received(psp - self._resting)
+
+        whole, rest = divmod(self.block, _CHUNK)
+        shape = (self.chains, self.network.neurons)
+
+        def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, _Sums]]:
+            def run(
+                index: tf.Tensor, state: LearningState, sums: _Sums
+            ) -> tuple[tf.Tensor, LearningState, _Sums]:
+                seed = tf.stack([tf.constant(self.seed), number * (whole + 1) + index])
+                draws = uniforms((steps, *shape), seed, self.jit_compile)
+                spikes, neurons = sample(potential, state.neurons, draws, self.neurons)
+                counts = state.counts + tf.reduce_sum(spikes, (0, 1))
+                spikes = tf.concat([state.past, spikes], 0)
+                new = self._sums(self.network.split(spikes))
+                state = LearningState(state.feedback, neurons, spikes[steps:], counts)
+                return index + 1, state, tuple(a + b for a, b in zip(sums, new, strict=True))
+
+            return run
+
+        found = tf.constant(0), state, tuple(tf.zeros_like(b) for b in state.feedback)
+        if whole:
+            found = tf.while_loop(lambda index, *_: index < whole, chunk(_CHUNK), found)
+        if rest:
+            found = chunk(rest)(*found)
+        return found[1], found[2]
+
+    def _sums(self, spikes: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [
+            self.rule.sums(spikes[lower], spikes[upper], self.rule.history, gains)
+            for (lower, upper), gains in zip(self.network.connections, self._gains, strict=True)
+        ]

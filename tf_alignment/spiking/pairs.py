@@ -1,0 +1,208 @@
+r"""Sums over pairs of spikes, and the traces through which synapses see them.
+
+A kernel \(\kappa(\Delta t)\), \(\Delta t = t_\mathrm{post} - t_\mathrm{pre}\), says what a pair
+of a postsynaptic and a presynaptic spike weighs. It is an array of odd length \(2m + 1\), the
+weights of \(\Delta t = -m, \dots, m\). The sum over all pairs needs no pair to be looked at: at
+every spike a synapse reads the other neuron's trace of earlier spikes,
+
+$$ \sum_\mathrm{pairs} \kappa = \sum_t \big( y(t) \, S_\mathrm{pre}(t)
+   - S_\mathrm{post}(t) \, x(t) \big), \qquad
+   y(t) = \sum_{d=1}^{m} \kappa(-d) \, S_\mathrm{post}(t - d), \quad
+   x(t) = -\sum_{d=1}^{m} \kappa(d) \, S_\mathrm{pre}(t - d) $$
+
+and for a whole window of time both terms are one matrix product, that of the postsynaptic spikes
+and the filtered presynaptic ones.
+
+Windows follow each other: each begins with the last m steps of the one before, its `history`, and
+counts the pairs whose later spike is new.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["chance", "exponential", "filtered", "hebbian", "pair_sums", "traces", "triangular"]
+
+
+def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
+    r"""The SAL kernel \(-\mathrm{sign}(\Delta t) \, e^{-|\Delta t| / \tau}\), up to `cut` times τ.
+
+    Args:
+        tau: Time constant in steps; published: the refractory time.
+        cut: Where traces are cut off, in units of `tau`; published: 2.
+
+    Returns:
+        The weights of Δt = −m, ..., m, float32.
+
+    Reference: Gierlich et al. 2026, "Spike-based alignment learning".
+
+    Example:
+    >>> from tf_alignment.spiking import exponential
+    >>> print(exponential(1.0).round(2))
+    [ 0.14  0.37  0.   -0.37 -0.14]
+    """
+    _check("tau", tau)
+    _check("cut", cut)
+    lags = _lags(int(cut * tau + 1e-9), f"cut={cut!r}, tau={tau!r}")
+    return (-np.sign(lags) * np.exp(-np.abs(lags) / tau)).astype(np.float32)
+
+
+def triangular(tau: int) -> np.ndarray:
+    r"""The SAL kernel \(-\mathrm{sign}(\Delta t) (1 - |\Delta t| / \tau)\), 0 from τ on.
+
+    Where neurons are refractory for `tau` steps, it pairs every spike with at most one on each
+    side: the nearest.
+
+    Args:
+        tau: Width in steps; published: the refractory time.
+
+    Returns:
+        The weights of Δt = −m, ..., m, float32.
+
+    Reference: Gierlich et al. 2026, "Spike-based alignment learning" (sampling network).
+
+    Example:
+    >>> from tf_alignment.spiking import triangular
+    >>> triangular(2).tolist()
+    [0.5, 0.0, -0.5]
+    """
+    _check("tau", tau)
+    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    return (-np.sign(lags) * (1 - np.abs(lags) / tau)).astype(np.float32)
+
+
+def hebbian(tau: int) -> np.ndarray:
+    r"""The Hebbian kernel \(1 - |\Delta t| / \tau\), 0 from τ on.
+
+    Where neurons are refractory for `tau` steps, τ times the sum over pairs is the number of steps
+    in which both are refractory: the statistic ⟨z_i z_j⟩ of wake-sleep learning.
+
+    Args:
+        tau: Width in steps; published: the refractory time.
+
+    Returns:
+        The weights of Δt = −m, ..., m, float32.
+
+    Example:
+    >>> from tf_alignment.spiking import hebbian
+    >>> hebbian(2).tolist()
+    [0.5, 1.0, 0.5]
+    """
+    _check("tau", tau)
+    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    return (1 - np.abs(lags) / tau).astype(np.float32)
+
+
+def traces(spikes: tf.Tensor, lobe: np.ndarray) -> tf.Tensor:
+    r"""What is left of earlier spikes, \(\sum_d \mathrm{lobe}_d \, S(t - d)\), d = 1, 2, ...
+
+    Args:
+        spikes: `(time, ...)`, of static length.
+        lobe: Weights of lags 1, ..., m.
+
+    Returns:
+        The traces, shaped like `spikes`.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking import traces
+    >>> traces(tf.constant([1.0, 0.0, 0.0, 1.0, 0.0]), [0.5, 0.25]).numpy().tolist()
+    [0.0, 0.5, 0.25, 0.0, 0.5]
+    """
+    return _filter(spikes, np.concatenate([np.zeros(len(lobe) + 1), lobe]), history=0)
+
+
+def filtered(spikes: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
+    r"""Presynaptic spikes as seen from a postsynaptic spike, \(\sum_{t'} \kappa(t - t') S(t')\).
+
+    Args:
+        spikes: `(history + steps, ...)`, of static length.
+        kernel: Weights of Δt = −m, ..., m.
+        history: So many first steps are old: pairs that lie in them altogether do not count.
+
+    Returns:
+        Shaped like `spikes`; its product with postsynaptic spikes, summed over time, is the sum
+        over pairs.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking import exponential, filtered
+    >>> print(filtered(tf.constant([0.0, 0.0, 1.0]), exponential(1.0)).numpy().round(2))
+    [0.14 0.37 0.  ]
+    """
+    return _filter(spikes, kernel, history)
+
+
+def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
+    r"""\(\sum \kappa(t_\mathrm{post} - t_\mathrm{pre})\) over all pairs of spikes and all networks.
+
+    Args:
+        post: Spikes of postsynaptic neurons, `(history + steps, networks, n)`.
+        pre: Spikes of presynaptic neurons, `(history + steps, networks, k)`.
+        kernel: Weights of Δt = −m, ..., m.
+        history: So many first steps are old: pairs that lie in them altogether do not count.
+
+    Returns:
+        `(n, k)`.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking import exponential, pair_sums
+    >>> up = tf.reshape([0.0, 1.0, 0.0], (3, 1, 1))
+    >>> down = tf.reshape([0.0, 0.0, 1.0], (3, 1, 1))
+    >>> print(f"{float(pair_sums(down, up, exponential(1.0))[0, 0]):.2f}")
+    -0.37
+    """
+    seen = filtered(pre, kernel, history)
+    return tf.matmul(
+        tf.reshape(post, (-1, post.shape[-1])), tf.reshape(seen, (-1, pre.shape[-1])), True
+    )
+
+
+def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
+    """What `pair_sums` expects of neurons with these mean rates that know nothing of each other.
+
+    Args:
+        post: Spikes of postsynaptic neurons, `(history + steps, networks, n)`.
+        pre: Spikes of presynaptic neurons, `(history + steps, networks, k)`.
+        kernel: Weights of Δt = −m, ..., m.
+        history: So many first steps are old and do not count.
+
+    Returns:
+        `(n, k)`: product of mean rates, times steps, networks and the sum of the kernel's weights.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking import chance, hebbian
+    >>> spikes = tf.tile(tf.reshape([1.0, 0.0], (2, 1, 1)), (50, 1, 1))
+    >>> chance(spikes, spikes, hebbian(2)).numpy().tolist()
+    [[50.0]]
+    """
+    pairs = (post.shape[0] - history) * np.prod(post.shape[1:-1]) * float(np.sum(kernel))
+    own, other = (
+        tf.reduce_mean(tf.reshape(s[history:], (-1, s.shape[-1])), 0) for s in (post, pre)
+    )
+    return pairs * own[:, None] * other[None, :]
+
+
+def _filter(spikes: tf.Tensor, kernel: np.ndarray, history: int) -> tf.Tensor:
+    """A banded matrix over time, applied to all neurons at once."""
+    steps, reach = spikes.shape[0], len(kernel) // 2
+    t, other = np.ogrid[:steps, :steps]
+    lag = t - other
+    counts = (np.abs(lag) <= reach) & (np.maximum(t, other) >= history)
+    weights = np.where(counts, np.asarray(kernel)[np.clip(lag, -reach, reach) + reach], 0.0)
+    flat = tf.reshape(spikes, (steps, -1))
+    return tf.reshape(tf.matmul(tf.constant(weights, tf.float32), flat), spikes.shape)
+
+
+def _lags(reach: int, received: str) -> np.ndarray:
+    if reach < 1:
+        raise ValueError(f"A kernel must reach at least one step far. Received: {received}")
+    return np.arange(-reach, reach + 1)
+
+
+def _check(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"Argument `{name}` must be above 0. Received: {name}={value!r}")
