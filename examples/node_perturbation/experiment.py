@@ -60,7 +60,7 @@ class Task:
 
     Attributes:
         name: File name of the result.
-        settings: Everything the result depends on; kept with it.
+        settings: Everything the result depends on, kept with it, and `"data_dir"`.
         build: Makes the run: a function of a module, so that another process finds it.
         data: Makes the batches, from a seed: likewise.
         passes: Passes over the data.
@@ -108,6 +108,7 @@ def train(task: Task, output: Path) -> Numbers:
     """
     file = output / "runs" / f"{task.name}.json"
     settings = json.loads(json.dumps({**task.settings, "passes": task.passes}))
+    del settings["data_dir"]  # where the data lie changes nothing
     if file.exists():
         done: Numbers = json.loads(file.read_text())
         if done["settings"] != settings:

@@ -79,7 +79,8 @@ def run(settings: Numbers, output: Path) -> Numbers:
         seconds += time.perf_counter() - start
         for curve, value in compare(model, probe(x[:1000], y[:1000])).items():
             curves.setdefault(curve, []).append(float(f"{value:.5g}"))
-    result = {"settings": settings, "seconds": round(seconds, 1), "curves": curves}
+    kept = {name: value for name, value in settings.items() if name != "data_dir"}
+    result = {"settings": kept, "seconds": round(seconds, 1), "curves": curves}
     write_json(file, result)
     error = curves[f"{SECOND}/relative_error"][-1]
     print(f"{file.stem}  relative error {error:.4f}  {seconds:.0f} s", flush=True)

@@ -170,7 +170,10 @@ def draw(results: list[Numbers], file: Path) -> None:
             panel.set_ylim(bottom=0.4 if measure == "sign_agreement" else 0)
     for name, runs in groups.items():
         line(axes[0, -1], runs, "test_error", colours[name], name)
+    ticks = [t for t in (2, 3, 5, 10, 20, 50, 90) if t >= np.nanmin(stacked(results, "test_error"))]
     axes[0, -1].set(xlabel="iteration", ylabel="test error (%)", yscale="log")
+    axes[0, -1].set_yticks(ticks, [str(tick) for tick in ticks])
+    axes[0, -1].minorticks_off()
     axes[1, -1].set_axis_off()
     handles, labels = axes[0, -1].get_legend_handles_labels()
     axes[1, -1].legend(handles, labels, loc="center", frameon=False, title="method, noise")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rdd_network import DENSE
+
+sys.path.append(str(Path(__file__).parents[1]))
+from common import new_figure
 
 __all__ = ["draw"]
 
@@ -40,13 +44,6 @@ def draw(runs: Runs, stem: Path) -> list[Path]:
     return written
 
 
-def _axes(rows: int, columns: int) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.4 * columns, 2.9 * rows), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
 def _methods(runs: Runs) -> list[str]:
     return [m for m in COLOURS if any(run["method"] == m for run in runs)]
 
@@ -63,7 +60,7 @@ def _line(panel: Any, values: np.ndarray, method: str, first: int) -> None:
 
 def _curves(runs: Runs, measure: str, label: str, scale: float) -> Any:
     """A measure of each dense layer over the epochs, from before the first."""
-    figure, axes = _axes(1, len(DENSE))
+    figure, axes = new_figure(1, len(DENSE))
     for panel, layer in zip(axes[0], DENSE, strict=True):
         for method in _methods(runs):
             _line(panel, scale * _mean(runs, method, f"{layer}/{measure}"), method, 0)
@@ -75,7 +72,7 @@ def _curves(runs: Runs, measure: str, label: str, scale: float) -> Any:
 def _scatter(runs: Runs) -> Any:
     """Feedback against forward weights at the end of the first seed's training."""
     methods = _methods(runs)
-    figure, axes = _axes(len(methods), len(DENSE))
+    figure, axes = new_figure(len(methods), len(DENSE))
     for row, method in zip(axes, methods, strict=True):
         run = next(run for run in runs if run["method"] == method)
         for panel, layer in zip(row, DENSE, strict=True):
@@ -87,7 +84,7 @@ def _scatter(runs: Runs) -> Any:
 
 def _errors(runs: Runs) -> Any:
     """Errors on the training and on the test split over the epochs."""
-    figure, axes = _axes(1, 2)
+    figure, axes = new_figure(1, 2)
     for panel, split in zip(axes[0], ("train", "test"), strict=True):
         for method in _methods(runs):
             _line(panel, _mean(runs, method, f"{split}_error"), method, 1)
@@ -99,7 +96,7 @@ def _errors(runs: Runs) -> Any:
 def _rates(runs: Runs) -> Any:
     """Spike rates against activities, of the first run."""
     pairs = runs[0]["rates"]
-    figure, axes = _axes(1, len(pairs))
+    figure, axes = new_figure(1, len(pairs))
     for panel, (layer, found) in zip(axes[0], pairs.items(), strict=True):
         activity, rate = np.array(found["pairs"]).T
         panel.plot(activity, rate, "k.", markersize=2, alpha=0.4)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ import tensorflow as tf
 from rdd_network import DENSE, activities, convolutional, spike_rates
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
 
 METHODS = ("bp", "fa", "rdd", "mirror")
 PHASES = {"rdd": "pooled", "mirror": "mirror"}
@@ -144,7 +147,7 @@ def run(
         "weights": {name: sampled(*pair) for name, pair in feedback_kernels(model).items()},
         "rates": rates_and_activities(model, data.test.x[:20]),
     }
-    write(file, result)
+    common.write_json(file, result)
     return result
 
 
@@ -227,14 +230,6 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(ta.metrics.correlation(a, b)) if a.std() and b.std() else 0.0
 
 
-def write(file: Path, content: Any) -> None:
-    """Write a file whole or not at all, wherever the script is killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(new, file)
-
-
 def table(runs: list[dict[str, Any]]) -> str:
     """The last epoch of every run, as Markdown."""
     rows = [
@@ -255,19 +250,17 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="seconds, on data that needs no network"
-    )
+    parser = common.new_parser(__doc__, "rdd")
     parser.add_argument("--dataset", choices=rdd_data.NAMES, default="cifar10")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
-    parser.add_argument("--epochs", type=int, help="default: 100")
-    parser.add_argument("--seeds", type=int, default=1, help="runs a method (default: 1)")
-    parser.add_argument("--filters", type=int, help="of each convolution (default: 64)")
+    parser.add_argument("--epochs", type=common.positive, help="default: 100")
+    parser.add_argument(
+        "--seeds", type=common.positive, default=1, help="runs a method (default: 1)"
+    )
+    parser.add_argument("--filters", type=common.positive, help="of each convolution (default: 64)")
     parser.add_argument("--duration", type=float, help="simulated seconds a layer (default: 30)")
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
-    parser.add_argument("--output", type=Path, default=Path("results/rdd"))
     return parser.parse_args()
 
 
@@ -291,8 +284,8 @@ def main() -> None:
     ]
     print("", table(runs), "", sep="\n")
     stem = arguments.output / settings.dataset
-    versions = {module.__name__: module.__version__ for module in (ta, keras, tf)}
-    write(stem.with_suffix(".json"), {"versions": versions, "runs": runs})
+    content = {"versions": common.versions(), "runs": runs}
+    common.write_json(stem.with_suffix(".json"), content)
     for file in rdd_figures.draw(runs, stem):
         print(f"written: {file}")
 
