@@ -1,9 +1,9 @@
 """Time of a step of node perturbation over two forward passes and one backward pass.
 
 Both run many steps in one graph call, on batches drawn from arrays in the same way. The reference
-is the stock model: a forward pass on each of two batches, and the gradient of all its weights for
-the first. They take turns; reported are medians over the rounds, of the time and of the ratios
-within a round. Beside them stands the ratio of floating-point operations.
+is the stock model: a forward pass on a batch, one on the batch slightly changed, and the gradient
+of all its weights for the first. They take turns; reported are medians over the rounds, of the time
+and of the ratios within a round. Beside them stands the ratio of floating-point operations.
 """
 
 from __future__ import annotations
@@ -56,15 +56,16 @@ def reference(model: keras.Model, data: Any, size: int) -> tuple[Loop, Callable[
         with tf.control_dependencies([*map(tf.convert_to_tensor, gradients), perturbed]):
             count.assign_add(1)
 
-    def draw(number: int) -> Any:
-        seed = tf.stack([number, count])
+    def draw() -> Any:
+        seed = tf.stack([0, count])
         rows = tf.random.stateless_uniform((size,), seed, 0, len(data[0]), tf.int32)
         return tuple(tf.gather(a, rows) for a in data)
 
     @tf.function
     def loop(steps: tf.Tensor) -> None:
         for _ in tf.range(steps):
-            step(draw(0), draw(1))
+            batch = draw()
+            step(batch, (batch[0] + 1e-3, batch[1]))
 
     return loop, step
 

@@ -138,6 +138,30 @@ def test_a_normalised_step_is_as_long_as_it_says():
     np.testing.assert_allclose(feedback(model), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_ridge_stays_sound_at_any_scale_of_the_loss(scale, loss):
+    """Errors of a softmax have no full rank; γ is forgotten with the rest."""
+
+    def each(y_true, y_pred):
+        if loss == "squared":
+            return scale * squared(y_true, y_pred)
+        return scale * keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    x, y = data(512)
+    if loss == "cross-entropy":
+        y = np.eye(8, dtype="float32")[y.argmax(-1)]
+    model = network()
+    # long enough for a γ that outweighs the errors at first to be forgotten
+    options = {"solver": "ridge", "forgetting": 0.98, "steps": 1200, "seed": 1}
+    NodePerturbation((x, y), each, **options).run(model)
+    kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
+    if loss == "cross-entropy":  # which determines W up to a constant a row
+        kernels = [kernel - kernel.mean(1, keepdims=True) for kernel in kernels]
+    assert float(ta.metrics.weight_angle(*kernels)) < 5.0
+    assert float(ta.metrics.norm_ratio(*kernels)) == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
 def test_normalised_steps_do_not_depend_on_the_scale_of_the_loss(scale):
     def loss(y_true, y_pred):
@@ -175,6 +199,55 @@ def test_estimates_are_unbiased(noise, control_variate):
         z = (target - true[path]) / spread
         assert np.abs(z.mean()) < 4 / np.sqrt(z.size)
         assert np.mean(z**2) == pytest.approx(1.0, abs=0.5)
+
+
+def test_what_is_subtracted_leaves_the_estimate_unbiased():
+    """With few examples: each one's share of the prediction is measured on the others."""
+    model, batch = network(), data(2)
+    rng = np.random.default_rng(0)
+    for name in ("hidden1", "top"):
+        kernel = model.get_layer(name).kernel.numpy()
+        feedback(model, name).assign(kernel + rng.standard_normal(kernel.shape))
+    phase = NodePerturbation(stream(*batch, batch=2), squared, kind="normal", seed=1)
+    phase.build(model)
+
+    @tf.function
+    def draws():
+        found = tf.TensorArray(tf.float32, 3000)
+        for i in tf.range(3000):
+            _, targets = phase.estimate(batch)
+            phase._count.assign_add(1)
+            found = found.write(i, targets["net/top", 0])
+        return found.stack()
+
+    found = draws().numpy()
+    true = true_gradients(model, batch)["net/top"]
+    z = (found.mean(0) - true) / (found.std(0) / np.sqrt(len(found)))
+    assert np.abs(z).max() < 4.5
+
+
+def test_more_draws_vary_less():
+    variance = {}
+    for draws in (1, 4):
+        model, batch = network(), data(8)
+        phase = NodePerturbation(
+            stream(*batch, batch=8), squared, draws=draws, control_variate=False, seed=1
+        )
+        many, _ = estimates(phase, model, batch, repeats=200)
+        true = true_gradients(model, batch)["net/top"]
+        variance[draws] = 200 * np.mean((many["net/top"] - true) ** 2)
+    assert 0.15 < variance[4] / variance[1] < 0.4  # a quarter; 80 entries tell it to a sixth
+
+
+def test_steps_with_several_draws_are_longer():
+    lengths, batch = [], data()
+    for draws in (1, 3):
+        model = network()
+        phase = NodePerturbation(stream(*batch), squared, draws=draws, steps=1, seed=1)
+        phase.build(model)
+        sent, _ = tf.function(lambda p=phase: p.estimate(batch))()
+        lengths.append(float(phase.noisy_units(("net/top", 0), sent)))
+    assert lengths == pytest.approx([22.0, 22.0 / 3])
 
 
 def test_the_error_is_the_feedback_networks_own():
@@ -292,7 +365,7 @@ def test_fixed_weights_on_mnist_reach_the_published_error(mnist_vectors):
     assert max(errors) < 0.1
 
 
-@pytest.mark.parametrize(("solver", "steps"), [("nlms", 2000), ("ridge", 400)])
+@pytest.mark.parametrize(("solver", "steps"), [("nlms", 600), ("ridge", 400)])
 def test_layers_with_everything(solver, steps):
     """Convolution, batch normalisation, dropout: B turns to W, and nothing else changes."""
     keras.utils.set_random_seed(2)
@@ -389,6 +462,67 @@ def test_sample_weights_and_several_outputs():
             assert not value.numpy()[N // 2 :].any()
             assert value.numpy()[: N // 2].all()
     phase.run(model)
+    ones = np.ones((N, 1), "float32")
+    phase = NodePerturbation((x, targets, np.ones((N, 2))), [squared, squared])
+    with pytest.raises(ValueError, match=r"one sample weight an example.*\(32, 2\)"):
+        phase.run(model)
+    each = NodePerturbation((x, targets, (ones, 0.0 * ones)), [squared, squared], seed=1)
+    each.build(model)
+    sent, _ = tf.function(lambda: each.estimate((x, targets, (ones, 0.0 * ones))))()
+    errors = {path: e.numpy() for s in sent.values() for path, e in s.errors.items()}
+    assert [e.any() for e in errors.values()] == [True, False]
+
+
+def test_losses_and_targets_by_the_names_of_the_outputs():
+    inputs = keras.Input((6,))
+    h = K.Dense(12, "tanh")(inputs)
+    outputs = [K.Dense(3, name="zeta")(h), K.Dense(2, name="alpha")(h)]
+    model = ta.convert(keras.Model(inputs, outputs, name="net"), "fa")
+    x = data()[0]
+    y = {"alpha": np.ones((N, 2)), "zeta": np.ones((N, 3))}  # float64, as numpy has it
+    losses = {"alpha": lambda a, b: 0.0 * squared(a, b), "zeta": squared}
+    phase = NodePerturbation((x, y), losses, seed=1)
+    phase.build(model)
+    sent, _ = tf.function(lambda: phase.estimate((x, y)))()
+    moved = {
+        path.split("/")[-1]: e.numpy().any() for s in sent.values() for path, e in s.errors.items()
+    }
+    assert moved == {"zeta": True, "alpha": False}
+    phase.run(model)
+    with pytest.raises(ValueError, match=r"functions of `loss` must be named.*\['zeta', 'alpha'\]"):
+        NodePerturbation((x, y), {"zeta": squared, "beta": squared}).run(model)
+
+
+def test_a_models_own_input_is_not_perturbed():
+    keras.utils.set_random_seed(1)
+    layers = [ta.layers.Dense(n, activation="tanh", feedback="fa") for n in (12, 10)]
+    layers += [ta.layers.Dense(8, feedback="fa", name="top")]
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        model = keras.Sequential([keras.Input(SIZES[:1]), K.Flatten(), *layers], name="net")
+        phase = NodePerturbation(stream(*data()), squared, 0.1, seed=1)
+        found, _ = estimates(phase, model, data())
+        assert len(found) == 2
+        first = layers[0].feedback_weights["feedback_kernel"]
+        before = first.numpy()
+        phase.run(model)
+        np.testing.assert_array_equal(first, before)
+        layers = [type(layer).from_config(layer.get_config()) for layer in layers]
+    keras.config.set_dtype_policy("float32")
+    alone = keras.Sequential([keras.Input((6,)), ta.layers.Dense(8, feedback="fa")], name="net")
+    with pytest.raises(ValueError, match="needs a hidden layer"):
+        NodePerturbation(data(), squared).run(alone)
+
+
+def test_constraints_hold():
+    for solver in ("nlms", "ridge"):
+        keras.utils.set_random_seed(1)
+        layer = ta.layers.Dense(8, feedback="fa", feedback_constraint="non_neg", name="top")
+        model = keras.Sequential([keras.Input(SIZES[:1]), K.Dense(12, "tanh"), layer], name="net")
+        NodePerturbation(data(), squared, solver=solver, steps=20).run(model)
+        weight = layer.feedback_weights["feedback_kernel"]
+        if weight.constraint is not None:
+            assert weight.numpy().min() >= 0.0
 
 
 # ---- when and where it runs ------------------------------------------------------------------
@@ -425,7 +559,18 @@ def test_replicas_draw_noise_of_their_own_and_learn_as_one_device_does(two_repli
     assert 0.4 * found[0] < found[1] < 1.1 * found[0]
 
 
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+def test_nothing_is_traced_twice():
+    model = network()
+    phase = NodePerturbation(data(), squared, steps=3, seed=1)
+    for steps in (3, 5, 2):
+        phase.steps = steps
+        phase.run(model)
+    assert phase._loops[0].experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("woven", [False, True])
+@pytest.mark.parametrize("solver", ["ridge", "nlms"])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 2:
@@ -434,7 +579,9 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     def run(directory, *callbacks):
         model = network()
         model.compile("sgd", "mse")
-        phase = NodePerturbation(data(), squared, solver="ridge", steps=5, seed=3)
+        phase = NodePerturbation(data(), squared, solver=solver, steps=5, seed=3)
+        if woven:
+            ta.phases.interleave(model, phase)
         model.fit(
             *data(),
             batch_size=N,
@@ -459,10 +606,10 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = network()
-    results = NodePerturbation(data(512), squared, 0.3, solver="ridge", steps=1000, seed=1).run(
-        model
-    )
-    assert results["net/top"]["weight_angle"] < 25.0
+    results = NodePerturbation(data(512), squared, 0.3, steps=1000, seed=1).run(model)
+    assert results["net/top"]["weight_angle"] < 12.0
+    with pytest.warns(UserWarning, match=r"rounded more coarsely.*0.0625.*0.01"):
+        NodePerturbation(data(), squared, 0.01, steps=1).run(network())
 
 
 # ---- errors ----------------------------------------------------------------------------------
@@ -477,11 +624,20 @@ def test_mixed_precision():
         ({"noise": 0.0}, ValueError, "a variance of 0"),
         ({"noise": "loud"}, TypeError, "noise='loud'"),
         ({"kind": "pink"}, ValueError, "kind='pink'"),
+        ({"dataset": (data()[0], None)}, TypeError, "`dataset`"),
+        ({"loss": []}, TypeError, r"loss=\[\]"),
+        ({"loss": keras.losses.MeanSquaredError}, TypeError, "`loss`"),
+        ({"noise": -0.1}, ValueError, "-0.1"),
+        ({"gain": "a"}, ValueError, "gain='a'"),
+        ({"gain": 2.0}, ValueError, "gain=2.0"),
+        ({"gamma": None}, ValueError, "gamma=None"),
         ({"gamma": 0.0}, ValueError, "gamma=0.0"),
-        ({"forgetting": 1.5}, ValueError, "1.5"),
-        ({"draws": 0}, ValueError, "draws"),
+        ({"forgetting": 1.5}, ValueError, "forgetting=1.5"),
+        ({"form": "both"}, ValueError, "form='both'"),
+        ({"antithetic": "no"}, TypeError, "antithetic='no'"),
+        ({"draws": 0}, ValueError, "`draws` must be a positive integer.*draws=0"),
         ({"steps": 0}, ValueError, "steps=0"),
-        ({"solver": "magic"}, ValueError, "magic"),
+        ({"solver": "magic"}, ValueError, "`solver` must be 'nlms'.*solver='magic'"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
@@ -509,6 +665,11 @@ def test_what_it_needs_to_run():
         NodePerturbation(empty, squared).run(network())
     with pytest.raises(ValueError, match=r"needs data.*dataset=None"):
         NodePerturbation(None, squared).run(network())
+    unequal = data()[0], data(20)[1]
+    with pytest.raises(ValueError, match=r"same number of examples.*\[16, 20\]"):
+        NodePerturbation(unequal, squared).run(network())
+    with pytest.raises(ValueError, match=r"needs form='dfa'"):
+        NodePerturbation(data(), squared).run(network("dfa"))
     with pytest.raises(ValueError, match=r"form='dfa'.*without direct feedback"):
         NodePerturbation(data(), squared, form="dfa").run(network())
 
@@ -692,6 +853,17 @@ def test_interleaved_under_xla_learns_the_same():
         found.append(training.angles(model)["net/top"])
     assert found[0] < 35.0  # from 80
     assert found[1] == pytest.approx(found[0], abs=0.1)
+
+
+def test_interleaved_again_the_phase_is_replaced_and_none_takes_it_out():
+    model = compiled(network())
+    first, second = (NodePerturbation(None, squared, seed=i) for i in (1, 2))
+    for phase in (first, first, second):
+        ta.phases.interleave(model, phase)
+    model.fit(*data(64), batch_size=16, verbose=0)
+    assert (int(first._count), int(second._count)) == (0, 4)
+    ta.phases.interleave(model, None).fit(*data(64), batch_size=16, verbose=0)
+    assert int(second._count) == 4
 
 
 def test_interleave_says_what_it_needs():

@@ -70,6 +70,10 @@ class LinearMap:
         """In how many output positions an input entry takes part, at most and on average."""
         return 1.0
 
+    def positions(self, x: tf.Tensor) -> tf.Tensor:
+        """At how many positions of an example of `x` the same kernel acts, a float32 scalar."""
+        return tf.cast(tf.reduce_prod(tf.shape(x)[1:-1]), tf.float32)
+
     def initializer_axes(self) -> dict[str, list[int]]:
         """Kernel axes that a `VarianceScaling` initializer cannot guess; empty if it can."""
         return {}
@@ -331,6 +335,10 @@ class _Spatial(LinearMap):
 
     def overlap(self) -> float:
         return math.prod(self.kernel_size) / math.prod(self.strides)
+
+    def positions(self, x: tf.Tensor) -> tf.Tensor:
+        spatial = tf.shape(x)[1:-1] if self.channel_axis == -1 else tf.shape(x)[2:]
+        return tf.cast(tf.reduce_prod(spatial), tf.float32)
 
 
 class Convolution(_Spatial):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,11 @@ class Noise:
         if kind not in _KINDS:
             raise ValueError(f"Argument `kind` must be one of {_KINDS}. Received: kind={kind!r}")
         self.kind = kind
-        if isinstance(size, int | float) and not isinstance(size, bool):
+        if isinstance(size, numbers.Real) and not isinstance(size, bool):
+            if size < 0:
+                raise ValueError(
+                    f"Argument `noise` must be a standard deviation above 0. Received: {size!r}"
+                )
             mean, self.variance = 0.0, float(size) ** 2
         elif all(hasattr(size, name) for name in ("sample", "mean", "variance")):
             self.kind, self._distribution = "distribution", size
@@ -55,7 +60,7 @@ class Noise:
                 "Argument `noise` must be a standard deviation or a distribution of "
                 f"`tfp.distributions`. Received: noise={size!r}"
             )
-        if abs(mean) > 1e-6 * max(1.0, self.variance**0.5):
+        if abs(mean) > 1e-6 * self.variance**0.5:
             raise ValueError(f"Argument `noise` must have mean 0. Received: a mean of {mean:g}")
         if not 0 < self.variance < float("inf"):
             raise ValueError(

@@ -107,15 +107,9 @@ def train(task: Task, output: Path) -> Numbers:
         ValueError: If the directory holds a run of that name with other settings.
     """
     file = output / "runs" / f"{task.name}.json"
-    settings = json.loads(json.dumps({**task.settings, "passes": task.passes}))
-    del settings["data_dir"]  # where the data lie changes nothing
-    if file.exists():
-        done: Numbers = json.loads(file.read_text())
-        if done["settings"] != settings:
-            raise ValueError(
-                f"{file} is of a run with other settings: remove it, or choose another --output. "
-                f"Expected: {settings}"
-            )
+    settings = kept_settings({**task.settings, "passes": task.passes})
+    done = finished(file, settings)
+    if done is not None:
         return done
     keras.utils.clear_session()
     start = time.perf_counter()
@@ -124,7 +118,7 @@ def train(task: Task, output: Path) -> Numbers:
     phases = []
     if run.phase is not None:
         phases = [run.phase]
-        if run.warmup and not backup.exists():
+        if run.warmup and not (backup / "latest.json").exists():  # nothing to go on from
             steps, run.phase.steps = run.phase.steps, run.warmup
             run.phase.run(run.model)
             run.phase.steps = steps
@@ -148,6 +142,34 @@ def train(task: Task, output: Path) -> Numbers:
     }
     write_json(file, result)
     return result
+
+
+def kept_settings(settings: Numbers) -> Numbers:
+    """As a JSON file has them, without where the data lie: that changes nothing."""
+    kept: Numbers = json.loads(json.dumps(settings))
+    kept.pop("data_dir", None)
+    return kept
+
+
+def finished(file: Path, settings: Numbers) -> Numbers | None:
+    """What came of a run before, if it was made.
+
+    Args:
+        file: Of its result.
+        settings: As `kept_settings` gives them.
+
+    Raises:
+        ValueError: If the file is of a run with other settings.
+    """
+    if not file.exists():
+        return None
+    done: Numbers = json.loads(file.read_text())
+    if done["settings"] != settings:
+        raise ValueError(
+            f"{file} is of a run with other settings: remove it, or choose another --output. "
+            f"Expected: {settings}"
+        )
+    return done
 
 
 def run_all(tasks: Sequence[Task], output: Path, jobs: int) -> list[Numbers]:

@@ -12,7 +12,6 @@ loss; the others are the published with one thing changed, and this library's de
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import mean_and_error, parser
+from experiment import finished, kept_settings, mean_and_error, parser
 from perceptron import FIRST, SECOND, compare, half_squared_error, network, vectors
 
 import tf_alignment as ta
@@ -50,8 +49,9 @@ def run(settings: Numbers, output: Path) -> Numbers:
         " ", "_"
     )
     file = output / "runs" / f"fixed-{settings['dataset']}-{name}.json"
-    if file.exists():
-        done: Numbers = json.loads(file.read_text())
+    kept = kept_settings(settings)
+    done = finished(file, kept)
+    if done is not None:
         return done
     keras.utils.clear_session()
     data = vectors(settings["dataset"], settings["data_dir"])
@@ -71,7 +71,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
     probe = ta.metrics.GradientProbe(model, half_squared_error)
     x, y = vectors(settings["dataset"], settings["data_dir"], "test")
     curves: dict[str, list[float]] = {}
-    start, seconds = time.perf_counter(), 0.0
+    seconds = 0.0
     for done_before, steps in itertools.pairwise((0, *settings["checkpoints"])):
         phase.steps = steps - done_before
         start = time.perf_counter()
@@ -79,7 +79,6 @@ def run(settings: Numbers, output: Path) -> Numbers:
         seconds += time.perf_counter() - start
         for curve, value in compare(model, probe(x[:1000], y[:1000])).items():
             curves.setdefault(curve, []).append(float(f"{value:.5g}"))
-    kept = {name: value for name, value in settings.items() if name != "data_dir"}
     result = {"settings": kept, "seconds": round(seconds, 1), "curves": curves}
     write_json(file, result)
     error = curves[f"{SECOND}/relative_error"][-1]
@@ -167,6 +166,8 @@ def main() -> None:
         before = [c for c in checkpoints if c < arguments.iterations]
         checkpoints = [*before, arguments.iterations]
     kinds = arguments.methods or list(ESTIMATORS)
+    if set(kinds) - set(ESTIMATORS):
+        command.error(f"--methods must be out of {', '.join(ESTIMATORS)}. Received: {kinds}")
     both = [kind for kind in kinds if kind in ("published", "control variate")]
     width_seeds = arguments.width_seeds or seeds
     jobs = [(50, 20, 0, c, kind) for c in noises for kind in (kinds if c >= 1e-2 else both)]

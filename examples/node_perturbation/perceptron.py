@@ -4,10 +4,10 @@
     python examples/node_perturbation/perceptron.py --iterations 200000 --seeds 3 --jobs 2
     python examples/node_perturbation/perceptron.py --quick
 
-Forward and feedback weights learn at every iteration, from the same loss, ½ the squared distance
-of ten sigmoid units from the target. `np` is this library's default (control variate, normalised
-steps), `np-ridge` the same with least squares over the last thousand steps; `np-sgd` and
-`np-ridge-published` are what the paper's text and its code do.
+Forward and feedback weights learn at every iteration, each from a batch of its own, from the same
+loss: ½ the squared distance of ten sigmoid units from the target. `np` is this library's default
+(control variate, normalised steps), `np-ridge` the same with least squares over the last thousand
+steps; `np-sgd` and `np-ridge-published` are what the paper's text and its code do.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def line(panel: Any, runs: list[Numbers], curve: str, colour: Any, label: str) -
         return
     x = runs[0]["steps_a_pass"] * np.arange(1, values.shape[1] + 1)
     mean = values.mean(0)
-    error = values.std(0) / np.sqrt(len(values))
+    error = values.std(0, ddof=len(values) > 1) / np.sqrt(len(values))
     panel.plot(x, mean, color=colour, label=label, linewidth=1.3)
     panel.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
 

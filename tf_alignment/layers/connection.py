@@ -102,6 +102,11 @@ class Connection:
         """The layer's path, with the connection's name where the layer has several."""
         return f"{self.layer.path}/{self.name}" if self.name else self.layer.path
 
+    @property
+    def layer_name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
     def feedback_kernel(self) -> tf.Tensor:
         """What carries the error now, in the forward kernel's shape.
 

@@ -148,6 +148,10 @@ class OutputTap(keras.layers.Layer):
 class _FromOutput(Matmul):
     """Between a flattened block output and the network's output."""
 
+    def positions(self, x: tf.Tensor) -> tf.Tensor:
+        """One: every unit has coefficients of its own."""
+        return tf.constant(1.0)
+
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         units, outputs = like.shape
         return super().outer(tf.reshape(x, (-1, units)), tf.reshape(dz, (-1, outputs)), like)
@@ -170,9 +174,14 @@ class DirectConnection:
     @property
     def path(self) -> str:
         """The tap's path and the hidden layer's name."""
-        return f"{self.layer.path}/{self.layer.hidden[self.index]}"
+        return f"{self.layer.path}/{self.layer_name}"
+
+    @property
+    def layer_name(self) -> str:
+        """The hidden layer's name."""
+        return self.layer.hidden[self.index]
 
     @property
     def weights(self) -> dict[str, keras.Variable]:
         """`{"feedback_kernel": B_l}`, of shape (units, outputs)."""
-        return {"feedback_kernel": self.layer.feedback_weights[self.layer.hidden[self.index]]}
+        return {"feedback_kernel": self.layer.feedback_weights[self.layer_name]}

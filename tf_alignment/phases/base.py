@@ -173,8 +173,8 @@ class Phase:
         """Those of `found` that `layers` names."""
         if self.layers is None:
             return found
-        chosen = {p: c for p, c in found.items() if {p, c.layer.name} & set(self.layers)}
-        known = {name for path, c in chosen.items() for name in (path, c.layer.name)}
+        chosen = {p: c for p, c in found.items() if {p, c.layer_name} & set(self.layers)}
+        known = {name for path, c in chosen.items() for name in (path, c.layer_name)}
         unknown = [name for name in self.layers if name not in known]
         if unknown:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import numbers
 import random
 import weakref
 from collections.abc import Callable, Sequence
@@ -138,13 +139,13 @@ class CompiledPhase(Phase):
             self.step(model, group, batch if self.takes_batches else self._take())
         self._count.assign_add(1)
 
-    def draw_seed(self, path: str | None = None, number: int = 0) -> tf.Tensor:
-        """Two int32 numbers, for every step, replica, connection and `number` of their own."""
+    def draw_seed(self, path: str | None = None, *names: int | str) -> tf.Tensor:
+        """Two int32 numbers, for every step, replica, connection and `names` of their own."""
         base = self.seed if path is None else self._seeds[path]
         strategy, context = tf.distribute.get_strategy(), tf.distribute.get_replica_context()
         replica = tf.cast(0 if context is None else context.replica_id_in_sync_group, tf.int32)
         moment = tf.convert_to_tensor(self._count) * strategy.num_replicas_in_sync + replica
-        return tf.stack([tf.constant(derived_seed(base, number), tf.int32), moment])
+        return tf.stack([tf.constant(derived_seed(base, *names), tf.int32), moment])
 
     def _loop(self, model: keras.Model, paths: list[str]) -> Callable[[tf.Tensor], None]:
         """A compiled function of the number of steps."""
@@ -172,23 +173,35 @@ class CompiledPhase(Phase):
             return lambda: next(iterator)
         if self.dataset is None:
             return lambda: self.default_data(model)
-        data = keras.tree.map_structure(tf.convert_to_tensor, self.dataset)
-        size = len(keras.tree.flatten(data)[0])
+        data = keras.tree.map_structure(_tensor, self.dataset)
+        sizes = {len(array) for array in keras.tree.flatten(data)}
+        if len(sizes) > 1:
+            raise ValueError(
+                "Argument `dataset` must hold arrays with the same number of examples. "
+                f"Received: {sorted(sizes)}"
+            )
+        [size] = sizes
         if size == 0:
             raise ValueError("Argument `dataset` must hold an example. Received: empty arrays")
 
         def draw() -> Any:
-            seed = self.draw_seed(number=-1)
+            seed = self.draw_seed(None, "batch")
             rows = tf.random.stateless_uniform((self.batch_size,), seed, 0, size, tf.int32)
             return keras.tree.map_structure(lambda a: tf.gather(a, rows), data)
 
         return draw
 
 
+def _tensor(array: Any) -> tf.Tensor:
+    """The array as a tensor; floating numbers as Keras has them."""
+    tensor = tf.convert_to_tensor(array)
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
+
+
 def positive(name: str, value: Any) -> int:
     """Raise unless `value` is a positive integer; `name` is for the message."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"Argument `{name}` must be a positive integer. Received: {name}={value!r}"
         )
-    return value
+    return int(value)

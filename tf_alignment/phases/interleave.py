@@ -11,7 +11,7 @@ from tf_alignment.phases.compiled import CompiledPhase
 __all__ = ["interleave"]
 
 
-def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
+def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     """Let every training step of `model` begin with a step of `phase`.
 
     The phase's step becomes part of the compiled training step: `fit` runs it under
@@ -19,12 +19,14 @@ def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
     between. A phase without data of its own learns from the training batch. To run a phase once an
     epoch, or every k batches, use `tf_alignment.callbacks.FeedbackCallback`.
 
-    It holds for this model object until training ends for good: it is not saved with the model.
-    `Resume(phases=[phase])` stores the phase's state.
+    It holds for this model object, until another phase is interleaved or `interleave(model, None)`
+    takes it out; it is not saved with the model. `Resume(phases=[phase])` stores the phase's state.
+    `AlignmentMonitor` measures what the phase does, and watches for divergence.
 
     Args:
         model: A built model with feedback. Its `train_step` is wrapped.
-        phase: What learns step by step: `tf_alignment.phases.NodePerturbation` or `Alignment`.
+        phase: What learns step by step: `tf_alignment.phases.NodePerturbation` or `Alignment`; None
+            for none.
 
     Returns:
         The model.
@@ -35,7 +37,8 @@ def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta
-    >>> model = keras.Sequential([keras.Input((4,)), ta.layers.Dense(3, feedback="fa", name="a")])
+    >>> layers = [keras.layers.Dense(5, "tanh"), ta.layers.Dense(3, feedback="fa", name="a")]
+    >>> model = keras.Sequential([keras.Input((4,)), *layers])
     >>> model.compile("sgd", "mse", steps_per_execution=4)
     >>> loss = keras.losses.MeanSquaredError(reduction=None)
     >>> phase = ta.phases.NodePerturbation(None, loss, solver="ridge", seed=1)
@@ -45,6 +48,11 @@ def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
     >>> bool(np.any(before != model.get_layer("a").feedback_weights["feedback_kernel"].numpy()))
     True
     """
+    train_step = getattr(model.train_step, "alone", model.train_step)
+    model.train_function = None  # the one compiled before does what it did
+    if phase is None:
+        model.train_step = train_step
+        return model
     if not isinstance(phase, CompiledPhase):
         raise TypeError(
             "Argument `phase` must be a phase of small steps, as `NodePerturbation` or "
@@ -56,12 +64,11 @@ def interleave(model: keras.Model, phase: CompiledPhase) -> keras.Model:
             "batches. Received: a phase with a tf.data.Dataset"
         )
     phase.build(model)
-    train_step = model.train_step
 
     def interleaved(data: Any) -> Any:
         phase.take_step(model, data)
         return train_step(data)
 
+    interleaved.alone = train_step  # type: ignore[attr-defined]
     model.train_step = interleaved
-    model.train_function = None  # the one compiled before knows nothing of the phase
     return model

@@ -8,6 +8,7 @@ itself; `Ridge` solves the normal equations of all steps, or of the recent ones.
 from __future__ import annotations
 
 import abc
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ import tensorflow as tf
 
 __all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas"]
 
-# Solving for more coefficients a channel than this costs more than the passes through a network.
+# The solution takes K³ operations: for these, as many as a forward product of 1152 examples with
+# a kernel of 1152 by 1152.
 _MOST_REGRESSORS = 1152
 
 
@@ -70,7 +72,8 @@ class Solver(abc.ABC):
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable.value))
 
-    variables: list[keras.Variable] = []
+    def __init__(self) -> None:
+        self.variables: list[keras.Variable] = []
 
 
 class Descent(Solver):
@@ -81,6 +84,7 @@ class Descent(Solver):
     """
 
     def __init__(self, apply: Callable[[list[tf.Tensor], list[keras.Variable]], None]) -> None:
+        super().__init__()
         self.apply = apply
 
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
@@ -91,29 +95,30 @@ class Descent(Solver):
     def solve(self, fits: list[Fit]) -> None:
         """Go down the gradient that is summed over the batch."""
         gradients = half_gradients(self.connections, fits)
-        kernels = [c.weights["feedback_kernel"] for c in self.connections.values()]
-        self.apply([gradients[path] for path in self.connections], kernels)
+        kernels = [self.connections[path].weights["feedback_kernel"] for path in gradients]
+        self.apply(list(gradients.values()), kernels)
 
 
 class NormalizedLMS(Solver):
     """Steps along the same direction whose length needs no tuning (normalised least mean squares).
 
-    Let P be the sum of the squared regressors over the batch, N the number of examples and d the
-    number of units behind λ̂. Of all rates about `1 / (P (1 + d / N))` brings B nearest to its goal
-    in one step, in the mean over the noise and whatever the scale of the errors; a part of it
-    leaves less noise in B. P is the mean over about a hundred steps, or this step's where that is
-    larger.
+    Let P be the sum of the squared regressors over the batch, N the number of examples, T that of
+    the positions at which a kernel acts, and d the number of units behind λ̂. Of all rates about
+    `1 / (P (1 + d / (N T)))` brings B nearest to its goal in one step, in the mean over the noise
+    and whatever the scale of the errors, if all units matter alike to the loss; a part of it leaves
+    less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
 
     Args:
         gain: Which part.
     """
 
     def __init__(self, gain: float) -> None:
-        if not 0 < gain <= 1:
+        super().__init__()
+        if not (isinstance(gain, numbers.Real) and 0 < gain <= 1):
             raise ValueError(
                 f"Argument `gain` must be above 0 and at most 1. Received: gain={gain!r}"
             )
-        self.gain = float(gain)
+        self.gain: float = float(gain)
 
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the mean P of every connection."""
@@ -124,25 +129,26 @@ class NormalizedLMS(Solver):
 
     def solve(self, fits: list[Fit]) -> None:
         """Move every kernel by its own rate."""
-        paths = list(self.connections)
         gradients = half_gradients(self.connections, fits)
-        powers, units = dict.fromkeys(paths, tf.zeros(())), dict.fromkeys(paths, 0.0)
+        powers, crowding = (dict.fromkeys(gradients, tf.zeros(())) for _ in range(2))
         for fit in fits:
             for path, error in fit.errors.items():
-                overlap = self.connections[path].map.overlap()
-                powers[path] += overlap * tf.reduce_sum(tf.cast(error, tf.float32) ** 2)
-                units[path] = max(units[path], fit.units)
+                linear_map = self.connections[path].map
+                square = tf.reduce_sum(tf.cast(error, tf.float32) ** 2)
+                powers[path] += linear_map.overlap() * square
+                share = fit.units / linear_map.positions(fit.target)
+                crowding[path] = tf.maximum(crowding[path], share)
         examples = tf.cast(tf.shape(fits[0].target)[0], tf.float32)
-        sums = ([gradients[path] for path in paths], [powers[path] for path in paths], examples)
-        all_gradients, all_powers, examples = over_replicas(sums)
-        for path, gradient, power in zip(paths, all_gradients, all_powers, strict=True):
+        gradients, powers, examples = over_replicas((gradients, powers, examples))
+        for path, gradient in gradients.items():
             mean = tf.convert_to_tensor(self.powers[path])
-            mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * power, power)
+            mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * powers[path], powers[path])
             self.powers[path].assign(mean)
-            length = tf.maximum(mean, power) * (1.0 + units[path] / examples)
+            length = tf.maximum(mean, powers[path]) * (1.0 + crowding[path] / examples)
             kernel = self.connections[path].weights["feedback_kernel"]
-            rate = tf.math.divide_no_nan(self.gain, length)
-            kernel.value.assign_sub(rate * gradient)  # in place
+            # `assign` of a Keras variable would make the difference first, and then copy it
+            kernel.value.assign_sub(tf.math.divide_no_nan(self.gain, length) * gradient)
+            _constrain(kernel)
 
 
 class Ridge(Solver):
@@ -151,20 +157,26 @@ class Ridge(Solver):
     `C` holds the coefficients of the regression: the feedback kernels that send errors to a site,
     side by side, as `(regressors, channels)`.
 
+    γ is forgotten as the rest. What is then left is a millionth of the sum's trace, below which
+    float32 cannot tell: errors that are no full rank (those of a softmax sum to zero) would make
+    the solution NaN.
+
     Args:
         gamma: γ, added once to the sum.
         forgetting: Factor on the sums at every step.
     """
 
     def __init__(self, gamma: float, forgetting: float) -> None:
-        if not gamma > 0:
+        super().__init__()
+        if not (isinstance(gamma, numbers.Real) and gamma > 0):
             raise ValueError(f"Argument `gamma` must be above 0. Received: gamma={gamma!r}")
-        if not 0 < forgetting <= 1:
+        if not (isinstance(forgetting, numbers.Real) and 0 < forgetting <= 1):
             raise ValueError(
                 "Argument `forgetting` must be above 0 and at most 1. "
                 f"Received: forgetting={forgetting!r}"
             )
-        self.gamma, self.forgetting = float(gamma), float(forgetting)
+        self.gamma: float = float(gamma)
+        self.forgetting: float = float(forgetting)
 
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the sums.
@@ -174,6 +186,7 @@ class Ridge(Solver):
         """
         self.connections = connections
         self.sums: dict[str, tuple[keras.Variable, keras.Variable]] = {}
+        self.prior = _state((), "gamma")
         for group in groups:
             size = sum(self._regressors(connections[path]) for path in group)
             first = connections[group[0]]
@@ -183,7 +196,7 @@ class Ridge(Solver):
                 _state((size, size), "errors"),
                 _state((size, channels), "products"),
             )
-        self.variables = [v for pair in self.sums.values() for v in pair]
+        self.variables = [self.prior, *(v for pair in self.sums.values() for v in pair)]
         return self.variables
 
     def solve(self, fits: list[Fit]) -> None:
@@ -191,10 +204,18 @@ class Ridge(Solver):
         groups: dict[tuple[str, ...], list[Fit]] = {}
         for fit in fits:
             groups.setdefault(tuple(fit.errors), []).append(fit)
+        prior = tf.convert_to_tensor(self.prior)
+        prior = tf.where(prior > 0.0, tf.maximum(self.forgetting * prior, 1e-30), self.gamma)
+        self.prior.assign(prior)
         for paths, same in groups.items():
-            self._assign(paths, self._solution(self.sums[paths[0]], same))
+            self._assign(paths, self._solution(self.sums[paths[0]], same, prior))
 
-    def _solution(self, variables: tuple[keras.Variable, keras.Variable], fits: list[Fit]) -> Any:
+    def _solution(
+        self,
+        variables: tuple[keras.Variable, keras.Variable],
+        fits: list[Fit],
+        prior: tf.Tensor,
+    ) -> tf.Tensor:
         rows = tf.concat([self._rows(fit) for fit in fits], 0)
         channels = variables[1].shape[1]
         target = tf.concat([self._target(fit, channels) for fit in fits], 0)
@@ -205,7 +226,8 @@ class Ridge(Solver):
             variable.assign(value)
             sums.append(value)
         errors, products = sums
-        factor = tf.linalg.cholesky(errors + self.gamma * tf.eye(errors.shape[0]))
+        prior = tf.maximum(prior, 1e-6 * tf.linalg.trace(errors))
+        factor = tf.linalg.cholesky(errors + prior * tf.eye(errors.shape[0]))
         return tf.linalg.cholesky_solve(factor, products)
 
     def _assign(self, paths: Sequence[str], solution: tf.Tensor) -> None:
@@ -216,6 +238,7 @@ class Ridge(Solver):
             count = connection.map.regressors(kernel.shape)
             part = solution[start : start + count]
             kernel.assign(connection.map.from_coefficients(part, kernel.shape))
+            _constrain(kernel)
             start += count
 
     def _rows(self, fit: Fit) -> tf.Tensor:
@@ -250,6 +273,11 @@ def _state(shape: tuple[int, ...], name: str) -> keras.Variable:
     return keras.Variable(
         tf.zeros(shape), trainable=False, aggregation="only_first_replica", name=name
     )
+
+
+def _constrain(kernel: keras.Variable) -> None:
+    if kernel.constraint is not None:
+        kernel.assign(kernel.constraint(kernel))
 
 
 def over_replicas(values: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_alignment.noise import Noise
@@ -21,9 +22,9 @@ class NodePerturbation(GradientRegression):
     r"""Learns B such that the error sent down predicts what noise in a layer's input does.
 
     Two passes over the same batch, one clean, one with noise \(n\) added to the input of every
-    layer with feedback (after nonlinearity, normalisation and dropout; never to the network's
-    output). Example by example, the change of the loss times the noise estimates the gradient for
-    that input,
+    layer that learns (after nonlinearity, normalisation and dropout; never to the network's output
+    or to its own input). Example by example, the change of the loss times the noise estimates the
+    gradient for that input,
 
     $$ \hat\lambda = (\tilde L - L) \, n / \mathrm{Var}(n) $$
 
@@ -42,7 +43,8 @@ class NodePerturbation(GradientRegression):
 
     The model is called in training mode, twice with the same dropout masks, and neither pass
     changes anything (moving statistics, random states). Batch normalisation joins the examples of a
-    batch: its noise reaches other examples' losses.
+    batch: its noise reaches other examples' losses. Losses that layers add (`add_loss`, activity
+    regularizers) are none of `loss`, and not learned from.
 
     Args:
         dataset: `(x, y)` or `(x, y, sample_weight)`, arrays of which each step draws
@@ -52,7 +54,8 @@ class NodePerturbation(GradientRegression):
             function of `(y_true, y_pred)`; a structure of them for several outputs, whose losses
             are added.
         noise: Standard deviation c of the noise, or a zero-mean `tfp.distributions` distribution.
-            Small noise makes \(\hat\lambda\) unbiased, too small noise drowns in rounding.
+            Small noise makes \(\hat\lambda\) unbiased, too small noise drowns in rounding: with
+            activities of about 1, half precision wants 0.01 (float16) or 0.1 (bfloat16) and more.
         solver: `"nlms"` (default in the FA form), steps whose length follows from the errors;
             `"ridge"` (in the DFA form), least squares over the recent steps, for dense layers and
             convolutions without groups in which K, the number of entries of the error that reach
@@ -125,14 +128,38 @@ class NodePerturbation(GradientRegression):
         )
         self.noise = Noise(noise, kind)
         self.draws = positive("draws", draws)
+        for name, value in (
+            ("antithetic", antithetic),
+            ("one_at_a_time", one_at_a_time),
+            ("control_variate", control_variate),
+        ):
+            if not isinstance(value, bool):
+                raise TypeError(
+                    f"Argument `{name}` must be True or False. Received: {name}={value!r}"
+                )
         self.antithetic, self.one_at_a_time = antithetic, one_at_a_time
         self.control_variate = control_variate
 
-    def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> float:
+    def create(
+        self, model: keras.Model, connections: dict[str, Any]
+    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        """As every regression; warn of noise that half precision rounds away."""
+        compute = tf.as_dtype(model.compute_dtype)
+        resolved = 8.0 * {tf.bfloat16: 2.0**-7, tf.float16: 2.0**-10}.get(compute, 0.0)
+        if self.noise.variance**0.5 < resolved:
+            warnings.warn(
+                f"Phase '{self.name}': in {compute.name} activities and losses are rounded more "
+                f"coarsely than this noise changes them. Expected a standard deviation of at least "
+                f"{resolved:g}. Received: {self.noise.variance**0.5:g}",
+                stacklevel=2,
+            )
+        return super().create(model, connections)
+
+    def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> tf.Tensor:
         """Units of all sites that are perturbed at once, by the number of draws."""
-        together = [site] if self.one_at_a_time else sent
-        sizes = [math.prod(sent[other].total.shape[1:]) for other in together]
-        return sum(sizes) / self.draws
+        together = [site] if self.one_at_a_time else list(sent)
+        sizes = [tf.size(sent[other].total) / tf.shape(sent[other].total)[0] for other in together]
+        return tf.cast(tf.add_n(sizes), tf.float32) / self.draws
 
     def targets(
         self, data: Any, losses: tf.Tensor, sent: dict[Site, Sent]
@@ -163,30 +190,36 @@ class NodePerturbation(GradientRegression):
         """λ̂ of one draw of the noise."""
         noise: dict[Site, tf.Tensor] = {}
 
+        def move(x: tf.Tensor, n: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            moved = x + tf.cast(n, x.dtype)
+            if x.dtype != tf.float32:  # what is left of the noise after rounding
+                n = tf.cast(moved, tf.float32) - tf.cast(x, tf.float32)
+            return moved, n
+
         def add(site: Site, x: tf.Tensor) -> tf.Tensor:
             if site not in sites:
-                return x
-            path, call = site
-            noise[site] = self.noise.sample(tf.shape(x), self.draw_seed(path, draw * 64 + call))
-            return x + tf.cast(noise[site], x.dtype)
+                return tf.identity(x)
+            seed = self.draw_seed(site[0], draw, site[1])
+            moved, noise[site] = move(x, self.noise.sample(tf.shape(x), seed))
+            return moved
 
         def subtract(site: Site, x: tf.Tensor) -> tf.Tensor:
-            return x - tf.cast(noise[site], x.dtype) if site in sites else x
+            return move(x, -noise[site])[0] if site in sites else tf.identity(x)
 
         change = self.losses(data, add)[0]
         if self.antithetic:
             change = 0.5 * (change - self.losses(data, subtract)[0])
         else:
             change -= losses
-        known = {site: tf.zeros_like(n) for site, n in noise.items()}
+        predicted = {site: tf.zeros_like(n) for site, n in noise.items()}
         if self.control_variate:
-            known = {site: _trusted(change, n, sent[site].total) for site, n in noise.items()}
-            change -= tf.add_n([_per_example(n * known[site]) for site, n in noise.items()])
+            predicted = {s: _as_far_as_true(change, n, sent[s].total) for s, n in noise.items()}
+            change -= tf.add_n([_per_example(n * predicted[site]) for site, n in noise.items()])
         change /= self.noise.variance
-        return {site: known[site] + n * _spread(change, n) for site, n in noise.items()}
+        return {site: predicted[site] + n * _spread(change, n) for site, n in noise.items()}
 
 
-def _trusted(change: tf.Tensor, noise: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+def _as_far_as_true(change: tf.Tensor, noise: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     """As much of the predicted gradient as explains the change of the loss: β of it, 0 ≤ β ≤ 1.
 
     β is the regression of the change on what the prediction makes of the noise, over all examples

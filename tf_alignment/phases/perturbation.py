@@ -55,16 +55,22 @@ class Sent(NamedTuple):
 
 
 class ConnectionInputs:
-    """FA form: noise on the input of every connection.
+    """FA form: noise on the input of every connection that learns, but for the model's own input.
+
+    Below that one there is nobody to receive an error, and its many units would only add noise.
 
     Args:
         model: The model.
         connections: Those that learn.
+
+    Attributes:
+        at_input: Paths of connections that were seen to receive the model's input.
     """
 
     def __init__(self, model: keras.Model, connections: dict[str, Connection]) -> None:
         self.model = model
         self.connections = connections
+        self.at_input: set[str] = set()
 
     def groups(self) -> list[list[str]]:
         """Paths of the connections that send errors to the same site."""
@@ -86,13 +92,22 @@ class ConnectionInputs:
             backprop: Whether errors go through the transpose of the forward weights; then there
                 are no responses.
         """
+        inputs = keras.tree.map_structure(tf.identity, x)
+        own = keras.tree.flatten(inputs)
 
         def change(path: str, call: int, x: tf.Tensor) -> tf.Tensor:
-            return perturb((path, call), x) if perturb and path in self.connections else x
+            if path not in self.connections:
+                return x
+            if _is_one_of(x, own):
+                self.at_input.add(path)
+            elif perturb is not None:
+                return perturb((path, call), x)
+            return tf.identity(x)  # with a gradient of its own
 
-        with probe(backprop, change if perturb else None, tape) as seen:
-            y_pred = self.model(x, training=True)
-        sites = {(p, i): x for p in self.connections for i, x in enumerate(seen.inputs.get(p, ()))}
+        with probe(backprop, change, tape) as seen:
+            y_pred = self.model(inputs, training=True)
+        paths = [path for path in self.connections if path not in self.at_input]
+        sites = {(p, i): x for p in paths for i, x in enumerate(seen.inputs.get(p, ()))}
         responses = {(p, i): {p: seen.responses[p][i]} for p, i in sites if not backprop}
         return Pass(y_pred, responses, sites)
 
@@ -118,6 +133,7 @@ class BlockOutputs:
     def __init__(self, model: keras.Model, connections: dict[str, DirectConnection]) -> None:
         self.model = model
         self.connections = connections
+        self.at_input: set[str] = set()
         self.graph = record(model)
         self._tapped: dict[Ref, list[DirectConnection]] = {}
         for call in self.graph.calls:
@@ -189,3 +205,13 @@ class BlockOutputs:
             ]
             found[site] = Sent(errors, tf.reshape(tf.add_n(parts), tf.shape(x)))
         return found
+
+
+def _is_one_of(x: tf.Tensor, tensors: list[tf.Tensor]) -> bool:
+    """Whether `x` is one of the tensors, if need be cast or reshaped."""
+    if not tf.is_symbolic_tensor(x):
+        return any(x is tensor for tensor in tensors)
+    names = {tensor.name for tensor in tensors if tf.is_symbolic_tensor(tensor)}
+    while x.name not in names and x.op.type in ("Cast", "Identity", "Reshape"):
+        x = x.op.inputs[0]
+    return x.name in names

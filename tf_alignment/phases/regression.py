@@ -57,15 +57,16 @@ class GradientRegression(CompiledPhase):
         if form not in ("fa", "dfa"):
             raise ValueError(f"Argument `form` must be 'fa' or 'dfa'. Received: form={form!r}")
         ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
-        own: dict[Any, Solver] = {"ridge": ridge, "nlms": normalized}
-        solver = {"fa": "nlms", "dfa": "ridge"}.get(form) if solver is None else solver
+        own: dict[str, Solver] = {"ridge": ridge, "nlms": normalized}
+        solver = {"fa": "nlms", "dfa": "ridge"}[form] if solver is None else solver
         chosen = own.get(solver) if isinstance(solver, str) else None
-        if isinstance(solver, str) and solver == "sgd":
-            solver = keras.optimizers.SGD(5e-4)
-        super().__init__(dataset, steps, None if chosen else solver, layers, batch_size, seed)
+        optimizer = None if chosen else _optimizer(solver)
+        super().__init__(dataset, steps, optimizer, layers, batch_size, seed)
         self.solver = chosen or Descent(lambda *given: self._optimizer.apply(*given))
         if not (self.streams or dataset is None) and not (
-            isinstance(dataset, tuple) and len(dataset) in (2, 3)
+            isinstance(dataset, tuple)
+            and len(dataset) in (2, 3)
+            and all(part is not None for part in dataset)
         ):
             raise TypeError(
                 "Argument `dataset` must be (x, y), (x, y, sample_weight), a tf.data.Dataset of "
@@ -87,13 +88,18 @@ class GradientRegression(CompiledPhase):
             sent: What the feedback predicts.
         """
 
-    def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> float:
+    def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> tf.Tensor:
         """Over how many units of an example the estimate for a site collects noise."""
-        return 0.0
+        return tf.zeros(())
 
     def connections(self, model: keras.Model) -> dict[str, Any]:
         """The connections that learn: in the DFA form, those of every hidden layer tapped."""
         if self.form == "fa":
+            if any(True for _ in direct_feedback(model)):
+                raise ValueError(
+                    f"Phase '{self.name}' needs form='dfa' for a model with direct feedback. "
+                    f"Received: form='fa' and a model named '{model.name}' converted with 'dfa'"
+                )
             return super().connections(model)
         found = {c.path: c for tap in direct_feedback(model) for c in tap.direct_connections}
         if not found:
@@ -114,8 +120,12 @@ class GradientRegression(CompiledPhase):
         return learning, self.solver.build(connections, self.network.groups())
 
     def reset(self) -> None:
-        """Forget what the solver has learned from earlier steps."""
+        """Forget what the solver keeps from earlier steps; the feedback kernels stay."""
         self.solver.reset()
+        if self.optimizer is not None and self.variables:
+            kept = self._optimizer.variables
+            for variable in [v for v in kept if "learning_rate" not in v.path]:
+                variable.assign(keras.ops.zeros_like(variable))
 
     @property
     def takes_batches(self) -> bool:
@@ -136,7 +146,8 @@ class GradientRegression(CompiledPhase):
             Fit(sent[site].errors, sent[site].total, target, self.noisy_units(site, sent))
             for site, target in targets.items()
         ]
-        missing = set(paths) - {path for fit in fits for path in fit.errors}
+        reached = {path for fit in fits for path in fit.errors}
+        missing = set(paths) - reached - self.network.at_input
         if missing:
             raise ValueError(
                 f"Phase '{self.name}' needs every layer to be called with the model. Received: "
@@ -157,6 +168,12 @@ class GradientRegression(CompiledPhase):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             losses, clean = self.losses(data, tape=tape)
             total = tf.reduce_sum(losses)
+        if not clean.sites:
+            raise ValueError(
+                f"Phase '{self.name}' needs a hidden layer: an input of a layer with feedback that "
+                f"is not the model's own. Received: '{self.network.model.name}' with "
+                f"{sorted(self.network.connections)}"
+            )
         sent = self.network.sent(tape, total, clean)
         return sent, self.targets(data, losses, sent)
 
@@ -180,25 +197,35 @@ class GradientRegression(CompiledPhase):
         with keras.StatelessScope(unchanged):
             found = self.network.run(x, perturb, tape, backprop)
         y_pred = keras.tree.map_structure(lambda p: tf.cast(p, keras.config.floatx()), found.y_pred)
-        losses = [
-            tf.cast(tf.convert_to_tensor(function(*pair)), tf.float32)
-            for function, pair in _matched(self.loss, y, y_pred)
-        ]
-        for loss in losses:
+        names = getattr(self.network.model, "output_names", None)
+        losses = []
+        for function, y_true, y_hat, weight in _matched(self.loss, y, y_pred, sample_weight, names):
+            loss = tf.cast(tf.convert_to_tensor(function(_floating(y_true), y_hat)), tf.float32)
             if loss.shape.rank != 1:
                 raise ValueError(
                     "Argument `loss` must give one number an example, of shape (batch,). "
                     f"Received: a loss of shape {tuple(loss.shape)}"
                 )
-        total = tf.add_n(losses)
-        if sample_weight is not None:
-            total *= tf.cast(sample_weight, total.dtype)
-        return total, found
+            losses.append(loss if weight is None else loss * _one_each(weight))
+        return tf.add_n(losses), found
+
+
+def _optimizer(solver: Any) -> keras.optimizers.Optimizer:
+    if isinstance(solver, str) and solver == "sgd":
+        return keras.optimizers.SGD(5e-4)
+    try:
+        return keras.optimizers.get(solver)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "Argument `solver` must be 'nlms', 'ridge', 'sgd' or a Keras optimizer. "
+            f"Received: solver={solver!r}"
+        ) from None
 
 
 def _check_loss(loss: Any) -> None:
-    for function in keras.tree.flatten(loss):
-        if not callable(function):
+    functions = keras.tree.flatten(loss)
+    for function in functions or [loss]:
+        if not callable(function) or isinstance(function, type):
             raise TypeError(
                 "Argument `loss` must be a Keras loss object or a function of (y_true, y_pred), "
                 f"or a structure of them. Received: loss={loss!r}"
@@ -211,17 +238,49 @@ def _check_loss(loss: Any) -> None:
             )
 
 
-def _matched(loss: Any, y: Any, y_pred: Any) -> list[tuple[Callable[..., Any], tuple[Any, Any]]]:
-    """Each loss function with its target and prediction."""
-    functions = keras.tree.flatten(loss)
-    predictions = keras.tree.flatten(y_pred)
-    if len(functions) == 1 and len(predictions) == 1:
-        return [(functions[0], (y, predictions[0]))]
-    targets = keras.tree.flatten(y)
-    if not len(functions) == len(targets) == len(predictions):
+def _floating(y: Any) -> Any:
+    """Floating targets as Keras has them; `fit` casts them too."""
+    y = tf.convert_to_tensor(y)
+    return tf.cast(y, keras.config.floatx()) if y.dtype.is_floating else y
+
+
+def _one_each(weight: Any) -> tf.Tensor:
+    """Sample weights as `(batch,)`."""
+    weight = tf.cast(tf.convert_to_tensor(weight), tf.float32)
+    if any(size != 1 for size in weight.shape[1:]):
         raise ValueError(
-            "Argument `loss` must have one function for every output, and the dataset one target. "
-            f"Received: {len(functions)} losses, {len(targets)} targets, "
-            f"{len(predictions)} outputs"
+            "Argument `dataset` must have one sample weight an example, of shape (batch,). "
+            f"Received: sample weights of shape {tuple(weight.shape)}"
         )
-    return list(zip(functions, zip(targets, predictions, strict=True), strict=True))
+    return tf.reshape(weight, [-1])
+
+
+def _matched(
+    loss: Any, y: Any, y_pred: Any, weight: Any, names: Sequence[str] | None
+) -> list[tuple[Callable[..., Any], Any, Any, Any]]:
+    """Each output's loss function, target, prediction and sample weights."""
+    predictions = keras.tree.flatten(y_pred)
+    count = len(predictions)
+    keys = sorted(y_pred) if isinstance(y_pred, dict) else names
+
+    def listed(what: str, structure: Any) -> list[Any]:
+        if isinstance(structure, dict):
+            if keys is None or set(structure) != set(keys):
+                raise ValueError(
+                    f"The {what} must be named as the model's outputs: {keys}. "
+                    f"Received: {sorted(structure)}"
+                )
+            return [structure[key] for key in keys]
+        found = keras.tree.flatten(structure)
+        if count == 1 and len(found) > 1:
+            return [structure]  # whatever its loss makes of it
+        if len(found) != count:
+            raise ValueError(
+                f"The {what} must be as many as the outputs, {count}. Received: {len(found)}"
+            )
+        return found
+
+    functions, targets = listed("functions of `loss`", loss), listed("targets in `dataset`", y)
+    shared = weight is None or (not isinstance(weight, dict | list | tuple))
+    weights = [weight] * count if shared else listed("sample weights in `dataset`", weight)
+    return list(zip(functions, targets, predictions, weights, strict=True))

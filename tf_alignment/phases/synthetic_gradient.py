@@ -22,8 +22,7 @@ class SyntheticGradient(GradientRegression):
 
     Args:
         dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed:
-            See
-            `tf_alignment.phases.NodePerturbation`.
+            See `tf_alignment.phases.NodePerturbation`.
 
     Raises:
         TypeError, ValueError: As `tf_alignment.phases.NodePerturbation`.
