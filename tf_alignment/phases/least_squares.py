@@ -38,15 +38,19 @@ class Fit(NamedTuple):
     units: float = 0.0
 
 
-def half_gradients(connections: dict[str, Any], fits: list[Fit]) -> dict[str, tf.Tensor]:
-    """`{connection path: (δ Bᵀ − λ̂)ᵀ δ}`, summed over the batch."""
+def half_gradients(
+    connections: dict[str, Any], fits: list[Fit], rates: dict[str, tf.Tensor] | None = None
+) -> dict[str, tf.Tensor]:
+    """`{connection path: (δ Bᵀ − λ̂)ᵀ δ}`, summed over the batch; times `rates`, if given."""
     found: dict[str, tf.Tensor] = {}
     for fit in fits:
         residual = fit.predicted - fit.target
         for path, error in fit.errors.items():
             connection = connections[path]
             kernel = tf.convert_to_tensor(connection.weights["feedback_kernel"])
-            gradient = connection.map.outer(residual, tf.cast(error, tf.float32), kernel)
+            # the residual is smaller than the kernel
+            scaled = residual if rates is None else rates[path] * residual
+            gradient = connection.map.outer(scaled, tf.cast(error, tf.float32), kernel)
             found[path] = found[path] + gradient if path in found else gradient
     return found
 
@@ -123,14 +127,13 @@ class NormalizedLMS(Solver):
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the mean P of every connection."""
         self.connections = connections
-        self.powers = {path: _state((), "power") for path in connections}
-        self.variables = list(self.powers.values())
+        self.powers = _state((len(connections),), "powers")
+        self.variables = [self.powers]
         return self.variables
 
     def solve(self, fits: list[Fit]) -> None:
         """Move every kernel by its own rate."""
-        gradients = half_gradients(self.connections, fits)
-        powers, crowding = (dict.fromkeys(gradients, tf.zeros(())) for _ in range(2))
+        powers, crowding = (dict.fromkeys(self.connections, tf.zeros(())) for _ in range(2))
         for fit in fits:
             for path, error in fit.errors.items():
                 linear_map = self.connections[path].map
@@ -139,15 +142,17 @@ class NormalizedLMS(Solver):
                 share = fit.units / linear_map.positions(fit.target)
                 crowding[path] = tf.maximum(crowding[path], share)
         examples = tf.cast(tf.shape(fits[0].target)[0], tf.float32)
-        gradients, powers, examples = over_replicas((gradients, powers, examples))
-        for path, gradient in gradients.items():
-            mean = tf.convert_to_tensor(self.powers[path])
-            mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * powers[path], powers[path])
-            self.powers[path].assign(mean)
-            length = tf.maximum(mean, powers[path]) * (1.0 + crowding[path] / examples)
+        now, examples = over_replicas((tf.stack(list(powers.values())), examples))
+        mean = tf.convert_to_tensor(self.powers)
+        mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * now, now)
+        self.powers.assign(mean)
+        lengths = tf.maximum(mean, now) * (1.0 + tf.stack(list(crowding.values())) / examples)
+        rates = tf.unstack(tf.math.divide_no_nan(self.gain, lengths))
+        by_path = dict(zip(self.connections, rates, strict=True))
+        for path, step in over_replicas(half_gradients(self.connections, fits, by_path)).items():
             kernel = self.connections[path].weights["feedback_kernel"]
             # `assign` of a Keras variable would make the difference first, and then copy it
-            kernel.value.assign_sub(tf.math.divide_no_nan(self.gain, length) * gradient)
+            kernel.value.assign_sub(step)
             _constrain(kernel)
 
 

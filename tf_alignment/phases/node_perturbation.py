@@ -211,26 +211,35 @@ class NodePerturbation(GradientRegression):
             change = 0.5 * (change - self.losses(data, subtract)[0])
         else:
             change -= losses
-        predicted = {site: tf.zeros_like(n) for site, n in noise.items()}
-        if self.control_variate:
-            predicted = {s: _as_far_as_true(change, n, sent[s].total) for s, n in noise.items()}
-            change -= tf.add_n([_per_example(n * predicted[site]) for site, n in noise.items()])
-        change /= self.noise.variance
-        return {site: predicted[site] + n * _spread(change, n) for site, n in noise.items()}
+        if not self.control_variate:
+            change /= self.noise.variance
+            return {site: n * _spread(change, n) for site, n in noise.items()}
+        explained = tf.stack([_per_example(n * sent[site].total) for site, n in noise.items()])
+        trust = _trust(change, explained)
+        change = (change - tf.reduce_sum(trust * explained, 0)) / self.noise.variance
+        return {
+            site: _spread(beta, n) * sent[site].total + _spread(change, n) * n
+            for beta, (site, n) in zip(tf.unstack(trust), noise.items(), strict=True)
+        }
 
 
-def _as_far_as_true(change: tf.Tensor, noise: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    """As much of the predicted gradient as explains the change of the loss: β of it, 0 ≤ β ≤ 1.
+def _trust(change: tf.Tensor, explained: tf.Tensor) -> tf.Tensor:
+    """How much of each site's prediction to subtract, β between 0 and 1.
 
     β is the regression of the change on what the prediction makes of the noise, over all examples
     but the one it serves, so that the estimate stays unbiased.
+
+    Args:
+        change: Of every example's loss, `(batch,)`.
+        explained: What each site's feedback predicts of it, `(sites, batch)`.
+
+    Returns:
+        β, `(sites, batch)`.
     """
-    explained = _per_example(noise * predicted)
-    product, square = change * explained, explained**2
-    sums = over_replicas([tf.reduce_sum(product), tf.reduce_sum(square)])
-    others = [total - own for total, own in zip(sums, (product, square), strict=True)]
-    beta = tf.clip_by_value(tf.math.divide_no_nan(*others), 0.0, 1.0)
-    return _spread(beta, predicted) * predicted
+    own = change * explained, explained**2
+    sums = over_replicas([tf.reduce_sum(each, 1, keepdims=True) for each in own])
+    others = [total - each for total, each in zip(sums, own, strict=True)]
+    return tf.clip_by_value(tf.math.divide_no_nan(*others), 0.0, 1.0)
 
 
 def _per_example(x: tf.Tensor) -> tf.Tensor:
