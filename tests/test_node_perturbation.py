@@ -1,5 +1,7 @@
 """Node perturbation estimates gradients from noise, and fits feedback weights to them."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -345,22 +347,31 @@ def test_with_what_it_predicts_subtracted_it_learns_much_faster():
 
 
 @pytest.mark.slow
-def test_fixed_weights_on_mnist_reach_the_published_error(mnist_vectors):
+@pytest.mark.timeout(900)
+def test_fixed_weights_on_mnist_reach_the_published_error():
     """784-50-20-10, ridge, c = 0.01: at most 6 % in the mean over five seeds, none above 10 %."""
-    (x, y), (probe_x, probe_y) = mnist_vectors
+    try:
+        mnist = ta.data.load("mnist", os.environ.get("TFDS_DATA_DIR"))
+    except (FileNotFoundError, ImportError) as error:
+        pytest.skip(f"needs MNIST: {error}")
+    (x, y), (probe_x, probe_y) = (
+        (s.x.reshape(-1, 784), np.eye(10, dtype="float32")[s.y]) for s in (mnist.train, mnist.test)
+    )
     errors = []
     for seed in range(5):
         keras.utils.set_random_seed(seed)
         layers = [K.Dense(n, "sigmoid", name=f"layer{n}") for n in (50, 20, 10)]
         model = ta.convert(keras.Sequential([keras.Input((784,)), *layers], name="net"), "fa")
-        published = {"solver": "ridge", "forgetting": 1.0, "control_variate": False}
-        phase = NodePerturbation((x, y), squared, 1e-2, steps=40_000, seed=seed + 1, **published)
+        published = {"forgetting": 1.0, "control_variate": False, "kind": "normal"}
+        phase = NodePerturbation(
+            (x, y), squared, 1e-2, "ridge", steps=40_000, seed=seed + 1, **published
+        )
         phase.run(model)
         top = model.layers[-1]
         errors.append(float(ta.metrics.relative_error(top.kernel, feedback(model, "layer10"))))
         angles = ta.metrics.GradientProbe(model, squared)(probe_x[:1000], probe_y[:1000])
-        assert angles["net/layer20"]["error"] < 4.0
-        assert angles["net/layer10"]["error"] < 4.0
+        assert angles["net/layer50"]["kernel"] < 4.0  # of the gradients that B makes
+        assert angles["net/layer20"]["kernel"] < 4.0
     assert np.mean(errors) < 0.06
     assert max(errors) < 0.1
 

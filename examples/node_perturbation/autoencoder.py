@@ -200,6 +200,7 @@ def draw(results: list[Numbers], file: Path, originals: np.ndarray, labels: np.n
     axes[0, 0].set(xlabel="iteration", ylabel="test loss")
     top = np.nanquantile(stacked(results, "test_loss"), 0.9)
     axes[0, 0].set_ylim(top=1.1 * top)
+    axes[0, 0].locator_params(axis="x", nbins=3)
     axes[1, 0].set_axis_off()
     handles, names = axes[0, 0].get_legend_handles_labels()
     axes[1, 0].legend(handles, names, loc="upper left", frameon=False, fontsize=7)

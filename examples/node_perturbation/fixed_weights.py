@@ -88,7 +88,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
 
 def table(results: list[Numbers]) -> str:
     """Errors and angles at the end, mean and standard error over seeds."""
-    measures = ("relative_error", "sign_agreement", "angle_per_example", "angle_of_batch")
+    measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["network", "trained", "noise", "estimator", "seeds"]
     heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (FIRST, SECOND)]
     rows = [heads, ["---"] * len(heads)]
@@ -116,11 +116,11 @@ def draw(results: list[Numbers], file: Path) -> None:
     from matplotlib import colormaps
 
     groups = cells(results)
-    figure, axes = new_figure(2, 4)
+    figure, axes = new_figure(2, 5, width=3.2)
     panels = [
         (SECOND, "relative_error", "relative error, upper feedback"),
         (FIRST, "angle_per_example", "angle per example (°), lower"),
-        (FIRST, "angle_of_batch", "angle of the batch (°), lower"),
+        (FIRST, "gradient_angle", "angle of the batch gradient (°), lower"),
     ]
     small = {key: runs for key, runs in groups.items() if key[:3] == (50, 20, 0)}
     kinds = list(dict.fromkeys(key[-1] for key in small))
@@ -136,8 +136,10 @@ def draw(results: list[Numbers], file: Path) -> None:
                 below.loglog(x, mean, color=colormaps["tab10"](kinds.index(kind)), label=kind)
         for panel in (above, below):
             panel.set(xlabel="iteration", ylabel=label)
-    axes[0, 2].legend(fontsize=6, frameon=False)
-    axes[1, 2].legend(fontsize=6, frameon=False, title="c = 0.01")
+    for row, title in ((0, None), (1, "c = 0.01")):
+        handles = axes[row, 0].get_legend_handles_labels()
+        axes[row, 4].legend(*handles, loc="center left", frameon=False, fontsize=8, title=title)
+        axes[row, 4].set_axis_off()
     for panel, (layer, measure, label) in zip(axes[:, 3], panels[:2], strict=True):
         for kind in ("published", "control variate"):
             ends = [
