@@ -33,7 +33,7 @@ class NodePerturbation(GradientRegression):
     clean pass as the feedback network itself sends it. No weight is transported, and all layers
     learn at once.
 
-    Two things go beyond the paper, and together they make feedback learn about ten times as fast at
+    Two things go beyond the paper, and together they make feedback learn many times as fast at
     the same cost (docs/results/node_perturbation.md). *Control variate*: the feedback itself
     predicts a part of the change, \(n \cdot \delta B^T\). That part tells nothing new and adds
     most of the variance, for it holds the noise of all layers; it is subtracted before the change
