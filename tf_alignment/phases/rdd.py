@@ -20,7 +20,7 @@ from tf_alignment.linear_maps import Matmul
 from tf_alignment.phases.base import Phase, Results
 from tf_alignment.phases.side_by_side import Plan
 from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
-from tf_alignment.spiking.lif import positive_number
+from tf_alignment.spiking.arguments import number
 
 __all__ = ["RDD"]
 
@@ -128,10 +128,10 @@ class RDD(Phase):
         jit_compile: bool = False,
     ) -> None:
         super().__init__(layers)
-        self.duration = positive_number("duration", duration)
+        self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
         self.seed = random.randint(1, 10**9) if seed is None else int(seed)
-        self.gamma = None if gamma is None else positive_number("gamma", gamma)
+        self.gamma = None if gamma is None else number("gamma", gamma, above=0)
         self.paradigm = Paradigm(neuron or LIF(), drive or Drive(), window or Window())
         self.jit_compile = jit_compile
         self._model: Callable[[], keras.Model | None] = lambda: None

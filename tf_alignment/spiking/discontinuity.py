@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.spiking.lif import LIF, membrane_step, positive_number
+from tf_alignment.spiking.arguments import number
+from tf_alignment.spiking.lif import LIF, membrane_step
 
 __all__ = ["Events", "Window", "WindowState", "window_step"]
 
@@ -30,7 +31,8 @@ class Window:
     r"""When a window opens, and how long it is open; by default as in Guerguiev et al. 2020.
 
     Attributes:
-        alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset.
+        alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset,
+            in the unit of voltages.
         length: T, in ms.
 
     Raises:
@@ -45,7 +47,7 @@ class Window:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "length"):
-            positive_number(name, getattr(self, name))
+            object.__setattr__(self, name, number(name, getattr(self, name), above=0))
 
 
 class WindowState(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import number
 from tf_alignment.spiking.discontinuity import NO_WINDOW, Events
-from tf_alignment.spiking.lif import positive_number
 
 __all__ = ["ESTIMATORS", "SGD", "Estimator", "Line", "Mirror", "Pooled", "get"]
 
@@ -32,12 +32,7 @@ class Estimator(abc.ABC):
     """
 
     def __init__(self, forgetting: float = 1.0) -> None:
-        if not 0 <= forgetting <= 1:
-            raise ValueError(
-                "Argument `forgetting` must be at least 0 and at most 1. "
-                f"Received: forgetting={forgetting!r}"
-            )
-        self.forgetting = float(forgetting)
+        self.forgetting = number("forgetting", forgetting, least=0, most=1)
 
     @abc.abstractmethod
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
@@ -89,7 +84,7 @@ class Pooled(Estimator):
 
     def __init__(self, offset: float = 0.5, forgetting: float = 0.9) -> None:
         super().__init__(forgetting)
-        self.offset = positive_number("offset", offset)
+        self.offset = number("offset", offset, above=0)
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """The weighted responses and the weights of each side."""
@@ -141,9 +136,7 @@ class Line(Estimator):
         self, ridge: float = 1.0, shared_left: bool = True, forgetting: float = 0.9
     ) -> None:
         super().__init__(forgetting)
-        if not ridge >= 0:
-            raise ValueError(f"Argument `ridge` must be at least 0. Received: ridge={ridge!r}")
-        self.ridge, self.shared_left = float(ridge), shared_left
+        self.ridge, self.shared_left = number("ridge", ridge, least=0), shared_left
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Of each side, the sums of Δq and xΔq, and of 1, x and x² with x = u - θ."""
@@ -213,7 +206,7 @@ class SGD(Estimator):
 
     def __init__(self, learning_rate: float = 1e-3) -> None:
         super().__init__()
-        self.learning_rate = positive_number("learning_rate", learning_rate)
+        self.learning_rate = number("learning_rate", learning_rate, above=0)
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Slopes and intercepts of the right and of the left line."""
@@ -304,11 +297,7 @@ class Mirror(Estimator):
 
     def __init__(self, decay: float = 1e-3, centred: bool = True) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(
-                f"Argument `decay` must be at least 0 and below 1. Received: decay={decay!r}"
-            )
-        self.decay, self.centred = float(decay), centred
+        self.decay, self.centred = number("decay", decay, least=0, below=1), centred
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Y itself."""
