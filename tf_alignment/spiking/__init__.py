@@ -1,7 +1,7 @@
 """Spiking networks, as graph code: what the phases that learn from spikes simulate.
 
 For regression discontinuity (`tf_alignment.phases.RDD`): `lif` has leaky integrate-and-fire units,
-`discontinuity` the windows around their threshold, `paradigm` how a layer is driven, and
+`windows` the windows around their threshold, `paradigm` how a layer is driven, and
 `estimators` how feedback weights follow from what is seen.
 
 For spike-based alignment (`tf_alignment.phases.SAL`): `sampling` has stochastic neurons in discrete
@@ -12,7 +12,6 @@ and `learning` lets its feedback learn.
 
 from tf_alignment.spiking import estimators
 from tf_alignment.spiking.alignment import SpikeAlignment
-from tf_alignment.spiking.discontinuity import Events, Window, WindowState, window_step
 from tf_alignment.spiking.layered import LayeredNetwork
 from tf_alignment.spiking.learning import FeedbackLearning, LearningState
 from tf_alignment.spiking.lif import (
@@ -44,6 +43,7 @@ from tf_alignment.spiking.sampling import (
     sampling_step,
     uniforms,
 )
+from tf_alignment.spiking.windows import Events, Window, WindowState, window_step
 
 __all__ = [
     "LIF",

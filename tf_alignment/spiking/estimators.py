@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import number
-from tf_alignment.spiking.discontinuity import NO_WINDOW, Events
+from tf_alignment.spiking.windows import NO_WINDOW, Events
 
 __all__ = ["ESTIMATORS", "SGD", "Estimator", "Line", "Mirror", "Pooled", "get"]
 
@@ -33,6 +33,9 @@ class Estimator(abc.ABC):
 
     def __init__(self, forgetting: float = 1.0) -> None:
         self.forgetting = number("forgetting", forgetting, least=0, most=1)
+
+    uses_windows = True
+    """Whether effects come from windows: without, the phase does not warn if there are none."""
 
     @abc.abstractmethod
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
@@ -294,6 +297,8 @@ class Mirror(Estimator):
     Reference: Guerguiev et al. 2020, equation 17, after Akrout et al. 2019, "Deep learning without
     weight transport".
     """
+
+    uses_windows = False
 
     def __init__(self, decay: float = 1e-3, centred: bool = True) -> None:
         super().__init__()

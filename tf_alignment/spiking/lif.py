@@ -218,8 +218,11 @@ def simulate(current: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
     >>> int(tf.reduce_sum(spikes))  # one every three steps
     10
     """
-    neuron = neuron or LIF()
-    current = tf.convert_to_tensor(current, tf.float32)
+    return _simulate(tf.convert_to_tensor(current, tf.float32), neuron or LIF())
+
+
+@tf.function
+def _simulate(current: tf.Tensor, neuron: LIF) -> tf.Tensor:
     rest = tf.zeros(current.shape[1:])
 
     def step(state: LIFState, x: tf.Tensor) -> tuple[LIFState, tuple[tf.Tensor, ...]]:
@@ -246,8 +249,11 @@ def respond(spikes: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
     >>> int(tf.argmax(response)), round(float(tf.reduce_sum(response)), 2)
     (5, 1.0)
     """
-    neuron = neuron or LIF()
-    spikes = tf.convert_to_tensor(spikes, tf.float32)
+    return _respond(tf.convert_to_tensor(spikes, tf.float32), neuron or LIF())
+
+
+@tf.function
+def _respond(spikes: tf.Tensor, neuron: LIF) -> tf.Tensor:
     rest = tf.zeros(spikes.shape[1:])
 
     def step(state: SynapseState, x: tf.Tensor) -> tuple[SynapseState, tuple[tf.Tensor, ...]]:

@@ -22,7 +22,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import integer, number
+
 __all__ = ["chance", "exponential", "filtered", "hebbian", "pair_sums", "traces", "triangular"]
+
+# Steps that one matrix filters: their square is what it holds.
+_LONGEST = 512
 
 
 def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
@@ -42,8 +47,7 @@ def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
     >>> print(exponential(1.0).round(2))
     [ 0.14  0.37  0.   -0.37 -0.14]
     """
-    _check("tau", tau)
-    _check("cut", cut)
+    tau, cut = number("tau", tau, above=0), number("cut", cut, above=0)
     lags = _lags(int(cut * tau + 1e-9), f"cut={cut!r}, tau={tau!r}")
     return (-np.sign(lags) * np.exp(-np.abs(lags) / tau)).astype(np.float32)
 
@@ -67,8 +71,8 @@ def triangular(tau: int) -> np.ndarray:
     >>> triangular(2).tolist()
     [0.5, 0.0, -0.5]
     """
-    _check("tau", tau)
-    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    tau = integer("tau", tau)
+    lags = _lags(tau - 1, f"tau={tau!r}")
     return (-np.sign(lags) * (1 - np.abs(lags) / tau)).astype(np.float32)
 
 
@@ -89,8 +93,8 @@ def hebbian(tau: int) -> np.ndarray:
     >>> hebbian(2).tolist()
     [0.5, 1.0, 0.5]
     """
-    _check("tau", tau)
-    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    tau = integer("tau", tau)
+    lags = _lags(tau - 1, f"tau={tau!r}")
     return (1 - np.abs(lags) / tau).astype(np.float32)
 
 
@@ -187,22 +191,35 @@ def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0
 
 
 def _filter(spikes: tf.Tensor, kernel: np.ndarray, history: int) -> tf.Tensor:
-    """A banded matrix over time, applied to all neurons at once."""
+    """A banded matrix over time, applied to all neurons at once; block by block where time is long.
+
+    Args:
+        spikes: `(time, ...)`.
+        kernel: Weights of Δt = −m, ..., m.
+        history: So many first steps are old.
+    """
+    kernel = np.asarray(kernel)
+    if kernel.ndim != 1 or len(kernel) % 2 == 0:
+        raise ValueError(
+            "Argument `kernel` must be an array of odd length, the weights of Δt = −m, ..., m. "
+            f"Received: shape {kernel.shape}"
+        )
     steps, reach = spikes.shape[0], len(kernel) // 2
-    t, other = np.ogrid[:steps, :steps]
-    lag = t - other
-    counts = (np.abs(lag) <= reach) & (np.maximum(t, other) >= history)
-    weights = np.where(counts, np.asarray(kernel)[np.clip(lag, -reach, reach) + reach], 0.0)
-    flat = tf.reshape(spikes, (steps, -1))
-    return tf.reshape(tf.matmul(tf.constant(weights, tf.float32), flat), spikes.shape)
+    flat, found = tf.reshape(spikes, (steps, -1)), []
+    for start in range(0, steps, _LONGEST):
+        stop = min(start + _LONGEST, steps)
+        first, last = max(start - reach, 0), min(stop + reach, steps)
+        t, other = np.ogrid[start:stop, first:last]
+        lag = t - other
+        counts = (np.abs(lag) <= reach) & (np.maximum(t, other) >= history)
+        weights = np.where(counts, kernel[np.clip(lag, -reach, reach) + reach], 0.0)
+        found.append(tf.matmul(tf.constant(weights, tf.float32), flat[first:last]))
+    return tf.reshape(tf.concat(found, 0) if len(found) > 1 else found[0], spikes.shape)
 
 
 def _lags(reach: int, received: str) -> np.ndarray:
     if reach < 1:
-        raise ValueError(f"A kernel must reach at least one step far. Received: {received}")
+        raise ValueError(
+            f"Argument `tau` must be so long that the kernel reaches a step. Received: {received}"
+        )
     return np.arange(-reach, reach + 1)
-
-
-def _check(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"Argument `{name}` must be above 0. Received: {name}={value!r}")

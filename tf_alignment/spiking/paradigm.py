@@ -8,7 +8,6 @@ import math
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import number
-from tf_alignment.spiking.discontinuity import Events, Window, WindowState, window_step
 from tf_alignment.spiking.lif import (
     LIF,
     LIFState,
@@ -17,6 +16,7 @@ from tf_alignment.spiking.lif import (
     scan,
     synapse_step,
 )
+from tf_alignment.spiking.windows import Events, Window, WindowState, window_step
 
 __all__ = ["Drive", "Paradigm", "poisson"]
 

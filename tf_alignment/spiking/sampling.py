@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import integer
+
 __all__ = [
     "Potential",
     "SamplingParameters",
@@ -67,16 +69,10 @@ class SamplingParameters:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name, value, least in (
-            ("tau", self.tau, 1),
-            ("interval", self.tau if self.interval is None else self.interval, self.tau),
-            ("delay", self.delay, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Argument `{name}` must be an integer of at least {least}. "
-                    f"Received: {name}={value!r}"
-                )
+        object.__setattr__(self, "tau", integer("tau", self.tau))
+        object.__setattr__(self, "delay", integer("delay", self.delay, 0))
+        if self.interval is not None:
+            object.__setattr__(self, "interval", integer("interval", self.interval, self.tau))
 
     @property
     def shortest(self) -> int:
