@@ -384,6 +384,21 @@ def test_kernels_of_zeros_have_nothing_to_teach():
         quick().run(model)
 
 
+def test_a_norm_ratio_without_a_forward_norm_is_no_divergence():
+    """What all phases check afterwards is B alone."""
+
+    class Nothing(ta.phases.Phase):
+        def update(self, model, connections, verbose=0):
+            return None
+
+    model, layer = pair()
+    layer.kernel.assign(np.zeros((50, 50)))
+    assert np.isinf(Nothing().run(model)["net/top"]["norm_ratio"])
+    layer.feedback_weights["feedback_kernel"].assign(np.full((50, 50), np.inf))
+    with pytest.raises(DivergenceError, match="'net/top' contains NaN or infinity"):
+        Nothing().run(model)
+
+
 def test_a_silent_network_is_an_error():
     model, _ = pair()
     before = feedback(model)

