@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
 from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
+from tf_alignment.spiking.plan import Plan
 
 K = keras.layers
 # Layers of few inputs need a larger scale, and XLA takes longer to compile than they take to run.
@@ -351,6 +352,19 @@ def test_known_weights_are_found(estimator, least):
     assert found["correlation"] == pytest.approx(float(quality(model)[1, 0]), abs=1e-5)
 
 
+@pytest.mark.slow
+def test_the_paper_s_layers_align_further_in_300_s():
+    """Means of three seeds; standard errors are below those after 30 s, of .01 at most."""
+    found = []
+    for seed in range(3):
+        model = network((1600, 384, 192, 10), seed)
+        ta.phases.RDD(300.0, seed=seed).run(model)
+        found.append(quality(model))
+    signs, correlations = np.mean(found, 0)
+    assert np.all(signs >= [0.79, 0.88, 0.91])
+    assert np.all(correlations > [0.80, 0.93, 0.95])
+
+
 def test_two_lines_of_the_textbook_are_nearly_useless():
     found = []
     for estimator in (estimators.Line(ridge=0.0, shared_left=False), "pooled"):
@@ -465,9 +479,9 @@ def test_long_runs_go_in_parts():
     assert plan.parts > 1 and 80.0 <= plan.seconds < 88.0
     found = phase.run(model)["net/a"]
     assert found["simulated_seconds"] == plan.seconds
-    # each unit is driven once in a round of .53 s; about two windows close in that time
+    # each unit is driven once in a round of .53 s; 1.33 windows close in that time
     windows = found["windows_with_spike"] + found["windows_without_spike"]
-    assert 1.0 < windows / (plan.seconds / 0.53) < 2.0
+    assert windows / (plan.seconds / 0.53) == pytest.approx(1.33, abs=0.1)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -502,12 +516,21 @@ def test_mixed_precision():
     assert RDD(30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
 
 
-def test_under_two_replicas_it_runs_once(two_replicas):
-    found = []
+def test_under_two_replicas_it_runs_once(two_replicas, monkeypatch):
+    found, advance, calls = [], Plan.advance, []
+
+    def counted(self, *args):
+        calls.append(args)
+        return advance(self, *args)
+
+    monkeypatch.setattr(Plan, "advance", counted)
     for scoped in (False, True):
         with two_replicas.scope() if scoped else tf.name_scope("one"):
             model = network((30, 8))
-        RDD(2.0, seed=1).run(model)
+        calls.clear()
+        phase = RDD(2.0, seed=1)
+        phase.run(model)
+        assert len(calls) == phase._plans["net/a"].parts == int(phase.variables[0].numpy()) == 1
         variable = model.layers[0].feedback_weights["feedback_kernel"].value
         found += [v.numpy() for v in getattr(variable, "values", [variable])]
     assert len(found) == 3

@@ -72,6 +72,13 @@ class RDD(DensePhase):
     - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm; about its own
       mean, without which every product of rates is positive (50.1, 50.2, 50.0 %).
 
+    Departs from the paper in the estimator and in how time is cut into rounds (see `Paradigm`), and
+    in that estimates fade: the sums of `"pooled"` and `"line"` are multiplied by 0.9 before each
+    run, so that what was seen under weights of ten runs ago counts for a
+    third. In the paper fits go on from run to run, as with `"sgd"`. How often the phase runs is up
+    to `tf_alignment.callbacks.FeedbackCallback`; in the authors' implementation it is before every
+    epoch.
+
     Args:
         duration: Simulated seconds a layer and run, rounded up to whole rounds (see `Paradigm`).
         layers: See `Phase`. By default all that act by one matrix product and store a feedback
