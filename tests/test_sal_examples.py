@@ -58,7 +58,7 @@ def test_the_rule_of_the_sampling_network_is_that_of_the_library():
     """Traces from ages give the sums of the triangular kernel over pairs of spikes."""
     study = sampling(chains=200, seeds=1)
     networks = study.start()
-    ages, spikes, _ = study._run(networks, tf.constant([1, 2]))
+    ages, spikes, _ = tf.function(study._run, jit_compile=True)(networks, tf.constant([1, 2]))
     tau = study.parameters.tau
     traces = tf.nn.relu(1 - ages / tau)
     earlier = tf.einsum("tnci,tncj->nij", traces, spikes)
@@ -101,7 +101,7 @@ def test_students_of_the_microcircuit():
     fa, sal, copy = (study.rows == method for method in ("fa", "sal", "copy"))
     assert not moved[fa].any() and moved[sal].all()
     np.testing.assert_array_equal(students.feedback[copy], students.upper[copy])
-    assert np.abs(after.upper - students.upper).numpy().all()
+    assert np.all(after.upper != students.upper)
 
 
 def test_deep_networks_and_their_phase():
@@ -112,8 +112,8 @@ def test_deep_networks_and_their_phase():
     phase = deep.phase(arguments)
     names = [path.split("/")[-1] for path in phase.connections(model)]
     assert len(names) == 3 and not any("conv" in name for name in names)
-    assert phase.rate(0) == pytest.approx(0.07) and phase.rate(39) == pytest.approx(0.07)
-    assert phase.rate(40) < 0.05
+    rates = [float(phase.rate(block)) for block in (0, 39, 40)]  # 40 blocks are a run
+    np.testing.assert_allclose(rates, [0.07, 0.07, 0.07 / 1.5], rtol=1e-6)
 
 
 # ---- the scripts -----------------------------------------------------------------------------
