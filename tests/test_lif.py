@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_alignment import spiking
-from tf_alignment.spiking.paradigm import moving_sum
+from tf_alignment.spiking.loops import moving_sum
 
 NEURON = spiking.LIF()
 

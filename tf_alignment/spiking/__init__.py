@@ -28,14 +28,13 @@ from tf_alignment.spiking.lif import (
 from tf_alignment.spiking.pairs import (
     chance,
     exponential,
-    filtered,
     hebbian,
     pair_sums,
-    traces,
     triangular,
 )
 from tf_alignment.spiking.paradigm import Drive, Paradigm, poisson
 from tf_alignment.spiking.sampling import (
+    Potential,
     SamplingParameters,
     SamplingState,
     initial_state,
@@ -54,6 +53,7 @@ __all__ = [
     "LayeredNetwork",
     "LearningState",
     "Paradigm",
+    "Potential",
     "SamplingParameters",
     "SamplingState",
     "SpikeAlignment",
@@ -63,7 +63,6 @@ __all__ = [
     "chance",
     "estimators",
     "exponential",
-    "filtered",
     "hebbian",
     "initial_state",
     "lif_step",
@@ -76,7 +75,6 @@ __all__ = [
     "scaled_kernel",
     "simulate",
     "synapse_step",
-    "traces",
     "triangular",
     "uniforms",
     "window_step",

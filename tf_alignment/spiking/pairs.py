@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from tf_alignment.spiking.arguments import integer, number
 
-__all__ = ["chance", "exponential", "filtered", "hebbian", "pair_sums", "traces", "triangular"]
+__all__ = ["chance", "exponential", "hebbian", "pair_sums", "triangular"]
 
 # Steps that one matrix filters: their square is what it holds.
 _LONGEST = 512
@@ -98,46 +98,6 @@ def hebbian(tau: int) -> np.ndarray:
     return (1 - np.abs(lags) / tau).astype(np.float32)
 
 
-def traces(spikes: tf.Tensor, lobe: np.ndarray) -> tf.Tensor:
-    r"""What is left of earlier spikes, \(\sum_d \mathrm{lobe}_d \, S(t - d)\), d = 1, 2, ...
-
-    Args:
-        spikes: `(time, ...)`, of static length.
-        lobe: Weights of lags 1, ..., m.
-
-    Returns:
-        The traces, shaped like `spikes`.
-
-    Example:
-    >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import traces
-    >>> traces(tf.constant([1.0, 0.0, 0.0, 1.0, 0.0]), [0.5, 0.25]).numpy().tolist()
-    [0.0, 0.5, 0.25, 0.0, 0.5]
-    """
-    return _filter(spikes, np.concatenate([np.zeros(len(lobe) + 1), lobe]), history=0)
-
-
-def filtered(spikes: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
-    r"""Presynaptic spikes as seen from a postsynaptic spike, \(\sum_{t'} \kappa(t - t') S(t')\).
-
-    Args:
-        spikes: `(history + steps, ...)`, of static length.
-        kernel: Weights of Δt = −m, ..., m.
-        history: So many first steps are old: pairs that lie in them altogether do not count.
-
-    Returns:
-        Shaped like `spikes`; its product with postsynaptic spikes, summed over time, is the sum
-        over pairs.
-
-    Example:
-    >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import exponential, filtered
-    >>> print(filtered(tf.constant([0.0, 0.0, 1.0]), exponential(1.0)).numpy().round(2))
-    [0.14 0.37 0.  ]
-    """
-    return _filter(spikes, kernel, history)
-
-
 def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
     r"""\(\sum \kappa(t_\mathrm{post} - t_\mathrm{pre})\) over all pairs of spikes and all networks.
 
@@ -158,7 +118,7 @@ def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int 
     >>> print(f"{float(pair_sums(down, up, exponential(1.0))[0, 0]):.2f}")
     -0.37
     """
-    seen = filtered(pre, kernel, history)
+    seen = _filter(pre, kernel, history)
     return tf.matmul(
         tf.reshape(post, (-1, post.shape[-1])), tf.reshape(seen, (-1, pre.shape[-1])), True
     )
@@ -191,7 +151,9 @@ def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0
 
 
 def _filter(spikes: tf.Tensor, kernel: np.ndarray, history: int) -> tf.Tensor:
-    """A banded matrix over time, applied to all neurons at once; block by block where time is long.
+    r"""Presynaptic spikes as seen from a postsynaptic spike, \(\sum_{t'} \kappa(t - t') S(t')\).
+
+    A banded matrix over time, applied to all neurons at once; block by block where time is long.
 
     Args:
         spikes: `(time, ...)`.

@@ -13,9 +13,9 @@ from tf_alignment.spiking.lif import (
     LIFState,
     SynapseState,
     lif_step,
-    scan,
     synapse_step,
 )
+from tf_alignment.spiking.loops import moving_sum, scan
 from tf_alignment.spiking.windows import Events, Window, WindowState, window_step
 
 __all__ = ["Drive", "Paradigm", "poisson"]
@@ -40,6 +40,12 @@ class Drive:
 
     Reference: Guerguiev et al. 2020, equation 2 and appendix A.2. \(\omega\) and \(\psi\) are those
     of the authors' implementation.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> drive = ta.spiking.Drive(fraction=0.5)
+    >>> ta.spiking.Paradigm(drive=drive).partition(units=11)  # two sets of five; one unit rests
+    (2, 5)
     """
 
     rate: float = 200.0
@@ -239,7 +245,7 @@ class Paradigm:
             return (synapse, unit, window), (spikes, peak)
 
         start = SynapseState(rest, rest), LIFState(rest, rest), WindowState(rest, rest, rest)
-        spikes, peak = scan(step, start, uniforms, outputs=2)
+        _, (spikes, peak) = scan(step, start, uniforms, outputs=2)
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:
@@ -280,29 +286,6 @@ class Paradigm:
             return (synapse, unit, feedback), (spikes, q)
 
         start = SynapseState(rest, rest), LIFState(rest, rest), SynapseState(rest, rest)
-        spikes, q = scan(step, start, weighted, outputs=2)
+        _, (spikes, q) = scan(step, start, weighted, outputs=2)
         before = tf.pad(q, ((length, 0), (0, 0), (0, 0)))
         return spikes, moving_sum(before[1:], length) / length - before[:-length]
-
-
-def moving_sum(x: tf.Tensor, length: int) -> tf.Tensor:
-    """Sums over `length` successive entries of the first axis, in log2(length) additions.
-
-    Args:
-        x: `(time, ...)`.
-        length: At most `time`.
-
-    Returns:
-        `(time - length + 1, ...)`, without the rounding that differences of a running sum have.
-    """
-    steps = x.shape[0] - length + 1
-    total, done, power = None, 0, 1
-    while True:
-        if length & power:
-            part = x[done : done + steps]
-            total = part if total is None else total + part
-            done += power
-        if 2 * power > length:
-            return total
-        x = x[:-power] + x[power:]
-        power *= 2

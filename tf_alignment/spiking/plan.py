@@ -122,7 +122,7 @@ class Plan:
             statistics[f"spike_rate_{side}_hz"] = tf.reduce_mean(rates)
             statistics[f"silent_{side}"], statistics[f"saturated_{side}"] = silent, saturated
         a_unit = self.parts * self._branches / self._units
-        for side, mask in zip(("with", "without"), estimators.sides(events), strict=True):
+        for side, mask in zip(("with", "without"), events.sides(), strict=True):
             number = tf.reduce_sum(tf.cast(mask, tf.float32))
             statistics[f"windows_{side}_spike"] = a_unit * number
         return self._estimator.add(sums, events), statistics

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import integer
+from tf_alignment.spiking.loops import scan
 
 __all__ = [
     "Potential",
@@ -176,22 +177,13 @@ def sample(
     >>> bool(abs(10 * run().numpy().mean() - tf.sigmoid(-1.0)) < 0.01)
     True
     """
-    steps = uniform.shape[0]
-    spikes = tf.TensorArray(tf.float32, steps, element_shape=uniform.shape[1:])
 
-    def body(
-        t: tf.Tensor, state: SamplingState, spikes: tf.TensorArray
-    ) -> tuple[tf.Tensor, SamplingState, tf.TensorArray]:
-        fired, state = sampling_step(potential, state, uniform[t], parameters)
-        return t + 1, state, spikes.write(t, fired)
+    def step(state: SamplingState, draws: tf.Tensor) -> tuple[SamplingState, tuple[tf.Tensor, ...]]:
+        spikes, state = sampling_step(potential, state, draws, parameters)
+        return state, (spikes,)
 
-    _, state, spikes = tf.while_loop(
-        lambda t, *_: t < steps,
-        body,
-        (tf.constant(0), state, spikes),
-        maximum_iterations=steps,
-    )
-    return spikes.stack(), state
+    state, (spikes,) = scan(step, state, uniform)
+    return spikes, state
 
 
 def uniforms(shape: Sequence[int], seed: tf.Tensor, compiled: bool = False) -> tf.Tensor:
