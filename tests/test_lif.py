@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_alignment import spiking
+from tf_alignment.spiking import lif
 from tf_alignment.spiking.loops import moving_sum
 
 NEURON = spiking.LIF()
@@ -47,6 +48,17 @@ def test_spikes_are_those_of_a_plain_simulation(neuron, jit_compile):
     found, expected = run(current).numpy(), plain(current.astype("float64"), neuron)
     assert 0.02 < expected.mean() < 0.3
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("function", ["simulate", "respond"])
+def test_no_python_runs_for_each_step(function, monkeypatch):
+    calls = []
+    for name in ("lif_step", "synapse_step"):
+        step = getattr(lif, name)
+        monkeypatch.setattr(lif, name, lambda *args, step=step: calls.append(0) or step(*args))
+    for _ in range(2):
+        getattr(spiking, function)(tf.ones((123, 2)), spiking.LIF(tau_long=11.0))
+    assert 1 <= len(calls) < 5  # for 246 steps
 
 
 def test_strong_input_brings_the_highest_rate_and_none_brings_none():

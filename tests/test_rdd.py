@@ -471,6 +471,15 @@ def test_xla_gives_the_same():
     assert np.corrcoef(*(b.ravel() for b in found))[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_wide_layers_go_in_parts_that_fit_into_memory(jit_compile):
+    plan = Plan(Paradigm(), estimators.Pooled(), 2048, 2048, 30.0, 1, jit_compile)
+    assert plan._rounds * plan._branches * 2048**2 * 4 < 2e8  # bytes of the weights fetched at once
+    assert plan.parts > 1 and 30.0 <= plan.seconds < 35.0
+    wider = Plan(Paradigm(), estimators.Pooled(), 8192, 8192, 1.0, 1, jit_compile)
+    assert wider._rounds == wider._branches == 1
+
+
 def test_long_runs_go_in_parts():
     model = network((1600, 10))
     phase = RDD(80.0, seed=1)

@@ -79,6 +79,8 @@ class RDD(DensePhase):
     to `tf_alignment.callbacks.FeedbackCallback`; in the authors' implementation it is before every
     epoch.
 
+    Arguments are read once: attributes that are set after a run change nothing.
+
     Args:
         duration: Simulated seconds a layer and run, rounded up to whole rounds (see `Paradigm`).
         layers: See `Phase`. By default all that act by one matrix product and store a feedback

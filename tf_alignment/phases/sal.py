@@ -60,6 +60,8 @@ class SAL(DensePhase):
     10), more frequent (every 50 steps instead of 2000) and larger steps of B (0.07 instead of 0.002
     a pair), more chains (64 instead of 32), balanced neurons, and mean rates that are subtracted.
 
+    Arguments are read once: attributes that are set after a run change nothing.
+
     Args:
         steps: Simulated steps of one run, a multiple of `block`.
         chains: Networks that run in parallel.
