@@ -354,14 +354,14 @@ def test_known_weights_are_found(estimator, least):
 
 @pytest.mark.slow
 def test_the_paper_s_layers_align_further_in_300_s():
-    """Means of three seeds; standard errors are below those after 30 s, of .01 at most."""
+    """Means of three seeds: measured are 80.6, 89.6 and 92.8 %, standard errors below .4."""
     found = []
     for seed in range(3):
         model = network((1600, 384, 192, 10), seed)
         ta.phases.RDD(300.0, seed=seed).run(model)
         found.append(quality(model))
     signs, correlations = np.mean(found, 0)
-    assert np.all(signs >= [0.79, 0.88, 0.91])
+    assert np.all(signs >= [0.79, 0.88, 0.92])
     assert np.all(correlations > [0.80, 0.93, 0.95])
 
 
