@@ -69,7 +69,9 @@ class DensePhase(Phase):
             return
         connections = self.connections(model)
         with model.distribute_strategy.scope():
-            self._count = counter()
+            self._count = keras.Variable(
+                0, dtype="int32", trainable=False, aggregation="only_first_replica"
+            )
             self._own = self.create(model, connections)
         self._model = weakref.ref(model)
 
@@ -97,11 +99,6 @@ class DensePhase(Phase):
     def warn(self, text: str) -> None:
         """A `UserWarning` that points at the code that runs the phase."""
         warnings.warn(f"Phase '{self.name}': {text}.", stacklevel=_outside())
-
-
-def counter() -> keras.Variable:
-    """What counts runs or blocks, one for all replicas."""
-    return keras.Variable(0, dtype="int32", trainable=False, aggregation="only_first_replica")
 
 
 def _outside(packages: Iterable[str] = ("tf_alignment", "keras")) -> int:

@@ -8,6 +8,9 @@ For spike-based alignment (`tf_alignment.phases.SAL`): `sampling` has stochastic
 time, whose network samples from a Boltzmann distribution; `pairs` sums over pairs of spikes,
 `alignment` is the rule of feedback synapses, `layered` a network of layers with synapses both ways,
 and `learning` lets its feedback learn.
+
+`plan` says how much of a drive is simulated at a time. For both, `loops` has loops over time,
+`rates` finds silent and saturated units, and `arguments` checks numbers.
 """
 
 from tf_alignment.spiking import estimators
