@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tf_alignment import spiking
-from tf_alignment.spiking.paradigm import moving_sum
+from tf_alignment.spiking import lif
+from tf_alignment.spiking.loops import moving_sum
 
 NEURON = spiking.LIF()
 
@@ -33,7 +34,12 @@ def plain(current, neuron):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
-    "neuron", [NEURON, spiking.LIF(dt=0.5, leak=0.05, dendritic=0.2, reset=0.0, refractory=4.0)]
+    "neuron",
+    [
+        NEURON,
+        spiking.LIF(dt=0.5, leak=0.05, dendritic=0.2, reset=0.0, refractory=4.0),
+        spiking.LIF(refractory=2.5),
+    ],
 )
 def test_spikes_are_those_of_a_plain_simulation(neuron, jit_compile):
     rng = np.random.default_rng(0)
@@ -42,6 +48,17 @@ def test_spikes_are_those_of_a_plain_simulation(neuron, jit_compile):
     found, expected = run(current).numpy(), plain(current.astype("float64"), neuron)
     assert 0.02 < expected.mean() < 0.3
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("function", ["simulate", "respond"])
+def test_no_python_runs_for_each_step(function, monkeypatch):
+    calls = []
+    for name in ("lif_step", "synapse_step"):
+        step = getattr(lif, name)
+        monkeypatch.setattr(lif, name, lambda *args, step=step: calls.append(0) or step(*args))
+    for _ in range(2):
+        getattr(spiking, function)(tf.ones((123, 2)), spiking.LIF(tau_long=11.0))
+    assert 1 <= len(calls) < 5  # for 246 steps
 
 
 def test_strong_input_brings_the_highest_rate_and_none_brings_none():
@@ -89,13 +106,19 @@ def test_scaled_kernel():
     np.testing.assert_allclose(again, scaled, rtol=1e-5)
 
 
-@pytest.mark.parametrize("mean", [0.01, 0.2, 3.0])
+@pytest.mark.parametrize("mean", [0.01, 0.2, 3.0, 20.0])
 def test_poisson_numbers_have_their_probabilities(mean):
     grid = (np.arange(200_000) + 0.5) / 200_000
     counts = spiking.poisson(tf.constant(grid, tf.float32), mean).numpy().astype(int)
     for k, found in enumerate(np.bincount(counts) / len(grid)):
         expected = math.exp(-mean) * mean**k / math.factorial(k)
         assert found == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("mean", [0.0, -1.0, 20.5, 1000.0, math.nan])
+def test_poisson_numbers_of_a_mean_without_thresholds(mean):
+    with pytest.raises(ValueError, match=f"mean={mean}"):
+        spiking.poisson(tf.constant([0.5]), mean)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 30, 32])
@@ -114,7 +137,10 @@ def test_moving_sum(length):
         ({"threshold": "high"}, "threshold='high'"),
         ({"reset": 1.0}, "reset=1.0"),
         ({"refractory": 0.0}, "refractory=0.0"),
+        ({"reset": -math.inf}, "reset=-inf"),
         ({"tau_long": 3.0}, "tau_long=3.0"),
+        ({"tau_long": "a"}, "tau_long='a'"),
+        ({"tau_long": math.inf}, "tau_long=inf"),
         ({"tau_short": True}, "tau_short=True"),
         ({"dt": 2.0}, "dt=2.0"),
     ],
@@ -122,6 +148,11 @@ def test_moving_sum(length):
 def test_wrong_constants(constants, message):
     with pytest.raises(ValueError, match=message):
         spiking.LIF(**constants)
+
+
+def test_numbers_of_numpy_are_numbers():
+    neuron = spiking.LIF(dt=np.float32(0.5), refractory=np.int64(2))
+    assert neuron == spiking.LIF(dt=0.5, refractory=2.0) and type(neuron.dt) is float
 
 
 def test_constants_are_fixed():

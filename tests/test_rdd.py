@@ -1,6 +1,8 @@
 """Regression discontinuity finds, from spikes alone, the weights of the layer above."""
 
 import dataclasses
+import functools
+import warnings
 
 import keras
 import numpy as np
@@ -9,10 +11,12 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
-from tf_alignment.phases import RDD
 from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
+from tf_alignment.spiking.plan import Plan
 
 K = keras.layers
+# Layers of few inputs need a larger scale, and XLA takes longer to compile than they take to run.
+RDD = functools.partial(ta.phases.RDD, drive=Drive(psi=2.0), jit_compile=False)
 PARADIGMS = {
     "paper": Paradigm(),
     "other": Paradigm(
@@ -331,7 +335,7 @@ def test_the_paper_s_layers_align_as_in_the_authors_implementation(seed):
     of 1920 weights, where it is .01; this simulation is better by .03 and more.
     """
     model = network((1600, 384, 192, 10), seed)
-    RDD(seed=seed).run(model)
+    RDD(seed=seed, drive=None).run(model)
     signs, correlations = quality(model)
     assert np.all(signs > [0.620, 0.721, 0.760])
     assert np.all(correlations > [0.37, 0.63, 0.75])
@@ -346,6 +350,19 @@ def test_known_weights_are_found(estimator, least):
     found = RDD(120.0, estimator=estimator, seed=1).run(model)["net/a"]
     assert found["correlation"] > least
     assert found["correlation"] == pytest.approx(float(quality(model)[1, 0]), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_paper_s_layers_align_further_in_300_s():
+    """Means of three seeds: measured are 80.6, 89.6 and 92.8 %, standard errors below .4."""
+    found = []
+    for seed in range(3):
+        model = network((1600, 384, 192, 10), seed)
+        ta.phases.RDD(300.0, seed=seed).run(model)
+        found.append(quality(model))
+    signs, correlations = np.mean(found, 0)
+    assert np.all(signs >= [0.79, 0.88, 0.92])
+    assert np.all(correlations > [0.80, 0.93, 0.95])
 
 
 def test_two_lines_of_the_textbook_are_nearly_useless():
@@ -454,6 +471,15 @@ def test_xla_gives_the_same():
     assert np.corrcoef(*(b.ravel() for b in found))[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_wide_layers_go_in_parts_that_fit_into_memory(jit_compile):
+    plan = Plan(Paradigm(), estimators.Pooled(), 2048, 2048, 30.0, 1, jit_compile)
+    assert plan._rounds * plan._branches * 2048**2 * 4 < 2e8  # bytes of the weights fetched at once
+    assert plan.parts > 1 and 30.0 <= plan.seconds < 35.0
+    wider = Plan(Paradigm(), estimators.Pooled(), 8192, 8192, 1.0, 1, jit_compile)
+    assert wider._rounds == wider._branches == 1
+
+
 def test_long_runs_go_in_parts():
     model = network((1600, 10))
     phase = RDD(80.0, seed=1)
@@ -462,16 +488,19 @@ def test_long_runs_go_in_parts():
     assert plan.parts > 1 and 80.0 <= plan.seconds < 88.0
     found = phase.run(model)["net/a"]
     assert found["simulated_seconds"] == plan.seconds
-    # each unit is driven once in a round of .53 s; about two windows close in that time
+    # each unit is driven once in a round of .53 s; 1.33 windows close in that time
     windows = found["windows_with_spike"] + found["windows_without_spike"]
-    assert 1.0 < windows / (plan.seconds / 0.53) < 2.0
+    assert windows / (plan.seconds / 0.53) == pytest.approx(1.33, abs=0.1)
 
 
-def test_nothing_is_traced_twice():
-    model, phase = network(), RDD(1.0)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_nothing_is_traced_twice(jit_compile):
+    model, phase = network(), RDD(1.0, jit_compile=jit_compile)
     for verbose in (0, 1, 0):
         phase.run(model, verbose=verbose)
-    assert [p._part.experimental_get_tracing_count() for p in phase._plans.values()] == [1, 1]
+    for plan in phase._plans.values():
+        functions = plan._part, plan._observe, plan._add
+        assert [f.experimental_get_tracing_count() for f in functions] == [1, 1, 1]
 
 
 def test_a_second_model_gets_sums_of_its_own():
@@ -496,12 +525,21 @@ def test_mixed_precision():
     assert RDD(30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
 
 
-def test_under_two_replicas_it_runs_once(two_replicas):
-    found = []
+def test_under_two_replicas_it_runs_once(two_replicas, monkeypatch):
+    found, advance, calls = [], Plan.advance, []
+
+    def counted(self, *args):
+        calls.append(args)
+        return advance(self, *args)
+
+    monkeypatch.setattr(Plan, "advance", counted)
     for scoped in (False, True):
         with two_replicas.scope() if scoped else tf.name_scope("one"):
             model = network((30, 8))
-        RDD(2.0, seed=1).run(model)
+        calls.clear()
+        phase = RDD(2.0, seed=1)
+        phase.run(model)
+        assert len(calls) == phase._plans["net/a"].parts == int(phase.variables[0].numpy()) == 1
         variable = model.layers[0].feedback_weights["feedback_kernel"].value
         found += [v.numpy() for v in getattr(variable, "values", [variable])]
     assert len(found) == 3
@@ -522,7 +560,12 @@ def fit(model, *callbacks, epochs=2, **options):
 def test_history_has_what_it_found(capsys):
     history = fit(network(), FeedbackCallback(RDD(5.0, seed=1)), verbose=1)
     assert "2/2" in capsys.readouterr().out
-    for name in ("spike_rate", "spike_rate_above", "windows_with_spike", "windows_without_spike"):
+    for name in (
+        "spike_rate_below_hz",
+        "spike_rate_above_hz",
+        "windows_with_spike",
+        "windows_without_spike",
+    ):
         assert len(history[f"rdd/net/a/{name}"]) == 2
         assert min(history[f"rdd/net/a/{name}"]) > 0.0
     assert history["rdd/net/a/sign_agreement"][0] > history["rdd/net/a/sign_agreement_before"][0]
@@ -569,15 +612,17 @@ def test_a_failure_half_way_leaves_everything_as_it_was():
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (np.nan, DivergenceError, r"'net/b': its forward kernel contains NaN"),
-        (np.inf, DivergenceError, r"'net/b': its forward kernel contains NaN"),
-        (0.0, ValueError, r"'net/b' with equal entries"),
+        (np.nan, DivergenceError, "kernel of 'net/b' contains NaN"),
+        (np.inf, DivergenceError, "kernel of 'net/b' contains NaN"),
+        (0.0, ValueError, "'net/b' with equal"),
+        (1e30, ValueError, "'net/b' with equal or huge"),
     ],
 )
 def test_kernels_that_cannot_be_simulated(value, error, message):
     model = network()
     before = feedback(model)
-    model.layers[1].kernel.assign(np.full((16, 8), value, "float32"))
+    sign = np.where(np.arange(16) < 8, 1.0, -1.0)[:, None]
+    model.layers[1].kernel.assign(value * sign * np.ones(8))
     with pytest.raises(error, match=message):
         RDD(1.0).run(model)
     np.testing.assert_equal(feedback(model), before)
@@ -593,10 +638,15 @@ def test_a_feedback_kernel_without_scale():
 @pytest.mark.parametrize(
     ("drive", "window", "sign", "message"),
     [
-        ({"weight": 0.01}, {}, 0, "no unit that feeds 'net/a' spiked"),
-        ({}, {}, -1, "no unit of 'net/a' spiked"),
-        ({"weight": 400.0}, {}, 0, "units that feed 'net/a' are saturated"),
-        ({}, {}, 1, "units of 'net/a' are saturated"),
+        ({"weight": 2.7}, {}, 0, "the units that feed 'net/a' hardly spike; raise"),
+        ({}, {}, -1, "100 % of the units of 'net/a' hardly spike; it has only 30 inputs: raise"),
+        ({"weight": 400.0}, {}, 0, "units that feed 'net/a' are saturated; lower"),
+        (
+            {},
+            {},
+            1,
+            r"\d\d % of the units of 'net/a' are saturated; lower the drive's `psi`",
+        ),
         ({}, {"alpha": 1e-7}, 0, "no window holds a spike"),
     ],
 )
@@ -613,11 +663,71 @@ def test_what_leaves_nothing_to_estimate_from_is_named(drive, window, sign, mess
 def test_without_an_effect_nothing_changes():
     model = network((30, 16))
     before = feedback(model)
+    model.layers[0].kernel.assign(-1.0 - np.abs(model.layers[0].kernel.numpy()))
     with pytest.warns(UserWarning, match="Phase 'rdd'") as caught:
-        found = RDD(1.0, drive=Drive(weight=0.01), seed=1).run(model)["net/a"]
+        found = RDD(1.0, seed=1).run(model)["net/a"]
     assert len(caught) == 2 and "keeps its feedback kernel" in str(caught[1].message)
+    assert {warning.filename for warning in caught} == {__file__}
     np.testing.assert_equal(feedback(model), before)
-    assert found["estimated"] == found["spike_rate"] == 0.0
+    assert found["estimated"] == found["spike_rate_above_hz"] == 0.0
+    assert found["silent_above"] == 1.0
+
+
+def test_half_a_layer_that_is_saturated_is_named():
+    """Whose mean rate, the other half being silent, is that of any layer."""
+    model = network((200, 40))
+    sign = np.where(np.arange(40) < 20, 1.0, -1.0)
+    model.layers[0].kernel.assign(sign * np.abs(model.layers[0].kernel.numpy()))
+    with pytest.warns(UserWarning, match=r"4\d % of the units of 'net/a' are saturated"):
+        found = RDD(2.0, seed=1).run(model)["net/a"]
+    assert 0.4 < found["saturated_above"] <= 0.5 <= found["silent_above"] < 0.6
+    assert 140.0 < found["spike_rate_above_hz"] < 180.0
+
+
+@pytest.mark.filterwarnings("ignore:Phase 'rdd'")
+def test_few_inputs_are_named():
+    with pytest.warns(UserWarning, match=r"'net/a' hardly spike; it has only 8 inputs: raise.*psi"):
+        RDD(5.0, seed=1, drive=None).run(network((8, 10)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RDD(5.0, seed=1, drive=Drive(psi=20.0)).run(network((8, 10)))
+
+
+def test_a_network_without_a_spike_is_an_error():
+    model, phase = network((30, 16)), RDD(1.0, drive=Drive(weight=0.01), seed=1)
+    before = feedback(model)
+    with pytest.raises(ValueError, match=r"not one unit spiked.*net/a.*`weight`"):
+        phase.run(model)
+    np.testing.assert_equal(feedback(model), before)
+    assert not any(v.numpy().any() for v in phase.variables)
+
+
+def test_mirrors_need_no_windows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RDD(5.0, None, "mirror", 1, window=Window(alpha=1e-7)).run(network((60, 16)))
+
+
+@pytest.mark.parametrize("gamma", [None, 0.1])
+def test_nan_in_b_is_named(gamma):
+    model, phase = network(), RDD(1.0, gamma=gamma, seed=1)
+    variable = model.layers[1].feedback_weights["feedback_kernel"]
+    whole = variable.numpy()
+    for _ in range(2):
+        before = model.layers[0].feedback_weights["feedback_kernel"].numpy()
+        variable.assign(np.full((16, 8), np.nan))
+        with pytest.raises(DivergenceError, match="the feedback kernel of 'net/b' contains NaN"):
+            phase.run(model)
+        after = model.layers[0].feedback_weights["feedback_kernel"].numpy()
+        np.testing.assert_array_equal(before, after)
+        variable.assign(whole)
+        phase.run(model)
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "float64"])
+def test_every_dtype_policy(policy):
+    keras.config.set_dtype_policy(policy)
+    assert RDD(30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
 
 
 @pytest.mark.parametrize(
@@ -625,14 +735,19 @@ def test_without_an_effect_nothing_changes():
     [
         (lambda: RDD(0.0), "duration=0.0"),
         (lambda: RDD(gamma=-1.0), "gamma=-1.0"),
+        (lambda: RDD(seed=1.7), "seed=1.7"),
         (lambda: RDD(estimator="magic"), "estimator='magic'"),
         (lambda: RDD(window=Window(length=150.0)), "window.length=150.0"),
         (lambda: Drive(fraction=1.5), "fraction=1.5"),
+        (lambda: Drive(fraction="a"), "fraction='a'"),
         (lambda: Drive(rate=0.0), "rate=0.0"),
+        (lambda: RDD(drive=Drive(rate=1e6)), "drive.rate=1000000.0, neuron.dt=1.0"),
         (lambda: Window(alpha=-0.1), "alpha=-0.1"),
         (lambda: estimators.Pooled(offset=0.0), "offset=0.0"),
         (lambda: estimators.Pooled(forgetting=1.5), "forgetting=1.5"),
         (lambda: estimators.Line(ridge=-1.0), "ridge=-1.0"),
+        (lambda: estimators.Line(ridge="a"), "ridge='a'"),
+        (lambda: estimators.Line(ridge=float("inf")), "ridge=inf"),
         (lambda: estimators.SGD(0.0), "learning_rate=0.0"),
         (lambda: estimators.Mirror(decay=1.0), "decay=1.0"),
     ],

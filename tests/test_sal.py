@@ -11,8 +11,8 @@ import training
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
 from tf_alignment.phases import SAL
-from tf_alignment.phases.stacks import stacks
 from tf_alignment.spiking import FeedbackLearning
+from tf_alignment.stacks import stacks
 
 K = keras.layers
 Uniform = keras.initializers.RandomUniform
@@ -58,7 +58,7 @@ def test_fifty_to_fifty_in_100000_refractory_times(recwarn):
     model, layer = pair()
     results = SAL(steps=7800, chains=64, seed=1).run(model)["net/top"]  # 99840
     assert 80 < results["weight_angle_before"] < 100
-    assert results["weight_angle"] < 17.0
+    assert results["weight_angle"] < 14.0
     w, b = (np.ravel(a) for a in (layer.kernel, layer.feedback_weights["feedback_kernel"]))
     assert np.corrcoef(w, b)[0, 1] > 0.95
     assert 0.75 < np.polyfit(w, b, 1)[0] < 1.1
@@ -71,7 +71,7 @@ def test_unequal_lobes_are_survived():
 
     assert angle(lobe_mismatch=0.1) < 20.0
     assert angle(synapse_mismatch=0.1) < 20.0
-    with pytest.warns(UserWarning, match="spike"):
+    with pytest.warns(UserWarning, match="outweighs"):
         assert angle(lobe_mismatch=0.1, subtract_rates=False) > 45.0
 
 
@@ -96,6 +96,22 @@ def test_deep_networks(kernel):
         assert same == (not variable.path.endswith("feedback_kernel")), variable.path
 
 
+@pytest.mark.parametrize("phases", [1, 6])
+def test_a_phase_on_the_mnist_perceptron_s_layers(phases):
+    """784-256-128-64-10: one phase, and six with a decaying rate.
+
+    Measured are 25.1°, 19.1° and 11.8° after one, 13.3°, 9.9° and 6.0° after six.
+    """
+    keras.utils.set_random_seed(1)
+    layers = [K.Dense(n, "relu", name=f"dense{n}") for n in (256, 128, 64, 10)]
+    model = ta.convert(keras.Sequential([keras.Input((784,)), *layers], name="net"), "fa")
+    rate = keras.optimizers.schedules.InverseTimeDecay(0.07, 80, 0.5, staircase=True)
+    phase = SAL(4000, seed=1, rate=rate)
+    results = [phase.run(model) for _ in range(phases)][-1]
+    angles = np.array([measured["weight_angle"] for measured in results.values()])
+    assert np.all(angles < ([32.0, 28.0, 22.0] if phases == 1 else 16.0))
+
+
 def test_spike_rates_are_those_of_the_neurons():
     """Without weights every neuron has σ(bias); inputs have bias 0."""
     model, layer = pair()
@@ -103,10 +119,10 @@ def test_spike_rates_are_those_of_the_neurons():
     layer.feedback_weights["feedback_kernel"].assign(tf.zeros((50, 50)))
     layer.bias.assign(tf.fill([50], -1.0))
     measured = run(SAL(500, 64, seed=1, rate=1e-9), model)["net/top"]
-    assert measured["spike_rate_below"] == pytest.approx(0.5, abs=0.02)
-    assert measured["spike_rate_above"] == pytest.approx(1 / (1 + np.e), abs=0.02)
+    assert measured["spike_rate_below_per_tau"] == pytest.approx(0.5, abs=0.02)
+    assert measured["spike_rate_above_per_tau"] == pytest.approx(1 / (1 + np.e), abs=0.02)
     measured = run(SAL(500, 64, seed=1, rate=1e-9, bias=-1.0), model)["net/top"]
-    assert measured["spike_rate_below"] == pytest.approx(1 / (1 + np.e), abs=0.02)
+    assert measured["spike_rate_below_per_tau"] == pytest.approx(1 / (1 + np.e), abs=0.02)
 
 
 def test_balanced_neurons_align_trained_weights_better():
@@ -115,10 +131,10 @@ def test_balanced_neurons_align_trained_weights_better():
     def run_one(balanced):
         model, layer = pair()
         layer.kernel.assign(layer.kernel + 0.15 * np.sign(np.arange(50) - 25.0))
-        return SAL(6000, seed=1, balanced=balanced).run(model)["net/top"]
+        return run(SAL(6000, seed=1, balanced=balanced), model)["net/top"]
 
     plain, balanced = run_one(False), run_one(True)
-    assert balanced["spike_rate_above"] == pytest.approx(0.5, abs=0.05)
+    assert balanced["spike_rate_above_per_tau"] == pytest.approx(0.5, abs=0.05)
     assert balanced["weight_angle"] < 0.7 * plain["weight_angle"]
 
 
@@ -163,6 +179,25 @@ def test_layers_follow_each_other_past_operations_on_units():
     assert set(run(quick(), model)) == set(feedback(model)) - {"conv", "conv1"}
 
 
+@pytest.mark.parametrize(
+    ("between", "follows"),
+    [
+        ([K.ELU(), K.LayerNormalization(), K.GaussianNoise(0.1), K.Identity()], True),
+        ([K.Reshape((2, 3)), K.Permute((2, 1)), K.Flatten()], False),
+        (
+            [K.Reshape((6, 1)), K.MaxPooling1D(6), K.Flatten(), K.RepeatVector(6), K.Flatten()],
+            False,
+        ),
+        ([K.EinsumDense("bi,ij->bj", 6)], False),
+    ],
+)
+def test_layers_that_mix_units_begin_a_new_stack(between, follows):
+    stack = [keras.Input((8,)), K.Dense(6, name="a"), *between, K.Dense(4, name="b")]
+    model = ta.convert(keras.Sequential(stack), "fa", include="^[ab]$")
+    found = [names for names, _, _ in shape(model, ["a", "b"])]
+    assert found == ([["a", "b"]] if follows else [["a"], ["b"]])
+
+
 def test_nested_shared_and_subclassed_models():
     inner = keras.Sequential([keras.Input((6,)), K.Dense(5, "relu", name="b")], name="inner")
     same = K.Dense(5, name="c")
@@ -205,7 +240,8 @@ def test_the_seed_decides(jit_compile, capsys):
     assert np.corrcoef(first, second)[0, 1] < 0.5
 
 
-def test_nothing_is_traced_twice(monkeypatch):
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_nothing_is_traced_twice(jit_compile, monkeypatch):
     traces, blocks = [], FeedbackLearning._blocks
 
     def counted(self, *args):
@@ -213,7 +249,7 @@ def test_nothing_is_traced_twice(monkeypatch):
         return blocks(self, *args)
 
     monkeypatch.setattr(FeedbackLearning, "_blocks", counted)
-    phase = quick()
+    phase = quick(jit_compile=jit_compile)
     for seed in range(2):  # another model of the same shape
         model = dense(seed=seed)
         for verbose in (0, 1, 0):
@@ -287,7 +323,7 @@ def test_it_keeps_feedback_aligned_in_training():
     history = final(FeedbackCallback(SAL(steps=2000, seed=1)))
     without = final()
     assert history["mean/gradient_angle"][-1] < 15.0 < 35.0 < without["mean/gradient_angle"][-1]
-    for name in ("weight_angle", "weight_angle_before", "spike_rate_below", "spike_rate_above"):
+    for name in ("weight_angle", "weight_angle_before", "spike_rate_below_per_tau", "silent_above"):
         assert len(history[f"sal/mean/{name}"]) == 3
 
 
@@ -299,6 +335,14 @@ def test_mixed_precision():
     callback = FeedbackCallback(SAL(seed=1))
     history = model.fit(x, x, verbose=0, callbacks=[callback]).history
     assert history["sal/net/top/weight_angle"][-1] < 20.0
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "float64"])
+def test_every_dtype_policy(policy):
+    keras.config.set_dtype_policy(policy)
+    model, layer = pair()
+    assert SAL(6000, seed=1).run(model)["net/top"]["weight_angle"] < 20.0
+    assert layer.feedback_weights["feedback_kernel"].dtype == policy
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -330,8 +374,8 @@ def test_two_replicas_run_it_once(jit_compile, two_replicas):
 @pytest.mark.parametrize(
     ("bias", "message"),
     [
-        (-7.0, "units of 'net/top' hardly spike .*Raise"),
-        (9.0, "units of 'net/top' spike all.*Lower"),
+        (-7.0, r"9\d % of the units of 'net/top' hardly spike; raise"),
+        (9.0, "100 % of the units of 'net/top' are saturated; lower"),
     ],
 )
 def test_silent_and_saturated_layers_are_named(bias, message):
@@ -341,16 +385,47 @@ def test_silent_and_saturated_layers_are_named(bias, message):
         quick().run(model)
 
 
+def test_half_a_layer_that_is_saturated_is_named():
+    model, layer = pair()
+    layer.bias.assign(np.where(np.arange(50) < 25, 9.0, -7.0))
+    with pytest.warns(UserWarning, match="50 % of the units of 'net/top' are sat") as caught:
+        measured = quick().run(model)["net/top"]
+    assert {warning.filename for warning in caught} == {__file__}
+    assert measured["saturated_above"] == 0.5 > measured["silent_above"] > 0.3
+
+
+def test_kernels_of_zeros_have_nothing_to_teach():
+    model, layer = pair()
+    layer.kernel.assign(np.zeros((50, 50)))
+    with pytest.raises(ValueError, match="'net/top' with zeros alone"):
+        quick().run(model)
+
+
+def test_a_norm_ratio_without_a_forward_norm_is_no_divergence():
+    """What all phases check afterwards is B alone."""
+
+    class Nothing(ta.phases.Phase):
+        def update(self, model, connections, verbose=0):
+            return None
+
+    model, layer = pair()
+    layer.kernel.assign(np.zeros((50, 50)))
+    assert np.isinf(Nothing().run(model)["net/top"]["norm_ratio"])
+    layer.feedback_weights["feedback_kernel"].assign(np.full((50, 50), np.inf))
+    with pytest.raises(DivergenceError, match="'net/top' contains NaN or infinity"):
+        Nothing().run(model)
+
+
 def test_a_silent_network_is_an_error():
     model, _ = pair()
     before = feedback(model)
-    with pytest.raises(ValueError, match="not one neuron spiked, of inputs of 'net/top'"):
+    with pytest.raises(ValueError, match="not one neuron spiked, of \\['net/top'\\]"):
         quick(bias=-60.0).run(model)
     np.testing.assert_equal(feedback(model), before)
 
 
 def test_a_rate_that_is_too_high_is_named():
-    with pytest.warns(UserWarning, match=r"feedback kernel of 'net/top' grew.*Lower `rate`"):
+    with pytest.warns(UserWarning, match=r"feedback kernel of 'net/top' grew.*lower `rate`"):
         quick(1000, 64, rate=2.0).run(pair()[0])
 
 
@@ -383,6 +458,12 @@ def test_nan_weights_are_named(name):
         ({"chains": 0}, "chains=0"),
         ({"block": -1}, "block=-1"),
         ({"rate": 0.0}, "rate=0.0"),
+        ({"rate": "a"}, "rate='a'"),
+        ({"rate": np.inf}, "rate=inf"),
+        ({"bias": "x"}, "bias='x'"),
+        ({"bias": np.nan}, "bias=nan"),
+        ({"lobe_mismatch": "a"}, "lobe_mismatch='a'"),
+        ({"seed": 1.7}, "seed=1.7"),
         ({"tau": 0}, "tau=0"),
         ({"interval": 3}, "interval=3"),
         ({"kernel": "square"}, "kernel='square'"),

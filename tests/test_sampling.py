@@ -162,9 +162,6 @@ def test_the_trace_form_is_the_same():
         return found
 
     y, x = trace(post), trace(pre)
-    np.testing.assert_allclose(
-        spiking.traces(tf.constant(post), kernel[:reach][::-1]), y, atol=1e-5
-    )
     expected = np.einsum("tci,tck->ik", y, pre) - np.einsum("tci,tck->ik", post, x)
     found = spiking.pair_sums(tf.constant(post), tf.constant(pre), kernel)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -417,7 +414,14 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
         (lambda: SpikeAlignment(tau=1, cut=0.5), "cut=0.5"),
         (lambda: SpikeAlignment(lobe_mismatch=-1.0), "lobe_mismatch=-1.0"),
         (lambda: SpikeAlignment(synapse_mismatch=-0.1), "synapse_mismatch=-0.1"),
-        (lambda: spiking.triangular(1), "tau=1"),
+        (lambda: SpikeAlignment(tau=2.5), "tau=2.5"),
+        (lambda: SpikeAlignment(lobe_mismatch="a"), "lobe_mismatch='a'"),
+        (lambda: SpikeAlignment(lobe_mismatch=math.inf), "lobe_mismatch=inf"),
+        (lambda: spiking.exponential(math.inf), "tau=inf"),
+        (lambda: spiking.triangular(1), "Argument `tau` must be so long.*tau=1"),
+        (lambda: spiking.LayeredNetwork([2, 0]), "sizes=0"),
+        (lambda: spiking.LayeredNetwork([2, 3], [(0, -1)]), r"connections=\(\(0, -1\),\)"),
+        (lambda: spiking.LayeredNetwork([2, 3, 4], [(1, 2), (0, 1)]), "were reached"),
         (lambda: spiking.LayeredNetwork([2, 3, 4], [(0, 1)]), r"connections=\(\(0, 1\),\)"),
         (lambda: spiking.LayeredNetwork([2, 3], [(1, 0)]), r"connections=\(\(1, 0\),\)"),
     ],
@@ -425,3 +429,45 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
 def test_wrong_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kernel", [np.ones(4), np.ones((3, 3)), 1.0])
+def test_kernels_are_of_odd_length(kernel):
+    with pytest.raises(ValueError, match="Argument `kernel` must be an array of odd length"):
+        spiking.pair_sums(tf.ones((5, 1, 1)), tf.ones((5, 1, 1)), kernel)
+
+
+def test_long_simulations_are_filtered_in_parts():
+    """The same as in windows, of a simulation whose square would not fit into memory."""
+    kernel, steps = spiking.exponential(5), 60_000
+    rng = np.random.default_rng(0)
+    post, pre = ((rng.random((steps, 1, 2)) < 0.1).astype("float32") for _ in range(2))
+    found = spiking.pair_sums(tf.constant(post), tf.constant(pre), kernel)
+    expected = np.zeros((2, 2))
+    for lag in range(-10, 11):  # t_post - t_pre
+        late, early = post[max(lag, 0) :], pre[max(-lag, 0) :]
+        length = min(len(late), len(early))
+        expected += kernel[lag + 10] * np.einsum(
+            "tci,tck->ik", late[:length], early[:length], dtype=np.float64
+        )
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert np.abs(expected).max() > 10.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0.0}, "rate=0.0"),
+        ({"rate": "x"}, "rate='x'"),
+        ({"chains": -1}, "chains=-1"),
+        ({"block": 0}, "block=0"),
+        ({"seed": 2**40}, f"seed={2**40}"),
+        ({"rule": SpikeAlignment(6)}, r"neurons\.tau=5, rule\.tau=6"),
+    ],
+)
+def test_wrong_arguments_of_learning(options, message):
+    options = {"rule": SpikeAlignment(5), **options}
+    with pytest.raises(ValueError, match=message):
+        spiking.FeedbackLearning(
+            spiking.LayeredNetwork([2, 3]), neurons=SamplingParameters(5), **options
+        )

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
-from sal_files import new_parser, write
+from sal_files import common, new_parser, write
 
+from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking import (
     SamplingParameters,
     SamplingState,
@@ -121,7 +121,8 @@ class Study:
         tau, samples = self.parameters.tau, self.steps * self.chains
         z = tf.cast(ages <= tau, tf.float32)
         together = tf.einsum("tnci,tncj->nij", z, z) / samples
-        # the trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age
+        # `tf_alignment.spiking.pair_sums` adds up networks with the same weights; here each has its
+        # own. The trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age.
         traces = tf.nn.relu(1 - ages / tau)
         earlier = tf.einsum("tnci,tncj->nij", traces, spikes) * (tau / samples)
         # a synapse from i to j loses by pairs in which i comes first, and gains by the others
@@ -137,7 +138,8 @@ class Study:
     @tf.function(jit_compile=True)
     def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, SamplingState]:
         """States as binary numbers, `(samples, networks, chains)`, two in a refractory time."""
-        ages, _, neurons = self._run(networks, tf.stack([self.seed + 1, number]))
+        seed = derived_seed(self.seed, "evaluation")  # no numbers of any learning
+        ages, _, neurons = self._run(networks, tf.stack([seed, number]))
         z = tf.cast(ages[:: max(1, self.parameters.tau // 2)] <= self.parameters.tau, tf.int32)
         return tf.reduce_sum(z * 2 ** tf.range(K - 1, -1, -1), -1), neurons
 
@@ -181,11 +183,12 @@ def asymmetry_of(weights: tf.Tensor) -> list[float]:
     return [float(np.sqrt(np.mean((m - m.T)[np.triu_indices(K, 1)] ** 2))) for m in w]
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any]) -> Any:
     """Divergence over training for each asymmetry; means over seeds."""
     asymmetries = list(dict.fromkeys(row["asymmetry"] for row in results["networks"]))
-    figure = Figure(figsize=(1 + 3 * len(asymmetries), 3.2), layout="constrained")
-    panels = figure.subplots(1, len(asymmetries), sharey=True, squeeze=False)[0]
+    figure, [panels] = common.new_figure(1, len(asymmetries))
+    for panel in panels[1:]:
+        panel.sharey(panels[0])
     for panel, asymmetry in zip(panels, asymmetries, strict=True):
         for sal in (False, True):
             curves = [
@@ -204,15 +207,17 @@ def draw(results: dict[str, Any]) -> Figure:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--tau", type=int, help="refractory time in steps (50; --quick: 10)")
     parser.add_argument(
-        "--interval", type=int, help="fewest steps between spikes (the refractory time)"
+        "--tau", type=common.positive, help="refractory time in steps (50; --quick: 10)"
     )
-    parser.add_argument("--iterations", type=int, help="20000, or 2000 with --quick")
+    parser.add_argument(
+        "--interval", type=common.positive, help="fewest steps between spikes (the refractory time)"
+    )
+    parser.add_argument("--iterations", type=common.positive, help="20000, or 2000 with --quick")
     parser.add_argument("--rate", type=float, help="of both rules (0.01; --quick: 0.1)")
     parser.add_argument("--asymmetries", type=float, nargs="+", default=ASYMMETRIES)
-    parser.add_argument("--chains", type=int, default=100, help="parallel runs (100)")
-    parser.add_argument("--seeds", type=int, default=1, help="targets and starts (1)")
+    parser.add_argument("--chains", type=common.positive, default=100, help="parallel runs (100)")
+    parser.add_argument("--seeds", type=common.positive, default=1, help="targets and starts (1)")
     arguments = parser.parse_args()
     arguments.tau = arguments.tau or (10 if arguments.quick else 50)
     arguments.rate = arguments.rate or (0.1 if arguments.quick else 0.01)
@@ -245,14 +250,16 @@ def main(arguments: argparse.Namespace) -> None:
         for i, (asymmetry, sal, seed) in enumerate(study.rows)
     ]
     results = {"iterations": done, "networks": rows}
-    print(f"\n{'asymmetry':>9}{'':>10}{'KL at the end':>16}{'rms of W − Wᵀ':>16}")
+    table = [("asymmetry", "rule", "KL at the end", "rms of W − Wᵀ"), ("---",) * 4]
     for asymmetry, sal in itertools.product(arguments.asymmetries, (False, True)):
         chosen = [r for r in rows if (r["asymmetry"], r["sal"]) == (asymmetry, sal)]
         ends = [
             np.mean([r[name][-1] for r in chosen])
             for name in ("divergence", "rms of W - W transposed")
         ]
-        print(f"{asymmetry:>9g}{'SAL' if sal else '':>10}{ends[0]:>16.4f}{ends[1]:>16.3f}")
+        rule = "wake-sleep and SAL" if sal else "wake-sleep"
+        table.append((f"{asymmetry:g}", rule, f"{ends[0]:.4f}", f"{ends[1]:.3f}"))
+    print("", common.markdown(table), sep="\n")
     write(arguments, "boltzmann", results, draw(results))
 
 

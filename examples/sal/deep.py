@@ -3,59 +3,57 @@
 python examples/sal/deep.py --quick
 python examples/sal/deep.py --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
 
-`perceptron` is 784-256-128-64-10 with ReLU. `conv` has two convolutions 5×5×64 with batch
-normalisation and pooling and dense layers of 384, 192 and 10: with SAL the convolutions keep
-random feedback, as in the paper. `--unbalanced` takes neurons as published. `--quick` takes the
-embedded digits.
+`perceptron` is 784-256-128-64-10 with ReLU. `conv` is the network of `examples/rdd`, two
+convolutions and dense layers of 384, 192 and 10: with SAL the convolutions keep random feedback, as
+in the paper. `--unbalanced` takes neurons as published. `--quick` takes the embedded digits. A
+killed run goes on from its last epoch when it is started with the same arguments.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
-from sal_files import new_parser, write
+from sal_files import common, new_parser, write
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1] / "rdd"))
+import rdd_data
+import rdd_network
 
 METHODS = ("backprop", "fa", "kp", "sal")
 layers = keras.layers
 
 
-def perceptron(shape: tuple[int, ...]) -> keras.Model:
+def perceptron(shape: tuple[int, ...], classes: int) -> keras.Model:
     """Three hidden layers."""
     hidden = [layers.Dense(n, "relu", name=f"dense{n}") for n in (256, 128, 64)]
     return keras.Sequential(
-        [keras.Input(shape), layers.Flatten(), *hidden, layers.Dense(10, name="top")]
+        [keras.Input(shape), layers.Flatten(), *hidden, layers.Dense(classes, name="top")]
     )
 
 
-def conv(shape: tuple[int, ...]) -> keras.Model:
+def conv(shape: tuple[int, ...], classes: int) -> keras.Model:
     """Two convolutions and three dense layers."""
-    stack: list[Any] = [keras.Input(shape)]
-    for i in (1, 2):
-        stack += [
-            layers.Conv2D(64, 5, padding="same", use_bias=False, name=f"conv{i}"),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.MaxPooling2D(2),
-        ]
-    stack += [layers.Flatten(), *(layers.Dense(n, "relu", name=f"dense{n}") for n in (384, 192))]
-    return keras.Sequential([*stack, layers.Dense(10, name="top")])
+    _, size, channels = shape
+    return rdd_network.convolutional(size, channels, classes)
 
 
 NETWORKS = {"perceptron": perceptron, "conv": conv}
+LOAD = {"perceptron": ta.data.load, "conv": rdd_data.load}
 
 
 def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train with one method; its curves over the epochs."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(arguments.seed)
-    stock = NETWORKS[arguments.network](data.train.x.shape[1:])
+    stock = NETWORKS[arguments.network](data.train.x.shape[1:], data.classes)
     model = ta.convert(stock, "fa" if method == "sal" else method)
     decay = arguments.decay if method == "kp" else 0.0
     model.compile(
@@ -66,8 +64,11 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
     )
     batches = ta.data.EpochShuffled(*data.train, 64, seed=arguments.seed, drop_remainder=True)
     callbacks = [ta.callbacks.AlignmentMonitor(probe_data=probe(data))]
-    if method == "sal":
-        callbacks.insert(0, ta.callbacks.FeedbackCallback(phase(arguments)))
+    phases = [phase(arguments)] if method == "sal" else []
+    callbacks = [*(ta.callbacks.FeedbackCallback(p) for p in phases), *callbacks]
+    callbacks.append(
+        ta.callbacks.Resume(unfinished(method, arguments), data=batches, phases=phases)
+    )
     start = time.perf_counter()
     history = model.fit(
         batches.dataset,
@@ -98,15 +99,21 @@ def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
     )
 
 
+def unfinished(method: str, arguments: argparse.Namespace) -> Path:
+    """Where a run that may be killed keeps its state: one folder for each set of arguments."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "methods")}
+    name = "-".join(f"{k}={v}" for k, v in given.items())
+    return arguments.output / "unfinished" / f"{method}-{name}"
+
+
 def probe(data: ta.data.Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Examples on which gradients are compared."""
     return data.test.x[:256], data.test.y[:256]
 
 
-def draw(runs: dict[str, dict[str, Any]]) -> Figure:
+def draw(runs: dict[str, dict[str, Any]]) -> Any:
     """Accuracy, and the first layer's gradient angle, over epochs."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    accuracy, angle = figure.subplots(1, 2)
+    figure, [[accuracy, angle]] = common.new_figure(1, 2)
     for method, run in runs.items():
         curves = run["curves"]
         epochs = range(1, len(curves["val_accuracy"]) + 1)
@@ -125,7 +132,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
     parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
-    parser.add_argument("--epochs", type=int, help="6, or 4 with --quick")
+    parser.add_argument("--epochs", type=common.positive, help="6, or 4 with --quick")
     parser.add_argument("--rate", type=float, default=0.01, help="of the forward weights (0.01)")
     parser.add_argument("--decay", type=float, default=0.05, help="weight decay of KP (0.05)")
     parser.add_argument(
@@ -139,18 +146,21 @@ def parse() -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Train, print, draw."""
-    data = ta.data.load(arguments.dataset, arguments.data_dir)
+    data = LOAD[arguments.network](arguments.dataset, arguments.data_dir)
     runs: dict[str, dict[str, Any]] = {}
-    print(f"{'':<10}{'test accuracy':>15}{'gradient angle':>16}{'weight angle':>14}{'s':>8}")
+    heads = ("method", "test accuracy", "gradient angle", "weight angle", "s")
+    print(common.markdown([heads, ("---",) * len(heads)]))
     for method in arguments.methods:
         run = runs[method] = train(method, data, arguments)
         curves = run["curves"]
-        weights = curves.get("mean/weight_angle", [0.0])
-        print(
-            f"{method:<10}{100 * curves['val_accuracy'][-1]:>13.2f} %"
-            f"{curves[run['first layer']][-1]:>15.1f}°{weights[-1]:>13.1f}°{run['seconds']:>8.1f}",
-            flush=True,
+        row = (
+            method,
+            f"{100 * curves['val_accuracy'][-1]:.2f} %",
+            f"{curves[run['first layer']][-1]:.1f}°",
+            f"{curves['mean/weight_angle'][-1]:.1f}°" if "mean/weight_angle" in curves else "-",
+            f"{run['seconds']:.1f}",
         )
+        print(common.markdown([row]), flush=True)
     write(arguments, f"deep-{arguments.network}-{arguments.dataset}", {"runs": runs}, draw(runs))
 
 

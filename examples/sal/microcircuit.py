@@ -28,8 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
-from sal_files import new_parser, write
+from sal_files import common, new_parser, write
 
 from tf_alignment.spiking import (
     SamplingParameters,
@@ -126,6 +125,7 @@ class Study:
             psp = tf.cast(neurons.age <= NEURONS.tau, tf.float32)
             spikes, neurons = sampling_step(potential, neurons, draws[t], NEURONS)
             average += AVERAGE * (w2 * psp[:, HIDDEN] - average)
+            # `tf_alignment.spiking.pair_sums` adds up networks; each student has a B of its own
             up = trace[:, HIDDEN] * spikes[:, OUTPUT] - spikes[:, HIDDEN] * trace[:, OUTPUT]
             api += b * (psp[:, OUTPUT] - psp[:, INTER])
             nudges = sums[1] + LAMBDA_NUDGE * (target - average - BIAS)
@@ -164,10 +164,9 @@ def sigmoid(u: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-u))
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any]) -> Any:
     """Error, distance of B from W₂, and B against W₂ at the end."""
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    error, distance, scatter = figure.subplots(1, 3)
+    figure, [[error, distance, scatter]] = common.new_figure(1, 3)
     for name, curves in results["methods"].items():
         error.plot(results["epochs"], curves["error"], label=name)
         distance.plot(results["epochs"], curves["distance"], label=name)
@@ -203,14 +202,15 @@ def main(arguments: argparse.Namespace) -> None:
         measure()
         if (epoch + 1) % 10 == 0:
             print(f"epoch {epoch + 1:>4}/{arguments.epochs}", flush=True)
-    print(f"\n{'':<6}{'rms error':>12}{'median |B − W₂|':>18}{'same sign':>12}")
+    table = [("feedback", "rms error", "median of abs(B − W₂)", "same sign"), ("---",) * 4]
     for method, found in curves.items():
         error, distance, sign = (found[n][-1] for n in ("error", "distance", "same sign"))
-        print(f"{method:<6}{error:>12.4f}{distance:>18.3f}{100 * sign:>10.0f} %")
+        table.append((method, f"{error:.4f}", f"{distance:.3f}", f"{100 * sign:.0f} %"))
         rows = study.rows == method
         found["W1"] = students.lower.numpy()[rows].astype(float).round(4).tolist()
         found["W2"] = students.upper.numpy()[rows].astype(float).round(4).tolist()
         found["B"] = students.feedback.numpy()[rows].astype(float).round(4).tolist()
+    print("", common.markdown(table), sep="\n")
     results = {"epochs": list(range(arguments.epochs + 1)), "methods": curves}
     write(arguments, "microcircuit", results, draw(results))
 
@@ -218,8 +218,8 @@ def main(arguments: argparse.Namespace) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--epochs", type=int, help="150, or 20 with --quick")
-    parser.add_argument("--students", type=int, default=50, help="of each method (50)")
+    parser.add_argument("--epochs", type=common.positive, help="150, or 20 with --quick")
+    parser.add_argument("--students", type=common.positive, default=50, help="of each method (50)")
     arguments = parser.parse_args()
     arguments.epochs = arguments.epochs or (20 if arguments.quick else 150)
     return arguments

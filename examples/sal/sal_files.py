@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
 import common
@@ -23,16 +22,14 @@ def new_parser(text: str) -> argparse.ArgumentParser:
     return parser
 
 
-def write(
-    arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Figure
-) -> None:
+def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Any) -> None:
     """Write `<name>.json`, whole or not at all, and `<name>.png`.
 
     Args:
         arguments: The command line, kept with the numbers.
         name: Of the files.
         results: The numbers.
-        figure: The figure.
+        figure: The matplotlib figure.
     """
     content = {
         "versions": common.versions(),

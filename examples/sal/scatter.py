@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
-from sal_files import new_parser, write
+from sal_files import common, new_parser, write
 
 import tf_alignment as ta
 from tf_alignment.spiking import (
@@ -51,14 +50,14 @@ def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
     neurons, rule, chains = SamplingParameters(10), SpikeAlignment(10), 2000
 
     @tf.function(jit_compile=True)
-    def run(b: tf.Tensor) -> tf.Tensor:
-        draws = ta.spiking.uniforms((steps, chains, 2), [seed, 0], compiled=True)
+    def run(b: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # XLA complains of a constant seed
+        draws = ta.spiking.uniforms((steps, chains, 2), seed, compiled=True)
         weights = tf.stack([tf.stack([0.0, 1.0]), tf.stack([b, 0.0])])
         state = ta.spiking.initial_state((chains, 2), neurons)
         spikes, _ = ta.spiking.sample(lambda p: p @ weights, state, draws, neurons)
         return rule.sums(spikes[:, :, :1], spikes[:, :, 1:])[0, 0] * (10 / (chains * steps))
 
-    return [float(run(tf.constant(b, tf.float32))) for b in feedback]
+    return [float(run(tf.constant(b, tf.float32), tf.constant([seed, 0]))) for b in feedback]
 
 
 def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) -> dict[str, Any]:
@@ -103,10 +102,9 @@ def angle(w: Any, b: Any) -> float:
     return float(ta.metrics.weight_angle(w, b))
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any]) -> Any:
     """Drift, scatter, angle over time, imperfections."""
-    figure = Figure(figsize=(13, 3.4), layout="constrained")
-    drift, scatter, over_time, bars = figure.subplots(1, 4)
+    figure, [[drift, scatter, over_time, bars]] = common.new_figure(1, 4)
     drift.axhline(0, color="grey", lw=0.5)
     drift.plot(results["two neurons"]["B"], results["two neurons"]["drift"], "o-")
     drift.set(xlabel="B (W = 1)", ylabel="drift of B / η, per refractory time", title="two neurons")
@@ -139,14 +137,12 @@ def main(arguments: argparse.Namespace) -> None:
         "settings": {},
         "imperfect": {},
     }
-    print(f"{'50 → 50':<36}{'angle':>8}{'correlation':>13}{'slope':>7}")
+    print(common.markdown([("50 → 50", "angle", "correlation", "slope"), ("---",) * 4]))
 
     def report(group: str, name: str, run: dict[str, Any]) -> None:
         results[group][name] = run
-        print(
-            f"{name:<36}{run['angle']:>7.1f}°{run['correlation']:>13.3f}{run['slope']:>7.2f}",
-            flush=True,
-        )
+        found = f"{run['angle']:.1f}°", f"{run['correlation']:.3f}", f"{run['slope']:.2f}"
+        print(common.markdown([(name, *found)]), flush=True)
 
     for name, setting in SETTINGS.items():
         report("settings", name, learn(setting, total, arguments.seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -109,13 +108,31 @@ class Phase:
             path: {**_measure(connection), **extra.get(path, {})}
             for path, connection in self._receiving(model).items()
         }
-        for path, measured in results.items():
-            if not math.isfinite(measured.get("norm_ratio", measured.get("norm", 0.0))):
+        for path, connection in self._receiving(model).items():
+            if not _finite(connection.weights["feedback_kernel"]):
                 raise DivergenceError(
                     f"Phase '{self.name}' diverged: the feedback kernel of '{path}' contains NaN "
                     "or infinity. Lower the phase's learning rate."
                 )
         return results
+
+    def check_finite(self, path: str, **weights: Any) -> None:
+        """Raise unless what a run begins with is finite.
+
+        Args:
+            path: Of the connection.
+            weights: Tensors or variables; the names are for the message, with spaces for
+                underscores.
+
+        Raises:
+            DivergenceError: If an entry is NaN or infinite.
+        """
+        for name, weight in weights.items():
+            if not _finite(weight):
+                raise DivergenceError(
+                    f"Phase '{self.name}' cannot run: the {name.replace('_', ' ')} of '{path}' "
+                    "contains NaN or infinity. Training diverged; lower its learning rate."
+                )
 
     def build(self, model: keras.Model) -> None:
         """Create the phase's variables for `model`, once. Default: none."""
@@ -182,6 +199,10 @@ class Phase:
                 f"{sorted(found)}. Received: {unknown}"
             )
         return chosen
+
+
+def _finite(weight: Any) -> bool:
+    return bool(keras.ops.all(keras.ops.isfinite(weight)))
 
 
 def _measure(connection: Connection) -> dict[str, float]:

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
-import warnings
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from tf_alignment import metrics
-from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
-from tf_alignment.linear_maps import Matmul
-from tf_alignment.phases.base import Phase, Results
-from tf_alignment.phases.side_by_side import Plan
+from tf_alignment.phases.base import Results
+from tf_alignment.phases.dense import DensePhase
 from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
-from tf_alignment.spiking.lif import positive_number
+from tf_alignment.spiking.arguments import number
+from tf_alignment.spiking.plan import Plan, mean
 
 __all__ = ["RDD"]
 
-SATURATED = 0.9  # of the highest rate that the refractory period allows
+FEW_INPUTS = 50  # below, `scaled_kernel` leaves little input at its default scale
 
 
 @dataclasses.dataclass
-class _Found:
+class _Result:
     """What a simulation gave for one connection."""
 
     sums: estimators.Sums
     gamma: float
-    feedback: tf.Tensor
+    feedback: tf.Tensor | None  # None if no effect was found
     quantities: dict[str, float]
 
 
-class RDD(Phase):
+class RDD(DensePhase):
     r"""Learns B from spikes alone, by regression discontinuity design.
 
     For each dense layer W, a network of two layers of leaky integrate-and-fire units is simulated,
@@ -76,6 +72,15 @@ class RDD(Phase):
     - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm; about its own
       mean, without which every product of rates is positive (50.1, 50.2, 50.0 %).
 
+    Departs from the paper in the estimator and in how time is cut into rounds (see `Paradigm`), and
+    in that estimates fade: the sums of `"pooled"` and `"line"` are multiplied by 0.9 before each
+    run, so that what was seen under weights of ten runs ago counts for a
+    third. In the paper fits go on from run to run, as with `"sgd"`. How often the phase runs is up
+    to `tf_alignment.callbacks.FeedbackCallback`; in the authors' implementation it is before every
+    epoch.
+
+    Arguments are read once: attributes that are set after a run change nothing.
+
     Args:
         duration: Simulated seconds a layer and run, rounded up to whole rounds (see `Paradigm`).
         layers: See `Phase`. By default all that act by one matrix product and store a feedback
@@ -90,14 +95,22 @@ class RDD(Phase):
 
     Raises:
         ValueError: For values out of range; when it runs, for a model without dense layers with
-            feedback kernels, for layers named that are not dense, and for kernels whose entries
-            are all the same.
-        DivergenceError: When it runs, if a forward kernel contains NaN or infinity. As for other
-            errors, no feedback kernel has changed then.
+            feedback kernels, for layers named that are not dense, for kernels whose entries are all
+            the same, and if no unit spikes at all.
+        DivergenceError: When it runs, if W or B contains NaN or infinity. As for other errors, no
+            feedback kernel has changed then.
 
     Warns:
-        UserWarning: When it runs, of layers that are silent or saturated, and of layers of which
-            there is nothing to estimate from, which keep their feedback kernel.
+        UserWarning: When it runs, of layers most of whose units are silent, or many saturated, and
+            of layers of which there is nothing to estimate from, which keep their feedback kernel.
+
+    A run reports for every connection, besides what every phase does, of the units that feed it
+    ("below") and of its own ("above") the mean spike rate while a set is driven,
+    `spike_rate_below_hz` and `spike_rate_above_hz`, and the parts that are silent and saturated in
+    that time, `silent_below`, `saturated_below` and so on; how many windows a unit had,
+    `windows_with_spike` and `windows_without_spike`; the part of B that has an estimate,
+    `estimated`; `simulated_seconds`; `weight_angle_before`, `sign_agreement_before`,
+    `sign_agreement` and `correlation`.
 
     Reference: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight
     alignment".
@@ -125,66 +138,39 @@ class RDD(Phase):
         neuron: LIF | None = None,
         drive: Drive | None = None,
         window: Window | None = None,
-        jit_compile: bool = False,
+        jit_compile: bool = True,
     ) -> None:
-        super().__init__(layers)
-        self.duration = positive_number("duration", duration)
+        super().__init__(layers, seed, jit_compile)
+        self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
-        self.seed = random.randint(1, 10**9) if seed is None else int(seed)
-        self.gamma = None if gamma is None else positive_number("gamma", gamma)
+        self.gamma = None if gamma is None else number("gamma", gamma, above=0)
         self.paradigm = Paradigm(neuron or LIF(), drive or Drive(), window or Window())
-        self.jit_compile = jit_compile
-        self._model: Callable[[], keras.Model | None] = lambda: None
 
-    def connections(self, model: keras.Model) -> dict[str, Connection]:
-        """The dense layers among the connections that have a feedback kernel."""
-        found = super().connections(model)
-        dense = {path: c for path, c in found.items() if isinstance(c.map, Matmul)}
-        if len(dense) < (1 if self.layers is None else len(found)):
-            others = {
-                path: type(c.layer).__name__ for path, c in found.items() if path not in dense
-            }
-            raise ValueError(
-                f"Phase '{self.name}' aligns dense layers, which act by one matrix product. "
-                f"Received: {others}"
-            )
-        return dense
-
-    def build(self, model: keras.Model) -> None:
+    def create(
+        self, model: keras.Model, connections: dict[str, Connection]
+    ) -> list[keras.Variable]:
         """Make the sums of the estimates, and compile one simulation a layer."""
-        if self._model() is model:
-            return
         self._plans: dict[str, Plan] = {}
         self._sums: dict[str, dict[str, keras.Variable]] = {}
         self._gammas: dict[str, keras.Variable] = {}
-        with model.distribute_strategy.scope():
-            self._runs = _variable((), "int32")
-            for i, (path, connection) in enumerate(self.connections(model).items()):
-                shapes = self.estimator.shapes(*connection.kernel.shape)
-                self._sums[path] = {name: _variable(shape) for name, shape in shapes.items()}
-                self._gammas[path] = _variable(())
-                # by order, not by path: Keras counts up the names of equal models
-                self._plans[path] = Plan(
-                    self.paradigm,
-                    self.estimator,
-                    connection.kernel.shape[0],
-                    self.duration,
-                    derived_seed(self.seed, i),
-                    self.jit_compile,
-                )
-        self._model = weakref.ref(model)
+        for i, (path, connection) in enumerate(connections.items()):
+            units, above = connection.kernel.shape
+            shapes = self.estimator.shapes(units, above)
+            self._sums[path] = {name: _zeros(shape) for name, shape in shapes.items()}
+            self._gammas[path] = _zeros(())
+            # by order, not by path: Keras counts up the names of equal models
+            seed = derived_seed(self.seed, i)
+            self._plans[path] = Plan(
+                self.paradigm, self.estimator, units, above, self.duration, seed, self.jit_compile
+            )
+        return [*self._gammas.values(), *self._all_sums()]
 
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The count of runs, γ and the sums; empty before the phase is built."""
-        if self._model() is None:
-            return []
-        sums = [v for values in self._sums.values() for v in values.values()]
-        return [self._runs, *self._gammas.values(), *sums]
+    def _all_sums(self) -> list[keras.Variable]:
+        return [v for values in self._sums.values() for v in values.values()]
 
     def reset(self) -> None:
         """Forget all estimates. γ is kept."""
-        for variable in [v for values in self._sums.values() for v in values.values()]:
+        for variable in self._all_sums():
             variable.assign(tf.zeros(variable.shape))
 
     def update(
@@ -199,27 +185,31 @@ class RDD(Phase):
             path: self._simulate(path, c, kernels[path], gammas[path], bar)
             for path, c in connections.items()
         }
+        if not any(result.quantities["spike_rate_below_hz"] for result in found.values()):
+            raise ValueError(
+                f"Phase '{self.name}': not one unit spiked, of those that feed {list(found)}. "
+                "Raise the drive's `weight` or `rate`"
+            )
         for path, result in found.items():
-            connections[path].weights["feedback_kernel"].assign(result.feedback)
+            self._warn(path, kernels[path].shape[0], result)
+            if result.feedback is not None:
+                connections[path].weights["feedback_kernel"].assign(result.feedback)
             self._gammas[path].assign(result.gamma)
             for name, variable in self._sums[path].items():
                 variable.assign(result.sums[name])
-        self._runs.assign_add(1)
+        self._count.assign_add(1)
         return {path: result.quantities for path, result in found.items()}
 
     def _forward(self, path: str, connection: Connection) -> tf.Tensor:
+        feedback = connection.weights["feedback_kernel"]
+        self.check_finite(path, kernel=connection.kernel, feedback_kernel=feedback)
         kernel = tf.cast(tf.convert_to_tensor(connection.kernel), tf.float32)
         spread = float(tf.math.reduce_std(kernel))
-        if not math.isfinite(spread):
-            raise DivergenceError(
-                f"Phase '{self.name}' cannot simulate '{path}': its forward kernel contains NaN or "
-                "infinity, or entries whose squares overflow. Lower the learning rate of the task."
-            )
-        if spread == 0:
+        if not 0 < spread < math.inf:
             raise ValueError(
                 f"Phase '{self.name}' scales a forward kernel by the standard deviation of its "
-                f"entries, which must not be 0. Received: '{path}' with equal entries; initialise "
-                "it with random numbers"
+                f"entries, which must be finite and not 0. Received: '{path}' with equal or huge "
+                "entries; initialise it with random numbers"
             )
         return kernel
 
@@ -227,7 +217,8 @@ class RDD(Phase):
         """γ: as given, as kept, or as B has it now."""
         kept = float(tf.convert_to_tensor(self._gammas[path]))
         feedback = tf.convert_to_tensor(connection.weights["feedback_kernel"])
-        gamma = self.gamma or kept or float(tf.math.reduce_std(feedback))
+        spread = float(tf.math.reduce_std(tf.cast(feedback, tf.float32)))
+        gamma = self.gamma or kept or spread
         if not 0 < gamma < math.inf:
             raise ValueError(
                 f"Phase '{self.name}' keeps the scale that a feedback kernel has when the phase "
@@ -244,68 +235,67 @@ class RDD(Phase):
         kernel: tf.Tensor,
         gamma: float,
         bar: keras.utils.Progbar | None,
-    ) -> _Found:
-        plan, statistics = self._plans[path], tf.zeros(4)
+    ) -> _Result:
+        plan, statistics = self._plans[path], []
         kept = {name: tf.convert_to_tensor(v) for name, v in self._sums[path].items()}
         sums = self.estimator.forget(kept)
         for part in range(plan.parts):
-            number = int(tf.convert_to_tensor(self._runs)) * plan.parts + part
-            sums, new = plan.advance(kernel, sums, number)
-            statistics += new / plan.parts
+            index = int(tf.convert_to_tensor(self._count)) * plan.parts + part
+            sums, new = plan.advance(kernel, sums, index)
+            statistics.append(new)
             if bar is not None:
                 bar.add(1)
-        rate, above = statistics.numpy()[:2]
-        right, left = plan.parts * statistics.numpy()[2:] / kernel.shape[0]
-        self._look(path, rate, above, right, left)
         beta, seen = self.estimator.effect(sums, self.paradigm.neuron.threshold)
         before = tf.cast(tf.convert_to_tensor(connection.weights["feedback_kernel"]), tf.float32)
         spread = tf.math.reduce_std(tf.boolean_mask(beta, seen)) if tf.reduce_any(seen) else 0.0
-        if spread > 0:
-            after = tf.where(seen, beta * (gamma / spread), before)
-        else:
-            after = before
-            warnings.warn(
-                f"Phase '{self.name}' found no effect of a spike in '{path}', which keeps its "
-                "feedback kernel. Simulate longer (`duration`).",
-                stacklevel=2,
-            )
+        feedback = tf.where(seen, beta * (gamma / spread), before) if spread > 0 else None
+        after = before if feedback is None else feedback
         quantities = {
             "simulated_seconds": plan.seconds,
-            "spike_rate": float(rate),
-            "spike_rate_above": float(above),
-            "windows_with_spike": float(right),
-            "windows_without_spike": float(left),
+            **{name: float(value) for name, value in mean(statistics).items()},
             "estimated": float(tf.reduce_mean(tf.cast(seen, tf.float32))),
             "weight_angle_before": float(metrics.weight_angle(kernel, before)),
             "sign_agreement_before": float(metrics.sign_agreement(kernel, before)),
             "sign_agreement": float(metrics.sign_agreement(kernel, after)),
             "correlation": float(metrics.correlation(kernel, after)),
         }
-        return _Found(sums, gamma, after, quantities)
+        return _Result(sums, gamma, feedback, quantities)
 
-    def _look(self, path: str, rate: float, above: float, right: float, left: float) -> None:
-        """Warn of what leaves nothing to estimate from, or little."""
-        highest = SATURATED * self.paradigm.neuron.highest_rate
-        problems = {
-            f"no unit that feeds '{path}' spiked; raise the drive's `weight` or `rate`": rate == 0,
-            f"no unit of '{path}' spiked; raise the drive's `psi`, or look whether its forward "
-            "kernel has hardly a positive entry": rate > 0 and above == 0,
-            f"the units that feed '{path}' are saturated, at {rate:.0f} Hz; lower the drive's "
-            "`weight` or `rate`": rate > highest,
-            f"the units of '{path}' are saturated, at {above:.0f} Hz; lower the drive's `psi`, or "
-            "look whether its forward kernel has hardly a negative entry": above > highest,
-            f"no voltage came close to the threshold without a spike in what feeds '{path}'; "
-            "change the drive's `weight` or `rate`, or raise the window's `alpha`": rate > 0
-            and left == 0,
-            f"no window holds a spike in what feeds '{path}'; raise the drive's `weight` or "
-            "`rate`, or the window's `alpha`": rate > 0 and right == 0,
-        }
-        for text, found in problems.items():
-            if found:
-                warnings.warn(f"Phase '{self.name}': {text}.", stacklevel=2)
+    def _warn(self, path: str, inputs: int, result: _Result) -> None:
+        """Of what leaves nothing to estimate from, or little."""
+        found = result.quantities
+        self.warn_of_rates(
+            f"units that feed '{path}'",
+            found["silent_below"],
+            found["saturated_below"],
+            "{} the drive's `weight` or `rate`",
+        )
+        few = inputs < FEW_INPUTS and found["silent_above"] > found["saturated_above"]
+        self.warn_of_rates(
+            f"units of '{path}'",
+            found["silent_above"],
+            found["saturated_above"],
+            f"it has only {inputs} inputs: {{}} the drive's `psi`"
+            if few
+            else "{} the drive's `psi`, or look whether columns of its kernel have one sign alone",
+        )
+        if self.estimator.uses_windows and found["spike_rate_below_hz"] > 0:
+            if not found["windows_without_spike"]:
+                self.warn(
+                    f"no voltage came close to the threshold without a spike in what feeds '{path}'"
+                    "; change the drive's `weight` or `rate`, or raise the window's `alpha`"
+                )
+            if not found["windows_with_spike"]:
+                self.warn(
+                    f"no window holds a spike in what feeds '{path}'; raise the drive's `weight` "
+                    "or `rate`, or the window's `alpha`"
+                )
+        if result.feedback is None:
+            self.warn(
+                f"no effect of a spike was found in '{path}', which keeps its feedback kernel; "
+                "simulate longer (`duration`)"
+            )
 
 
-def _variable(shape: tuple[int, ...], dtype: str = "float32") -> keras.Variable:
-    return keras.Variable(
-        tf.zeros(shape, dtype), dtype=dtype, trainable=False, aggregation="only_first_replica"
-    )
+def _zeros(shape: tuple[int, ...]) -> keras.Variable:
+    return keras.Variable(tf.zeros(shape), trainable=False, aggregation="only_first_replica")

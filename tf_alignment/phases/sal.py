@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import warnings
-import weakref
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,10 +15,8 @@ from tf_alignment import metrics
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
-from tf_alignment.linear_maps import Matmul
-from tf_alignment.phases.base import Phase, Results
-from tf_alignment.phases.compiled import positive
-from tf_alignment.phases.stacks import Stack, stacks
+from tf_alignment.phases.base import Results
+from tf_alignment.phases.dense import DensePhase
 from tf_alignment.spiking import (
     FeedbackLearning,
     LayeredNetwork,
@@ -28,14 +24,25 @@ from tf_alignment.spiking import (
     SamplingParameters,
     SpikeAlignment,
 )
+from tf_alignment.spiking.arguments import integer, number
+from tf_alignment.spiking.rates import silent_and_saturated
+from tf_alignment.stacks import Stack, stacks
 
 __all__ = ["SAL"]
 
-SILENT, SATURATED = 0.01, 0.95  # of the highest rate that refractory neurons can have
 RUNAWAY = 2.0  # norm of B over that of W; noise as large as the signal makes it √2
 
 
-class SAL(Phase):
+@dataclasses.dataclass
+class _Result:
+    """What a simulation gave for one stack of layers."""
+
+    stack: Stack
+    feedback: list[tf.Tensor]
+    rates: list[dict[str, float]]  # of each population
+
+
+class SAL(DensePhase):
     r"""Aligns dense layers by spikes alone: what W does to their timing teaches B.
 
     Dense layers that follow each other become a network of stochastic spiking neurons with their W,
@@ -52,6 +59,8 @@ class SAL(Phase):
     The defaults depart from the published deep network in a shorter refractory time (5 instead of
     10), more frequent (every 50 steps instead of 2000) and larger steps of B (0.07 instead of 0.002
     a pair), more chains (64 instead of 32), balanced neurons, and mean rates that are subtracted.
+
+    Arguments are read once: attributes that are set after a run change nothing.
 
     Args:
         steps: Simulated steps of one run, a multiple of `block`.
@@ -77,13 +86,20 @@ class SAL(Phase):
             second or two once.
 
     Raises:
-        ValueError: For values out of range; when it runs, if the model has no dense layer with a
-            feedback kernel, or if no neuron spikes.
-        DivergenceError: If W, B or biases contain NaN or infinity, before the run or after it.
+        ValueError: For values out of range; when it runs, for a model without dense layers with
+            feedback kernels, for layers named that are not dense, for kernels of zeros, and if no
+            neuron spikes at all.
+        DivergenceError: If W, B or biases contain NaN or infinity, before the run or after it. As
+            for other errors, no feedback kernel has changed then.
 
-    A run reports for every connection `weight_angle_before`, and `spike_rate_below` and
-    `spike_rate_above`: spikes of a neuron in the time `tau`, the mean of each layer. It warns of
-    layers that are silent or saturated, and if B runs away.
+    Warns:
+        UserWarning: When it runs, of layers most of whose neurons are silent, or many saturated,
+            and of feedback kernels that run away.
+
+    A run reports for every connection, besides what every phase does, `weight_angle_before`, and of
+    the neurons that it comes from ("below") and leads to ("above") the mean number of spikes in the
+    time `tau`, `spike_rate_below_per_tau` and `spike_rate_above_per_tau`, and the parts that are
+    silent and saturated, `silent_below`, `saturated_below` and so on.
 
     Reference: Gierlich et al. 2026, "Spike-based alignment learning solves the weight transport
     problem".
@@ -119,17 +135,16 @@ class SAL(Phase):
         balanced: bool = True,
         jit_compile: bool = True,
     ) -> None:
-        super().__init__(layers)
-        self.steps, self.chains = positive("steps", steps), positive("chains", chains)
-        self.block = positive("block", block)
-        if steps % block:
+        super().__init__(layers, seed, jit_compile)
+        self.steps, self.chains = integer("steps", steps), integer("chains", chains)
+        self.block = integer("block", block)
+        if self.steps % self.block:
             raise ValueError(
                 f"Argument `steps` must be a multiple of `block`. Received: steps={steps}, "
                 f"block={block}"
             )
-        if not isinstance(rate, LearningRateSchedule) and not rate > 0:
-            raise ValueError(f"Argument `rate` must be above 0. Received: rate={rate!r}")
-        self.rate = rate
+        is_schedule = isinstance(rate, LearningRateSchedule)
+        self.rate = rate if is_schedule else number("rate", rate, above=0)
         self.neurons = SamplingParameters(tau, interval, delay)
         self.rule = SpikeAlignment(
             tau,
@@ -138,40 +153,17 @@ class SAL(Phase):
             lobe_mismatch=lobe_mismatch,
             synapse_mismatch=synapse_mismatch,
         )
-        self.bias = bias
+        self.bias = None if bias is None else number("bias", bias)
         self.balanced = balanced
-        self.jit_compile = jit_compile
-        self.seed = random.randint(1, 10**9) if seed is None else int(seed)
-        self._model: Callable[[], keras.Model | None] = lambda: None
         self._compiled: dict[Any, FeedbackLearning] = {}
 
-    def connections(self, model: keras.Model) -> dict[str, Connection]:
-        """As every phase's, but only those that act by one matrix product."""
-        found = super().connections(model)
-        dense = {path: c for path, c in found.items() if isinstance(c.map, Matmul)}
-        if not dense or (self.layers is not None and len(dense) < len(found)):
-            raise ValueError(
-                f"Phase '{self.name}' serves layers that act by one matrix product, with a stored "
-                f"feedback kernel. Received: {sorted(set(found) - set(dense))}"
-            )
-        return dense
-
-    def build(self, model: keras.Model) -> None:
-        """Find the spiking networks of `model`, and count blocks from 0."""
-        if self._model() is model:
-            return
-        self._stacks = stacks(model, list(self._receiving(model).values()))
+    def create(
+        self, model: keras.Model, connections: dict[str, Connection]
+    ) -> list[keras.Variable]:
+        """Find the spiking networks of `model`."""
+        self._stacks = stacks(model, list(connections.values()))
         self._learnings = [self._learning(i, stack) for i, stack in enumerate(self._stacks)]
-        with model.distribute_strategy.scope():
-            self._count = keras.Variable(
-                0, dtype="int32", trainable=False, aggregation="only_first_replica"
-            )
-        self._model = weakref.ref(model)
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The count of blocks; nothing before the phase is built."""
-        return [] if self._model() is None else [self._count]
+        return []
 
     def update(
         self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
@@ -179,22 +171,21 @@ class SAL(Phase):
         """Simulate all networks, then change their feedback kernels."""
         total = self.steps * len(self._stacks)
         bar = keras.utils.Progbar(total, unit_name="step") if verbose else None
+        found = []
+        for stack, learning in zip(self._stacks, self._learnings, strict=True):
+            state = self._simulate(stack, learning, bar)
+            found.append(_Result(stack, list(state.feedback), self._rates(learning, state)))
+        if not any(rates["spike_rate"] for result in found for rates in result.rates):
+            raise ValueError(
+                f"Phase '{self.name}': not one neuron spiked, of {list(connections)} and what "
+                "feeds them. Raise the biases (argument `bias`), or shrink the weights"
+            )
         results: Results = {}
-        learned: list[tuple[Connection, np.ndarray]] = []
-        for index, (stack, learning) in enumerate(zip(self._stacks, self._learnings, strict=True)):
-
-            def progress(steps: int, before: int = index * self.steps) -> None:
-                if bar is not None:
-                    bar.update(before + steps)
-
-            state = self._simulate(stack, learning, progress if verbose else None)
-            learned += self._checked(stack, state)
-            results.update(self._rates(stack, learning, state))
-        for path, c in connections.items():
-            before = metrics.weight_angle(c.kernel, c.weights["feedback_kernel"])
-            results[path]["weight_angle_before"] = float(before)
-        for c, feedback in learned:
-            c.weights["feedback_kernel"].assign(feedback)
+        for result in found:
+            results.update(self._checked(result))
+        for result in found:
+            for c, feedback in zip(result.stack.connections, result.feedback, strict=True):
+                c.weights["feedback_kernel"].assign(feedback)
         self._count.assign_add(self.steps // self.block)
         return results
 
@@ -216,84 +207,83 @@ class SAL(Phase):
         return self._compiled[key]
 
     def _simulate(
-        self, stack: Stack, learning: FeedbackLearning, progress: Callable[[int], None] | None
+        self, stack: Stack, learning: FeedbackLearning, bar: keras.utils.Progbar | None
     ) -> LearningState:
         """Copy the weights into the spiking network and let its feedback learn."""
-        kernels = [tf.convert_to_tensor(c.kernel) for c in stack.connections]
-        feedback = [tf.convert_to_tensor(c.weights["feedback_kernel"]) for c in stack.connections]
         biases = [tf.zeros(stack.sizes[0])]
         for c, size in zip(stack.connections, stack.sizes[1:], strict=True):
-            own = c.layer.bias
-            biases.append(tf.zeros(size) if own is None else tf.convert_to_tensor(own))
-        for c, *weights in zip(stack.connections, kernels, feedback, biases[1:], strict=True):
-            for name, weight in zip(("kernel", "feedback kernel", "bias"), weights, strict=True):
-                self._check_finite(c, name, weight)
+            bias = tf.zeros(size) if c.layer.bias is None else c.layer.bias
+            feedback = c.weights["feedback_kernel"]
+            self.check_finite(c.path, kernel=c.kernel, feedback_kernel=feedback, bias=bias)
+            if not np.any(_float32(c.kernel)):
+                raise ValueError(
+                    f"Phase '{self.name}' needs a forward kernel to learn. Received: '{c.path}' "
+                    "with zeros alone; initialise it with random numbers"
+                )
+            biases.append(_float32(bias))
         if self.bias is not None:
-            biases = [tf.fill([size], float(self.bias)) for size in stack.sizes]
+            biases = [tf.fill([size], self.bias) for size in stack.sizes]
+        kernels = [_float32(c.kernel) for c in stack.connections]
+        state = learning.start([_float32(c.weights["feedback_kernel"]) for c in stack.connections])
         blocks, first = self.steps // self.block, int(self._count.numpy())
-        part = max(1, blocks // 20) if progress else blocks
-        state = learning.start(feedback)
+        part = max(1, blocks // 20) if bar else blocks
         for done in range(0, blocks, part):
             count = min(part, blocks - done)
             state = learning.run(state, kernels, biases, count, first + done)
-            if progress:
-                progress((done + count) * self.block)
+            if bar:
+                bar.add(count * self.block)
         return state
 
-    def _check_finite(self, connection: Connection, name: str, weight: tf.Tensor) -> None:
-        if not np.all(np.isfinite(weight)):
-            raise DivergenceError(
-                f"Phase '{self.name}' cannot run: the {name} of '{connection.path}' contains NaN "
-                "or infinity. Training diverged; lower its learning rate."
+    def _rates(self, learning: FeedbackLearning, state: LearningState) -> list[dict[str, float]]:
+        """Of each population: spikes in `tau`, and the parts that are silent and saturated."""
+        scale, highest = self.neurons.tau / (self.steps * self.chains), self.neurons.tau
+        found = []
+        for counts in learning.network.split(state.counts):
+            silent, saturated = silent_and_saturated(
+                scale * counts, highest / self.neurons.shortest
             )
+            found.append(
+                {
+                    "spike_rate": scale * float(tf.reduce_mean(counts)),
+                    "silent": float(silent),
+                    "saturated": float(saturated),
+                }
+            )
+        return found
 
-    def _checked(self, stack: Stack, state: LearningState) -> list[tuple[Connection, np.ndarray]]:
-        """What was learned, if it can be used; a warning if B runs away."""
-        learned = []
-        for c, tensor in zip(stack.connections, state.feedback, strict=True):
-            feedback = tensor.numpy()
+    def _checked(self, result: _Result) -> Results:
+        """What is reported; errors and warnings where what was learned is of no use."""
+        first, *_ = paths = [c.path for c in result.stack.connections]
+        names = [f"inputs of '{first}'", *(f"units of '{path}'" for path in paths)]
+        for name, rates in zip(names, result.rates, strict=True):
+            remedy = "{} their biases (argument `bias`), or shrink the weights"
+            self.warn_of_rates(name, rates["silent"], rates["saturated"], remedy)
+        found: Results = {}
+        for c, feedback, edge in zip(
+            result.stack.connections, result.feedback, result.stack.edges, strict=True
+        ):
             if not np.all(np.isfinite(feedback)):
                 raise DivergenceError(
                     f"Phase '{self.name}' diverged: the feedback kernel of '{c.path}' would "
                     "contain NaN or infinity, and was left as it was. Lower the phase's `rate`."
                 )
-            before = float(metrics.norm_ratio(c.kernel, c.weights["feedback_kernel"]))
-            after = float(metrics.norm_ratio(c.kernel, feedback))
-            if after > max(RUNAWAY, before):
-                warnings.warn(
-                    f"Phase '{self.name}': the feedback kernel of '{c.path}' grew to {after:.1f} "
-                    "times the norm of the forward kernel: the noise of single spikes outweighs "
-                    "what they teach. Lower `rate`, or raise `chains`.",
-                    stacklevel=2,
+            kernel, before = _float32(c.kernel), _float32(c.weights["feedback_kernel"])
+            ratio = float(metrics.norm_ratio(kernel, feedback))
+            if ratio > max(RUNAWAY, float(metrics.norm_ratio(kernel, before))):
+                self.warn(
+                    f"the feedback kernel of '{c.path}' grew to {ratio:.1f} times the norm of the "
+                    "forward kernel: the noise of single spikes outweighs what they teach; lower "
+                    "`rate`, or raise `chains`"
                 )
-            learned.append((c, feedback))
-        return learned
+            found[c.path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
+            for side, population in zip(("below", "above"), edge, strict=True):
+                rates = result.rates[population]
+                found[c.path][f"spike_rate_{side}_per_tau"] = rates["spike_rate"]
+                found[c.path][f"silent_{side}"] = rates["silent"]
+                found[c.path][f"saturated_{side}"] = rates["saturated"]
+        return found
 
-    def _rates(self, stack: Stack, learning: FeedbackLearning, state: LearningState) -> Results:
-        """Mean spike rates of the layers; a warning where they are out of bounds."""
-        scale = self.neurons.tau / (self.steps * self.chains)
-        rates = [scale * float(np.mean(c)) for c in learning.network.split(state.counts)]
-        paths = [c.path for c in stack.connections]
-        names = [f"inputs of '{paths[0]}'", *(f"units of '{path}'" for path in paths)]
-        if not any(rates):
-            raise ValueError(
-                f"Phase '{self.name}': not one neuron spiked, of {', '.join(names)}. Raise the "
-                "biases (argument `bias`), or shrink the weights."
-            )
-        for rate, name in zip(rates, names, strict=True):
-            part = rate * self.neurons.shortest / self.neurons.tau
-            if SILENT < part < SATURATED:
-                continue
-            state_of, remedy = (
-                ("hardly spike", "Raise") if part <= SILENT else ("spike all the time", "Lower")
-            )
-            warnings.warn(
-                f"Phase '{self.name}': the {name} {state_of} ({rate:.3f} times in the refractory "
-                f"time) and teach their feedback next to nothing. {remedy} their biases (argument "
-                "`bias`), or shrink the weights.",
-                stacklevel=2,
-            )
-        return {
-            c.path: {"spike_rate_below": rates[lower], "spike_rate_above": rates[upper]}
-            for c, (lower, upper) in zip(stack.connections, stack.edges, strict=True)
-        }
+
+def _float32(weight: Any) -> tf.Tensor:
+    """The spiking network is float32, whatever the model is."""
+    return tf.cast(tf.convert_to_tensor(weight), tf.float32)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import integer, number
 from tf_alignment.spiking.pairs import chance, exponential, pair_sums, triangular
 
 __all__ = ["SpikeAlignment"]
@@ -77,16 +78,13 @@ class SpikeAlignment:
             raise ValueError(
                 f"Argument `kernel` must be one of {_KERNELS}. Received: kernel={self.kernel!r}"
             )
-        if not self.lobe_mismatch > -1:
-            raise ValueError(
-                "Argument `lobe_mismatch` must be above -1. "
-                f"Received: lobe_mismatch={self.lobe_mismatch!r}"
-            )
-        if not self.synapse_mismatch >= 0:
-            raise ValueError(
-                "Argument `synapse_mismatch` must be at least 0. "
-                f"Received: synapse_mismatch={self.synapse_mismatch!r}"
-            )
+        object.__setattr__(self, "tau", integer("tau", self.tau))
+        for name, bounds in (
+            ("cut", {"above": 0.0}),
+            ("lobe_mismatch", {"above": -1.0}),
+            ("synapse_mismatch", {"least": 0.0}),
+        ):
+            object.__setattr__(self, name, number(name, getattr(self, name), **bounds))
         _ = self.weights  # checks what else there is
 
     @property

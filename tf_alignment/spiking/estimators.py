@@ -1,8 +1,8 @@
 r"""From windows to feedback weights: the causal effect \(\beta\) of a unit on each unit above.
 
-An estimator keeps sums from run to run, adds the events of a simulation to them, and reads the
-effects off. Only the effects' relative size counts: the phase gives them the scale of the feedback
-kernel.
+An estimator says what sums there are, adds the events of a simulation to them, and reads the
+effects off; the phase keeps the sums from run to run. Only the effects' relative size counts: the
+phase gives them the scale of the feedback kernel.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_alignment.spiking.discontinuity import NO_WINDOW, Events
-from tf_alignment.spiking.lif import positive_number
+from tf_alignment.spiking.arguments import number
+from tf_alignment.spiking.windows import Events
 
 __all__ = ["ESTIMATORS", "SGD", "Estimator", "Line", "Mirror", "Pooled", "get"]
 
@@ -29,15 +29,34 @@ class Estimator(abc.ABC):
 
     Raises:
         ValueError: If `forgetting` is out of range.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> class Mean(ta.spiking.estimators.Estimator):  # of windows with a spike
+    ...     def shapes(self, units, above):
+    ...         return {"sum": (units, above), "count": (units, 1)}
+    ...     def add(self, sums, events):
+    ...         spike = tf.cast(events.sides()[0], tf.float32)
+    ...         units = sums["sum"].shape[0]
+    ...         count = events.gather(tf.reduce_sum(spike, 0)[..., None], units)
+    ...         return {"sum": sums["sum"] + events.moment(spike, units),
+    ...                 "count": sums["count"] + count}
+    ...     def effect(self, sums, threshold):
+    ...         beta = tf.math.divide_no_nan(sums["sum"], sums["count"])
+    ...         return beta, tf.broadcast_to(sums["count"] > 0, beta.shape)
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, "relu", feedback="fa")])
+    >>> phase = ta.phases.RDD(estimator=Mean(), seed=1, jit_compile=False)
+    >>> [found] = phase.run(model).values()
+    >>> bool(found["correlation"] > 0.3)
+    True
     """
 
     def __init__(self, forgetting: float = 1.0) -> None:
-        if not 0 <= forgetting <= 1:
-            raise ValueError(
-                "Argument `forgetting` must be at least 0 and at most 1. "
-                f"Received: forgetting={forgetting!r}"
-            )
-        self.forgetting = float(forgetting)
+        self.forgetting = number("forgetting", forgetting, least=0, most=1)
+
+    uses_windows = True
+    """Whether effects come from windows: without, the phase does not warn if there are none."""
 
     @abc.abstractmethod
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
@@ -85,11 +104,21 @@ class Pooled(Estimator):
 
     Raises:
         ValueError: For values out of range.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
+    >>> estimator = ta.spiking.estimators.Pooled(forgetting=1.0)
+    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> [found] = phase.run(model).values()
+    >>> bool(found["correlation"] > 0.5)
+    True
     """
 
     def __init__(self, offset: float = 0.5, forgetting: float = 0.9) -> None:
         super().__init__(forgetting)
-        self.offset = positive_number("offset", offset)
+        self.offset = number("offset", offset, above=0)
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """The weighted responses and the weights of each side."""
@@ -97,7 +126,7 @@ class Pooled(Estimator):
 
     def add(self, sums: Sums, events: Events) -> Sums:
         """One matrix product a set for the right side; the left side needs sums alone."""
-        right, left = sides(events)
+        right, left = events.sides()
         units = sums["weight"].shape[0]
         weights = tf.where(right, events.peak - events.threshold + self.offset, 0.0)
         below = tf.transpose(tf.reduce_sum(tf.cast(left, tf.float32), 2))[:, None]
@@ -135,15 +164,23 @@ class Line(Estimator):
 
     Raises:
         ValueError: For values out of range.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
+    >>> estimator = ta.spiking.estimators.Line(ridge=0.5)
+    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> [found] = phase.run(model).values()
+    >>> bool(found["correlation"] > 0.5)
+    True
     """
 
     def __init__(
         self, ridge: float = 1.0, shared_left: bool = True, forgetting: float = 0.9
     ) -> None:
         super().__init__(forgetting)
-        if not ridge >= 0:
-            raise ValueError(f"Argument `ridge` must be at least 0. Received: ridge={ridge!r}")
-        self.ridge, self.shared_left = float(ridge), shared_left
+        self.ridge, self.shared_left = number("ridge", ridge, least=0), shared_left
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Of each side, the sums of Δq and xΔq, and of 1, x and x² with x = u - θ."""
@@ -160,7 +197,7 @@ class Line(Estimator):
         """Two matrix products a set for each side."""
         new = {}
         units = sums["drives_left"].shape[1]
-        for side, mask in zip(("right", "left"), sides(events), strict=True):
+        for side, mask in zip(("right", "left"), events.sides(), strict=True):
             one = tf.cast(mask, tf.float32)
             x = tf.where(mask, events.peak - events.threshold, 0.0)
             responses = tf.stack([events.moment(w, units) for w in (one, x)])
@@ -209,11 +246,21 @@ class SGD(Estimator):
 
     Reference: Guerguiev et al. 2020, equations 6 to 9; the rate is that of the authors'
     implementation.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
+    >>> estimator = ta.spiking.estimators.SGD(learning_rate=2e-3)
+    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> [found] = phase.run(model).values()
+    >>> bool(found["correlation"] > 0.5)
+    True
     """
 
     def __init__(self, learning_rate: float = 1e-3) -> None:
         super().__init__()
-        self.learning_rate = positive_number("learning_rate", learning_rate)
+        self.learning_rate = number("learning_rate", learning_rate, above=0)
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Slopes and intercepts of the right and of the left line."""
@@ -222,7 +269,7 @@ class SGD(Estimator):
     def add(self, sums: Sums, events: Events) -> Sums:
         """The steps of all windows, set after set, in each from the first to the last window."""
         new = {}
-        for side, mask in zip(("right", "left"), sides(events), strict=True):
+        for side, mask in zip(("right", "left"), events.sides(), strict=True):
             weights, product = self._weights(tf.where(mask, events.peak, 0.0), mask)
             new[side] = self._steps(sums[side], events, weights, product)
         return new
@@ -292,7 +339,9 @@ class Mirror(Estimator):
     that are simulated together.
 
     Args:
-        decay: \(\lambda\), a set; the published value is not known.
+        decay: \(\lambda\), a set. The published value is not known. The default forgets little:
+            after two runs of 30 s from 384 to 192 units the correlation was .695, against .700
+            without decay and .495 with 0.01 (means of two seeds).
         centred: Whether the rates above have their mean subtracted.
 
     Raises:
@@ -300,15 +349,23 @@ class Mirror(Estimator):
 
     Reference: Guerguiev et al. 2020, equation 17, after Akrout et al. 2019, "Deep learning without
     weight transport".
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
+    >>> estimator = ta.spiking.estimators.Mirror(decay=0.0)
+    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> [found] = phase.run(model).values()
+    >>> bool(found["correlation"] > 0.5)
+    True
     """
+
+    uses_windows = False
 
     def __init__(self, decay: float = 1e-3, centred: bool = True) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(
-                f"Argument `decay` must be at least 0 and below 1. Received: decay={decay!r}"
-            )
-        self.decay, self.centred = float(decay), centred
+        self.decay, self.centred = number("decay", decay, least=0, below=1), centred
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Y itself."""
@@ -328,12 +385,6 @@ class Mirror(Estimator):
     def effect(self, sums: Sums, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
         """Y."""
         return _estimated(sums["weights"], tf.constant(True))
-
-
-def sides(events: Events) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where a window closes whose drive reached the threshold, and one whose drive did not."""
-    right = events.peak >= events.threshold
-    return right, (events.peak > NO_WINDOW) & ~right
 
 
 def _estimated(beta: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import integer
 from tf_alignment.spiking.sampling import Potential
 
 __all__ = ["LayeredNetwork"]
@@ -23,10 +24,11 @@ class LayeredNetwork:
     Args:
         sizes: Neurons of each layer, the lowest layer first.
         connections: `(lower, upper)` indices of layers; every layer but the first is the upper one
-            of exactly one connection. By default each layer is connected with the next.
+            of exactly one connection, and comes as such before it is the lower one of others. By
+            default each layer is connected with the next.
 
     Raises:
-        ValueError: If the connections do not make a tree.
+        ValueError: For sizes below 1, or if the connections do not make a tree.
 
     Example:
     >>> import tensorflow as tf
@@ -42,18 +44,19 @@ class LayeredNetwork:
     def __init__(
         self, sizes: Sequence[int], connections: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        self.sizes = tuple(sizes)
+        self.sizes = tuple(integer("sizes", size) for size in sizes)
         if connections is None:
             connections = [(i, i + 1) for i in range(len(self.sizes) - 1)]
-        self.connections = tuple(connections)
+        self.connections = tuple((int(lower), int(upper)) for lower, upper in connections)
         depth = {0: 0}
         for lower, upper in self.connections:
-            if lower not in depth or upper in depth or upper >= len(self.sizes):
+            if lower not in depth or upper in depth or not 0 < upper < len(self.sizes):
                 break
             depth[upper] = depth[lower] + 1
         if len(depth) != len(self.sizes) or len(self.connections) != len(self.sizes) - 1:
             raise ValueError(
-                "Argument `connections` must reach every layer once, from layer 0 on. "
+                "Argument `connections` must reach every layer once, from layer 0 on, and lead on "
+                "only from layers that were reached. "
                 f"Received: sizes={self.sizes}, connections={self.connections}"
             )
         self._halves = tuple([i for i in depth if depth[i] % 2 == odd] for odd in (0, 1))

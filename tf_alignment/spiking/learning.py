@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking.alignment import SpikeAlignment
+from tf_alignment.spiking.arguments import integer, number
 from tf_alignment.spiking.layered import LayeredNetwork
 from tf_alignment.spiking.sampling import (
     SamplingParameters,
@@ -61,6 +63,9 @@ class FeedbackLearning:
         balanced: Whether PSPs count by how far they are from one half, so that a neuron without
             bias is active about half of the time whatever its weights are.
 
+    Raises:
+        ValueError: For values out of range, or if neurons and rule differ in `tau`.
+
     Example:
     >>> import numpy as np, tensorflow as tf
     >>> from tf_alignment.spiking import FeedbackLearning, LayeredNetwork
@@ -85,13 +90,20 @@ class FeedbackLearning:
         jit_compile: bool = False,
         balanced: bool = False,
     ) -> None:
+        if neurons.tau != rule.tau:
+            raise ValueError(
+                "Arguments `neurons` and `rule` must have the same `tau`. Received: "
+                f"neurons.tau={neurons.tau}, rule.tau={rule.tau}"
+            )
         self.network, self.neurons, self.rule = network, neurons, rule
-        self.rate, self.chains, self.block = rate, chains, block
-        self.seed, self.jit_compile = seed, jit_compile
+        is_schedule = isinstance(rate, LearningRateSchedule)
+        self.rate = rate if is_schedule else number("rate", rate, above=0)
+        self.chains, self.block = integer("chains", chains), integer("block", block)
+        self.seed, self.jit_compile = integer("seed", seed, 0, 2**31 - 1), jit_compile
         self._resting = 0.5 if balanced else 0.0
         sizes = network.sizes
         self._gains = [
-            rule.gains((sizes[lower], sizes[upper]), seed + i)
+            rule.gains((sizes[lower], sizes[upper]), derived_seed(self.seed, i))
             for i, (lower, upper) in enumerate(network.connections)
         ]
         self._run = tf.function(self._blocks, jit_compile=jit_compile)

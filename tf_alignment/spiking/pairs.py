@@ -22,7 +22,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["chance", "exponential", "filtered", "hebbian", "pair_sums", "traces", "triangular"]
+from tf_alignment.spiking.arguments import integer, number
+
+__all__ = ["chance", "exponential", "hebbian", "pair_sums", "triangular"]
+
+# Steps that one matrix filters: their square is what it holds.
+_LONGEST = 512
 
 
 def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
@@ -42,8 +47,7 @@ def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
     >>> print(exponential(1.0).round(2))
     [ 0.14  0.37  0.   -0.37 -0.14]
     """
-    _check("tau", tau)
-    _check("cut", cut)
+    tau, cut = number("tau", tau, above=0), number("cut", cut, above=0)
     lags = _lags(int(cut * tau + 1e-9), f"cut={cut!r}, tau={tau!r}")
     return (-np.sign(lags) * np.exp(-np.abs(lags) / tau)).astype(np.float32)
 
@@ -67,8 +71,8 @@ def triangular(tau: int) -> np.ndarray:
     >>> triangular(2).tolist()
     [0.5, 0.0, -0.5]
     """
-    _check("tau", tau)
-    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    tau = integer("tau", tau)
+    lags = _lags(tau - 1, f"tau={tau!r}")
     return (-np.sign(lags) * (1 - np.abs(lags) / tau)).astype(np.float32)
 
 
@@ -89,49 +93,9 @@ def hebbian(tau: int) -> np.ndarray:
     >>> hebbian(2).tolist()
     [0.5, 1.0, 0.5]
     """
-    _check("tau", tau)
-    lags = _lags(int(np.ceil(tau)) - 1, f"tau={tau!r}")
+    tau = integer("tau", tau)
+    lags = _lags(tau - 1, f"tau={tau!r}")
     return (1 - np.abs(lags) / tau).astype(np.float32)
-
-
-def traces(spikes: tf.Tensor, lobe: np.ndarray) -> tf.Tensor:
-    r"""What is left of earlier spikes, \(\sum_d \mathrm{lobe}_d \, S(t - d)\), d = 1, 2, ...
-
-    Args:
-        spikes: `(time, ...)`, of static length.
-        lobe: Weights of lags 1, ..., m.
-
-    Returns:
-        The traces, shaped like `spikes`.
-
-    Example:
-    >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import traces
-    >>> traces(tf.constant([1.0, 0.0, 0.0, 1.0, 0.0]), [0.5, 0.25]).numpy().tolist()
-    [0.0, 0.5, 0.25, 0.0, 0.5]
-    """
-    return _filter(spikes, np.concatenate([np.zeros(len(lobe) + 1), lobe]), history=0)
-
-
-def filtered(spikes: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
-    r"""Presynaptic spikes as seen from a postsynaptic spike, \(\sum_{t'} \kappa(t - t') S(t')\).
-
-    Args:
-        spikes: `(history + steps, ...)`, of static length.
-        kernel: Weights of Δt = −m, ..., m.
-        history: So many first steps are old: pairs that lie in them altogether do not count.
-
-    Returns:
-        Shaped like `spikes`; its product with postsynaptic spikes, summed over time, is the sum
-        over pairs.
-
-    Example:
-    >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import exponential, filtered
-    >>> print(filtered(tf.constant([0.0, 0.0, 1.0]), exponential(1.0)).numpy().round(2))
-    [0.14 0.37 0.  ]
-    """
-    return _filter(spikes, kernel, history)
 
 
 def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
@@ -154,7 +118,7 @@ def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int 
     >>> print(f"{float(pair_sums(down, up, exponential(1.0))[0, 0]):.2f}")
     -0.37
     """
-    seen = filtered(pre, kernel, history)
+    seen = _filter(pre, kernel, history)
     return tf.matmul(
         tf.reshape(post, (-1, post.shape[-1])), tf.reshape(seen, (-1, pre.shape[-1])), True
     )
@@ -187,22 +151,37 @@ def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0
 
 
 def _filter(spikes: tf.Tensor, kernel: np.ndarray, history: int) -> tf.Tensor:
-    """A banded matrix over time, applied to all neurons at once."""
+    r"""Presynaptic spikes as seen from a postsynaptic spike, \(\sum_{t'} \kappa(t - t') S(t')\).
+
+    A banded matrix over time, applied to all neurons at once; block by block where time is long.
+
+    Args:
+        spikes: `(time, ...)`.
+        kernel: Weights of Δt = −m, ..., m.
+        history: So many first steps are old.
+    """
+    kernel = np.asarray(kernel)
+    if kernel.ndim != 1 or len(kernel) % 2 == 0:
+        raise ValueError(
+            "Argument `kernel` must be an array of odd length, the weights of Δt = −m, ..., m. "
+            f"Received: shape {kernel.shape}"
+        )
     steps, reach = spikes.shape[0], len(kernel) // 2
-    t, other = np.ogrid[:steps, :steps]
-    lag = t - other
-    counts = (np.abs(lag) <= reach) & (np.maximum(t, other) >= history)
-    weights = np.where(counts, np.asarray(kernel)[np.clip(lag, -reach, reach) + reach], 0.0)
-    flat = tf.reshape(spikes, (steps, -1))
-    return tf.reshape(tf.matmul(tf.constant(weights, tf.float32), flat), spikes.shape)
+    flat, found = tf.reshape(spikes, (steps, -1)), []
+    for start in range(0, steps, _LONGEST):
+        stop = min(start + _LONGEST, steps)
+        first, last = max(start - reach, 0), min(stop + reach, steps)
+        t, other = np.ogrid[start:stop, first:last]
+        lag = t - other
+        counts = (np.abs(lag) <= reach) & (np.maximum(t, other) >= history)
+        weights = np.where(counts, kernel[np.clip(lag, -reach, reach) + reach], 0.0)
+        found.append(tf.matmul(tf.constant(weights, tf.float32), flat[first:last]))
+    return tf.reshape(tf.concat(found, 0) if len(found) > 1 else found[0], spikes.shape)
 
 
 def _lags(reach: int, received: str) -> np.ndarray:
     if reach < 1:
-        raise ValueError(f"A kernel must reach at least one step far. Received: {received}")
+        raise ValueError(
+            f"Argument `tau` must be so long that the kernel reaches a step. Received: {received}"
+        )
     return np.arange(-reach, reach + 1)
-
-
-def _check(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"Argument `{name}` must be above 0. Received: {name}={value!r}")

@@ -7,18 +7,21 @@ import math
 
 import tensorflow as tf
 
-from tf_alignment.spiking.discontinuity import Events, Window, WindowState, window_step
+from tf_alignment.spiking.arguments import number
 from tf_alignment.spiking.lif import (
     LIF,
     LIFState,
     SynapseState,
     lif_step,
-    positive_number,
-    scan,
     synapse_step,
 )
+from tf_alignment.spiking.loops import moving_sum, scan
+from tf_alignment.spiking.windows import Events, Window, WindowState, window_step
 
 __all__ = ["Drive", "Paradigm", "poisson"]
+
+# Input spikes a step, in the mean: a threshold for each possible count, all of them in float32.
+MOST_AT_ONCE = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Drive:
 
     Reference: Guerguiev et al. 2020, equation 2 and appendix A.2. \(\omega\) and \(\psi\) are those
     of the authors' implementation.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> drive = ta.spiking.Drive(fraction=0.5)
+    >>> ta.spiking.Paradigm(drive=drive).partition(units=11)  # two sets of five; one unit rests
+    (2, 5)
     """
 
     rate: float = 200.0
@@ -46,13 +55,15 @@ class Drive:
     psi: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("rate", "weight", "hold", "psi"):
-            positive_number(name, getattr(self, name))
-        if not 0 < self.fraction <= 1:
-            raise ValueError(
-                "Argument `fraction` must be above 0 and at most 1. "
-                f"Received: fraction={self.fraction!r}"
-            )
+        for name, most in (
+            ("rate", math.inf),
+            ("weight", math.inf),
+            ("fraction", 1.0),
+            ("hold", math.inf),
+            ("psi", math.inf),
+        ):
+            value = number(name, getattr(self, name), above=0, most=most)
+            object.__setattr__(self, name, value)
 
 
 def poisson(uniforms: tf.Tensor, mean: float) -> tf.Tensor:
@@ -60,16 +71,21 @@ def poisson(uniforms: tf.Tensor, mean: float) -> tf.Tensor:
 
     Args:
         uniforms: In [0, 1), of any shape.
-        mean: Mean of the Poisson distribution. What has a probability below 1e-7 is left out.
+        mean: Mean of the Poisson distribution, above 0 and at most 20. What has a probability below
+            1e-7 is left out.
 
     Returns:
         Counts, float32.
+
+    Raises:
+        ValueError: If `mean` is out of range.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
     >>> ta.spiking.poisson(tf.constant([0.1, 0.9, 0.999]), 0.2).numpy().tolist()
     [0.0, 1.0, 3.0]
     """
+    mean = number("mean", mean, above=0, most=MOST_AT_ONCE)
     probability = below = math.exp(-mean)
     counts = tf.cast(uniforms >= below, tf.float32)
     k = 1
@@ -92,9 +108,8 @@ class Paradigm:
 
     The units of a set are simulated while they are driven and for a window's length after, until
     the last windows that opened under the drive have closed and little of the drive is left; all
-    others rest. As they get nothing from below, they are the
-    only ones that need a state, and their spikes do not depend on the weights: the layer above
-    follows in a second pass.
+    others rest. As they get nothing from below, they are the only ones that need a state, and their
+    spikes do not depend on the weights: the layer above follows in a second pass.
 
     Departs from the paper in the partition, which keeps a unit from being driven twice in a row,
     and in the rounds, of which little is seen: with Gaussian weights and 30 s, the correlation of
@@ -109,7 +124,8 @@ class Paradigm:
         window: Constants of the windows.
 
     Raises:
-        ValueError: If a window is longer than a set is driven.
+        ValueError: If a window is longer than a set is driven, or if the drive has more than 20
+            spikes in a time step.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -130,6 +146,17 @@ class Paradigm:
                 "A window must not be longer than a set of units is driven. Received: "
                 f"window.length={self.window.length!r}, drive.hold={self.drive.hold!r}"
             )
+        if self._spikes_a_step > MOST_AT_ONCE:
+            raise ValueError(
+                f"A Poisson process must have at most {MOST_AT_ONCE:g} spikes in a time step: "
+                "lower the drive's `rate`, and raise its `weight` instead. Received: "
+                f"drive.rate={self.drive.rate!r}, neuron.dt={self.neuron.dt!r}"
+            )
+
+    @property
+    def _spikes_a_step(self) -> float:
+        """Mean of the Poisson numbers that drive a unit."""
+        return self.drive.rate * self.neuron.dt / 1000.0
 
     @property
     def _steps(self) -> tuple[int, int]:
@@ -202,7 +229,8 @@ class Paradigm:
     def _driven(self, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the driven units, and peaks of their windows, `(time, sets, units)`."""
         neuron = self.neuron
-        mean = self.drive.rate * neuron.dt / 1000.0
+        mean = self._spikes_a_step
+        # 0 is no spike: what follows the drive is the time in which the last windows close
         uniforms = tf.pad(uniforms, ((0, self._steps[1]), (0, 0), (0, 0)))
         rest = tf.zeros(uniforms.shape[1:])
 
@@ -217,7 +245,7 @@ class Paradigm:
             return (synapse, unit, window), (spikes, peak)
 
         start = SynapseState(rest, rest), LIFState(rest, rest), WindowState(rest, rest, rest)
-        spikes, peak = scan(step, start, uniforms, outputs=2)
+        _, (spikes, peak) = scan(step, start, uniforms, outputs=2)
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:
@@ -258,29 +286,6 @@ class Paradigm:
             return (synapse, unit, feedback), (spikes, q)
 
         start = SynapseState(rest, rest), LIFState(rest, rest), SynapseState(rest, rest)
-        spikes, q = scan(step, start, weighted, outputs=2)
+        _, (spikes, q) = scan(step, start, weighted, outputs=2)
         before = tf.pad(q, ((length, 0), (0, 0), (0, 0)))
         return spikes, moving_sum(before[1:], length) / length - before[:-length]
-
-
-def moving_sum(x: tf.Tensor, length: int) -> tf.Tensor:
-    """Sums over `length` successive entries of the first axis, in log2(length) additions.
-
-    Args:
-        x: `(time, ...)`.
-        length: At most `time`.
-
-    Returns:
-        `(time - length + 1, ...)`, without the rounding that differences of a running sum have.
-    """
-    steps = x.shape[0] - length + 1
-    total, done, power = None, 0, 1
-    while True:
-        if length & power:
-            part = x[done : done + steps]
-            total = part if total is None else total + part
-            done += power
-        if 2 * power > length:
-            return total
-        x = x[:-power] + x[power:]
-        power *= 2

@@ -25,6 +25,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_alignment.spiking.arguments import integer
+from tf_alignment.spiking.loops import scan
+
 __all__ = [
     "Potential",
     "SamplingParameters",
@@ -67,16 +70,10 @@ class SamplingParameters:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name, value, least in (
-            ("tau", self.tau, 1),
-            ("interval", self.tau if self.interval is None else self.interval, self.tau),
-            ("delay", self.delay, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Argument `{name}` must be an integer of at least {least}. "
-                    f"Received: {name}={value!r}"
-                )
+        object.__setattr__(self, "tau", integer("tau", self.tau))
+        object.__setattr__(self, "delay", integer("delay", self.delay, 0))
+        if self.interval is not None:
+            object.__setattr__(self, "interval", integer("interval", self.interval, self.tau))
 
     @property
     def shortest(self) -> int:
@@ -180,22 +177,13 @@ def sample(
     >>> bool(abs(10 * run().numpy().mean() - tf.sigmoid(-1.0)) < 0.01)
     True
     """
-    steps = uniform.shape[0]
-    spikes = tf.TensorArray(tf.float32, steps, element_shape=uniform.shape[1:])
 
-    def body(
-        t: tf.Tensor, state: SamplingState, spikes: tf.TensorArray
-    ) -> tuple[tf.Tensor, SamplingState, tf.TensorArray]:
-        fired, state = sampling_step(potential, state, uniform[t], parameters)
-        return t + 1, state, spikes.write(t, fired)
+    def step(state: SamplingState, draws: tf.Tensor) -> tuple[SamplingState, tuple[tf.Tensor, ...]]:
+        spikes, state = sampling_step(potential, state, draws, parameters)
+        return state, (spikes,)
 
-    _, state, spikes = tf.while_loop(
-        lambda t, *_: t < steps,
-        body,
-        (tf.constant(0), state, spikes),
-        maximum_iterations=steps,
-    )
-    return spikes.stack(), state
+    state, (spikes,) = scan(step, state, uniform)
+    return spikes, state
 
 
 def uniforms(shape: Sequence[int], seed: tf.Tensor, compiled: bool = False) -> tf.Tensor:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_alignment.spiking import Events, Paradigm, estimators, scaled_kernel
+from tf_alignment.spiking import estimators
+from tf_alignment.spiking.lif import scaled_kernel
+from tf_alignment.spiking.paradigm import Paradigm
+from tf_alignment.spiking.rates import silent_and_saturated
+from tf_alignment.spiking.windows import Events
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "Statistics", "mean"]
+
+Statistics = dict[str, tf.Tensor]
+"""Numbers about a simulation, by name."""
 
 # Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
 # without it, wide tensors make up for the time that each operation takes to start.
 _UNITS = {True: 2**13, False: 2**15}
+# Weights of driven units, which each round fetches in an order of its own, in all rounds together.
+_WEIGHTS = 4 * 10**7
 _BRANCHES = 4  # at most: simulations of so many, independent of each other and run in parallel
 
 
@@ -23,6 +33,7 @@ class Plan:
         paradigm: What is simulated.
         estimator: What is made of it.
         units: Units of the layer.
+        above: Units above.
         duration: Simulated seconds, rounded up.
         seed: Integer.
         jit_compile: Whether XLA compiles it.
@@ -37,13 +48,17 @@ class Plan:
         paradigm: Paradigm,
         estimator: estimators.Estimator,
         units: int,
+        above: int,
         duration: float,
         seed: int,
         jit_compile: bool,
     ) -> None:
         needed = math.ceil(duration / paradigm.round_seconds(units) - 1e-6)
-        self._branches = min(_BRANCHES, math.ceil(needed * units / _UNITS[jit_compile]), needed)
-        most = min(max(1, _UNITS[jit_compile] // units), math.ceil(needed / self._branches))
+        wide, room = _UNITS[jit_compile], max(1, _WEIGHTS // (units * above))
+        self._branches = min(_BRANCHES, math.ceil(needed * units / wide), needed, room)
+        most = min(
+            max(1, wide // units), math.ceil(needed / self._branches), room // self._branches
+        )
         self._rounds = min(  # as many as needed and hardly more
             range(most, (most - 1) // 2, -1),
             key=lambda rounds: rounds * math.ceil(needed / (rounds * self._branches)),
@@ -59,7 +74,7 @@ class Plan:
 
     def advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, number: int
-    ) -> tuple[estimators.Sums, tf.Tensor]:
+    ) -> tuple[estimators.Sums, Statistics]:
         """Simulate a part.
 
         Args:
@@ -68,25 +83,25 @@ class Plan:
             number: Of the part, for the seed.
 
         Returns:
-            The sums with the part's events, and four numbers: the mean spike rates in Hz of the
-            driven units and of those above, and how many windows closed with and without a spike.
+            The sums with the part's events, and of the driven units ("below") and those above the
+            mean spike rate in Hz and the parts that are silent and saturated while a set is driven;
+            and how many windows a unit has with and without a spike, in a whole run.
         """
         return self._part(kernel, sums, tf.constant([self._seed, number], tf.int32))
 
     def _advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, seed: tf.Tensor
-    ) -> tuple[estimators.Sums, tf.Tensor]:
+    ) -> tuple[estimators.Sums, Statistics]:
         # drawn outside of XLA, whose own generator is another, and slower on a CPU
         draws = [
             self._paradigm.draw(self._units, self._rounds, own)
             for own in tf.unstack(tf.random.split(seed, self._branches))
         ]
-        rates, windows = tf.zeros(2), tf.zeros(2)
+        found = []
         for observed in [self._observe(kernel, *drawn) for drawn in draws]:
-            sums, new_rates, new_windows = self._add(sums, observed)
-            rates += new_rates / self._branches
-            windows += new_windows
-        return sums, tf.concat([rates, windows], 0)
+            sums, statistics = self._add(sums, observed)
+            found.append(statistics)
+        return sums, mean(found)
 
     def _observe_rounds(
         self, kernel: tf.Tensor, sets: tf.Tensor, uniforms: tf.Tensor
@@ -97,10 +112,22 @@ class Plan:
 
     def _add_rounds(
         self, sums: estimators.Sums, observed: tuple[tf.Tensor, ...]
-    ) -> tuple[estimators.Sums, tf.Tensor, tf.Tensor]:
+    ) -> tuple[estimators.Sums, Statistics]:
         sets, peak, response, rate, above = observed
         threshold = self._paradigm.neuron.threshold
         events = Events(sets, peak, response, rate, above, threshold, self._rounds)
-        windows = [tf.reduce_sum(tf.cast(m, tf.float32)) for m in estimators.sides(events)]
-        rates = [tf.reduce_mean(events.rate), tf.reduce_mean(events.rate_above)]
-        return self._estimator.add(sums, events), tf.stack(rates), tf.stack(windows)
+        statistics: Statistics = {}
+        for side, rates in (("below", rate), ("above", above)):
+            silent, saturated = silent_and_saturated(rates, self._paradigm.neuron.highest_rate)
+            statistics[f"spike_rate_{side}_hz"] = tf.reduce_mean(rates)
+            statistics[f"silent_{side}"], statistics[f"saturated_{side}"] = silent, saturated
+        a_unit = self.parts * self._branches / self._units
+        for side, mask in zip(("with", "without"), events.sides(), strict=True):
+            number = tf.reduce_sum(tf.cast(mask, tf.float32))
+            statistics[f"windows_{side}_spike"] = a_unit * number
+        return self._estimator.add(sums, events), statistics
+
+
+def mean(statistics: Sequence[Statistics]) -> Statistics:
+    """The mean of each of the numbers that simulations of the same length gave."""
+    return {name: sum(s[name] for s in statistics) / len(statistics) for name in statistics[0]}

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.spiking.lif import LIF, membrane_step, positive_number
+from tf_alignment.spiking.arguments import number
+from tf_alignment.spiking.lif import LIF, membrane_step
 
 __all__ = ["Events", "Window", "WindowState", "window_step"]
 
-NO_WINDOW = -math.inf
+_NO_WINDOW = -math.inf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Window:
     r"""When a window opens, and how long it is open; by default as in Guerguiev et al. 2020.
 
     Attributes:
-        alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset.
+        alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset,
+            in the unit of voltages.
         length: T, in ms.
 
     Raises:
@@ -38,6 +40,12 @@ class Window:
 
     Reference: Guerguiev et al. 2020, section 4.4; \(\alpha\) is that of the authors'
     implementation.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> window = ta.spiking.Window(length=20.0)
+    >>> ta.phases.RDD(window=window).paradigm.window.length
+    20.0
     """
 
     alpha: float = 0.1
@@ -45,11 +53,17 @@ class Window:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "length"):
-            positive_number(name, getattr(self, name))
+            object.__setattr__(self, name, number(name, getattr(self, name), above=0))
 
 
 class WindowState(NamedTuple):
-    """The drive u, time steps that the window is still open, and the largest u in it so far."""
+    """What the windows of driven units carry from step to step, of the shape of the voltages.
+
+    Attributes:
+        u: The drive, in the unit of voltages.
+        left: Time steps that the window is still open; 0 where none is.
+        peak: The largest u in the window so far.
+    """
 
     u: tf.Tensor
     left: tf.Tensor
@@ -75,8 +89,21 @@ def window_step(
     Returns:
         \(u^{max}\) of each window that closes in this step, minus infinity where none does, and the
         state.
+
+    Reference: Guerguiev et al. 2020, section 4.4 and equation 4.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> neuron, window = ta.spiking.LIF(), ta.spiking.Window(length=2.0)
+    >>> state, peaks = ta.spiking.WindowState(*tf.zeros((3, 1))), []
+    >>> for v in (0.5, 0.95, 0.6, 0.5):  # the second opens a window of two steps
+    ...     peak, state = ta.spiking.window_step(
+    ...         tf.constant([1.5]), tf.constant([v]), state, neuron, window)
+    ...     peaks.append(round(float(peak[0]), 3))
+    >>> peaks  # 0.3 * 0.95 + 0.6 * 1.5 in the second step of the window
+    [-inf, -inf, -inf, 1.185]
     """
-    peak = tf.where(tf.equal(state.left, 1.0), state.peak, NO_WINDOW)
+    peak = tf.where(tf.equal(state.left, 1.0), state.peak, _NO_WINDOW)
     left = tf.maximum(state.left - 1.0, 0.0)
     outside = tf.equal(left, 0.0)
     u = tf.where(outside, v, membrane_step(state.u, current, neuron))
@@ -100,6 +127,16 @@ class Events:
         rate_above: Spike rates above in that time, `(sets, units above)`, in Hz.
         threshold: Of the units.
         rounds: The sets come in so many rounds, in none of which a unit is driven twice.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> paradigm = ta.spiking.Paradigm()
+    >>> events = paradigm.run(tf.ones((20, 4)), *paradigm.draw(20, 3, tf.constant([1, 2])))
+    >>> with_spike, without = events.sides()
+    >>> with_spike.shape  # 100 steps, 3 rounds of 5 sets, 4 units
+    TensorShape([100, 15, 4])
+    >>> events.moment(tf.cast(with_spike, tf.float32), units=20).shape
+    TensorShape([20, 4])
     """
 
     sets: tf.Tensor
@@ -109,6 +146,11 @@ class Events:
     rate_above: tf.Tensor
     threshold: float
     rounds: int = 1
+
+    def sides(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where a window closes whose drive reached the threshold, and one whose drive did not."""
+        right = self.peak >= self.threshold
+        return right, (self.peak > _NO_WINDOW) & ~right
 
     def moment(self, weights: tf.Tensor, units: int) -> tf.Tensor:
         """The responses of each unit's windows, weighted and summed.

@@ -6,11 +6,33 @@ import dataclasses
 from typing import Any
 
 import keras
+from keras import layers
 
 from tf_alignment.graph import Call, Ref, functional_class, record
 from tf_alignment.layers.base import Connection
 
 __all__ = ["Stack", "stacks"]
+
+# Layers whose output has the units of their input, in the same order.
+_BY_UNIT = (
+    layers.Activation,
+    layers.ActivityRegularization,
+    layers.AlphaDropout,
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.ELU,
+    layers.Flatten,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.LayerNormalization,
+    layers.LeakyReLU,
+    layers.Normalization,
+    layers.PReLU,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.Softmax,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +63,10 @@ class Stack:
 def stacks(model: keras.Model, connections: list[Connection]) -> list[Stack]:
     """Sort dense connections into stacks.
 
-    Two follow each other where only operations that act on each unit by itself (activation,
-    normalisation, dropout, flattening) lie between. A model that is neither Sequential nor
-    functional does not tell what follows what: there every connection is a stack by itself.
+    Two follow each other where only layers that act on each unit by itself (activation,
+    normalisation, dropout, flattening) lie between; any other layer begins a new stack. A model
+    that is neither Sequential nor functional does not tell what follows what: there every
+    connection is a stack by itself.
 
     Args:
         model: A built model.
@@ -93,6 +116,6 @@ def _source(call: Call, made_by: dict[Ref, Call], ours: dict[int, Any]) -> int |
         call = made_by[call.inputs[0]]
         if id(call.layer) in ours:
             return id(call.layer)
-        if any(len(weight.shape) > 1 for weight in call.weights):  # mixes units
+        if not isinstance(call.layer, _BY_UNIT):
             return None
     return None

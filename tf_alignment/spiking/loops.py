@@ -1,0 +1,77 @@
+"""Loops over time, inside the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["moving_sum", "scan"]
+
+
+def scan(
+    step: Callable[[Any, tf.Tensor], tuple[Any, tuple[tf.Tensor, ...]]],
+    state: Any,
+    inputs: tf.Tensor,
+    outputs: int = 1,
+) -> tuple[Any, tuple[tf.Tensor, ...]]:
+    """Run `step` over the first axis of `inputs`, in one loop of the graph.
+
+    Args:
+        step: `(state, input of one step) -> (state, outputs of one step)`. All outputs are float32
+            and have the shape of the first tensor of the state.
+        state: State before the first step, a structure of tensors of static shape.
+        inputs: `(time, ...)`.
+        outputs: How many outputs a step has.
+
+    Returns:
+        The state after the last step, and the outputs, each `(time, ...)`.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking.loops import scan
+    >>> total, [sums] = scan(lambda s, x: (s + x, (s + x,)), tf.constant(0.0), tf.range(4.0))
+    >>> float(total), sums.numpy().tolist()
+    (6.0, [0.0, 1.0, 3.0, 6.0])
+    """
+    steps, shape = inputs.shape[0], tf.nest.flatten(state)[0].shape
+    found = [tf.TensorArray(tf.float32, steps, element_shape=shape) for _ in range(outputs)]
+
+    def body(t: tf.Tensor, state: Any, found: list[Any]) -> tuple[tf.Tensor, Any, list[Any]]:
+        state, new = step(state, inputs[t])
+        return t + 1, state, [a.write(t, x) for a, x in zip(found, new, strict=True)]
+
+    _, state, found = tf.while_loop(
+        lambda t, *_: t < steps, body, (0, state, found), maximum_iterations=steps
+    )
+    return state, tuple(array.stack() for array in found)
+
+
+def moving_sum(x: tf.Tensor, length: int) -> tf.Tensor:
+    """Sums over `length` successive entries of the first axis, in log2(length) additions.
+
+    Args:
+        x: `(time, ...)`.
+        length: At most `time`.
+
+    Returns:
+        `(time - length + 1, ...)`, without the rounding that differences of a running sum have.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking.loops import moving_sum
+    >>> moving_sum(tf.constant([1.0, 2.0, 3.0, 4.0]), 3).numpy().tolist()
+    [6.0, 9.0]
+    """
+    steps = x.shape[0] - length + 1
+    total, done, power = None, 0, 1
+    while True:
+        if length & power:
+            part = x[done : done + steps]
+            total = part if total is None else total + part
+            done += power
+        if 2 * power > length:
+            return total
+        x = x[:-power] + x[power:]
+        power *= 2
