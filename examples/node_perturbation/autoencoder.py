@@ -22,11 +22,12 @@ import numpy as np
 from experiment import (
     Run,
     Task,
+    carry_out,
+    chosen,
     grouped,
     load,
     mean_and_error,
     parser,
-    run_all,
     stacked,
 )
 from perceptron import half_squared_error, line
@@ -34,7 +35,7 @@ from perceptron import half_squared_error, line
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure, positive, versions, write_json
+from common import Numbers, markdown, new_figure, positive
 
 BATCH = 32
 ACTIVITY_NOISE = 0.02
@@ -226,10 +227,7 @@ def main() -> None:
     command = parser(__doc__, "1000000", seeds=3)
     command.add_argument("--hidden", type=positive, default=200, help="hidden units (200)")
     arguments = command.parse_args()
-    names = arguments.methods or ROWS
-    unknown = set(names) - set(ROWS)
-    if unknown:
-        command.error(f"--methods must be out of {', '.join(ROWS)}. Received: {unknown}")
+    names = chosen(command, arguments.methods, ROWS)
     name, dataset, iterations = f"autoencoder-{arguments.hidden}", "mnist", 1_000_000
     seeds, rate = arguments.seeds, None
     if arguments.quick:
@@ -254,11 +252,9 @@ def main() -> None:
         for seed in range(seeds)
         for row in names
     ]
-    results = run_all(tasks, arguments.output, arguments.jobs)
-    print("", table(results), sep="\n")
-    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
-    draw(results, arguments.output / f"{name}.png", originals, labels)
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+    carry_out(
+        arguments, name, tasks, table, lambda results, file: draw(results, file, originals, labels)
+    )
 
 
 if __name__ == "__main__":

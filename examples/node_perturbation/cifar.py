@@ -21,13 +21,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import Run, Task, grouped, last, load, parser, run_all
+from experiment import Run, Task, carry_out, chosen, grouped, last, load, parser
 from perceptron import line
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure, versions, write_json
+from common import Numbers, markdown, new_figure
 
 BATCH, NOISE, RATE, FEEDBACK_RATE = 128, 0.067, 4.78e-6, 8.32e-6
 # The paper's accuracies: (CIFAR-10, CIFAR-100).
@@ -161,10 +161,7 @@ def main() -> None:
     command.add_argument("--width", type=float, default=1.0, help="scale of all layers (1.0)")
     command.add_argument("--rate", type=float, default=RATE, help=f"of Adam ({RATE})")
     arguments = command.parse_args()
-    names = arguments.methods or list(PUBLISHED)
-    unknown = set(names) - set(PUBLISHED)
-    if unknown:
-        command.error(f"--methods must be out of {', '.join(PUBLISHED)}. Received: {unknown}")
+    names = chosen(command, arguments.methods, list(PUBLISHED))
     name, dataset, iterations, seeds = arguments.dataset, arguments.dataset, 78_000, arguments.seeds
     width, rate = arguments.width, arguments.rate
     if arguments.quick:
@@ -189,11 +186,7 @@ def main() -> None:
         for seed in range(seeds)
         for row in names
     ]
-    results = run_all(tasks, arguments.output, arguments.jobs)
-    print("", table(results), sep="\n")
-    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
-    draw(results, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+    carry_out(arguments, name, tasks, table, draw)
 
 
 if __name__ == "__main__":

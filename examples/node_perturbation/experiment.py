@@ -27,9 +27,23 @@ import tensorflow as tf
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, new_parser, positive, write_json
+from common import Numbers, new_parser, positive, versions, write_json
 
-__all__ = ["Run", "Task", "last", "load", "parser", "run_all", "stacked", "train"]
+__all__ = [
+    "Run",
+    "Task",
+    "carry_out",
+    "chosen",
+    "finished",
+    "grouped",
+    "kept_settings",
+    "last",
+    "load",
+    "mean_and_error",
+    "parser",
+    "stacked",
+    "train",
+]
 
 tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 load = functools.cache(ta.data.load)
@@ -208,6 +222,39 @@ def parser(text: str, iterations: str, seeds: int) -> argparse.ArgumentParser:
     new.add_argument("--jobs", type=positive, default=1, help="runs at a time (1)")
     new.add_argument("--data-dir", help="where the TensorFlow Datasets are")
     return new
+
+
+def carry_out(
+    arguments: argparse.Namespace,
+    name: str,
+    tasks: Sequence[Task],
+    table: Callable[[list[Numbers]], str],
+    draw: Callable[[list[Numbers], Path], None],
+) -> None:
+    """Make all runs, print the table, write numbers and figure.
+
+    Args:
+        arguments: Of `parser`.
+        name: Of the files.
+        tasks: The runs.
+        table: Makes the table.
+        draw: Draws the figure into a file.
+    """
+    results = run_all(tasks, arguments.output, arguments.jobs)
+    print("", table(results), sep="\n")
+    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
+    draw(results, arguments.output / f"{name}.png")
+    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+
+
+def chosen(
+    command: argparse.ArgumentParser, given: Sequence[str] | None, rows: Sequence[str]
+) -> list[str]:
+    """The rows of the table that the command line names; an error if there is no such row."""
+    unknown = set(given or ()) - set(rows)
+    if unknown:
+        command.error(f"--methods must be out of {', '.join(rows)}. Received: {sorted(unknown)}")
+    return list(given or rows)
 
 
 def stacked(results: Iterable[Numbers], curve: str) -> np.ndarray:

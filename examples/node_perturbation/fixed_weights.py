@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import finished, kept_settings, mean_and_error, parser
+from experiment import chosen, finished, kept_settings, mean_and_error, parser
 from perceptron import FIRST, SECOND, compare, half_squared_error, network, vectors
 
 import tf_alignment as ta
@@ -167,9 +167,7 @@ def main() -> None:
     if arguments.iterations:
         before = [c for c in checkpoints if c < arguments.iterations]
         checkpoints = [*before, arguments.iterations]
-    kinds = arguments.methods or list(ESTIMATORS)
-    if set(kinds) - set(ESTIMATORS):
-        command.error(f"--methods must be out of {', '.join(ESTIMATORS)}. Received: {kinds}")
+    kinds = chosen(command, arguments.methods, list(ESTIMATORS))
     both = [kind for kind in kinds if kind in ("published", "control variate")]
     width_seeds = arguments.width_seeds or seeds
     jobs = [(50, 20, 0, c, kind) for c in noises for kind in (kinds if c >= 1e-2 else both)]

@@ -21,18 +21,19 @@ import numpy as np
 from experiment import (
     Run,
     Task,
+    carry_out,
+    chosen,
     grouped,
     last,
     load,
     parser,
-    run_all,
     stacked,
 )
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure, versions, write_json
+from common import Numbers, markdown, new_figure
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -196,10 +197,7 @@ def main() -> None:
     """Train, draw and print."""
     command = parser(__doc__, "2000000", seeds=5)
     arguments = command.parse_args()
-    names = arguments.methods or DEFAULT
-    unknown = set(names) - set(ROWS)
-    if unknown:
-        command.error(f"--methods must be out of {', '.join(ROWS)}. Received: {unknown}")
+    names = chosen(command, arguments.methods, list(ROWS)) if arguments.methods else DEFAULT
     name, dataset, iterations = "perceptron", "mnist", 2_000_000
     seeds, rate = arguments.seeds, RATE
     if arguments.quick:
@@ -226,11 +224,7 @@ def main() -> None:
         for seed in range(seeds)
         for row in names
     ]
-    results = run_all(tasks, arguments.output, arguments.jobs)
-    print("", table(results), sep="\n")
-    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
-    draw(results, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+    carry_out(arguments, name, tasks, table, draw)
 
 
 if __name__ == "__main__":
