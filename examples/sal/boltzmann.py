@@ -12,18 +12,20 @@ of one iteration: 1000 refractory times over all chains. Both rates are 0.01. Al
 (asymmetries, seeds, rules) run at once. Shown is KL(target ‖ sampled) of long runs.
 
 Neurons spike at intervals of at least τ steps, which samples exactly; the published network has
-τ + 1 (`--interval 51`), which at τ = 10 would cost more than asymmetry does.
+τ + 1 (`--interval 51`), which at τ = 10 would cost more than asymmetry does. A killed run goes on
+from its last point of the curves when it is started with the same arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from sal_files import common, new_parser, write
+from sal_files import common, new_parser, unfinished, write
 
 from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking import (
@@ -225,31 +227,54 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
+def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
+    """Learn, and sample now and then.
+
+    Returns:
+        `iterations`, and at each the `divergence` and `asymmetry` of every network.
+    """
+    networks, curves = study.start(), {"iterations": [], "divergence": [], "asymmetry": []}
+    points, long = (4, 200) if arguments.quick else (10, 200)
+    part = arguments.iterations // points
+    file = unfinished(arguments, "boltzmann").with_suffix(".json")
+    if file.exists():
+        stored = json.loads(file.read_text())
+        curves = stored["curves"]
+        arrays = [tf.constant(stored[name], tf.float32) for name in ("weights", "biases", "age")]
+        networks = Networks(*arrays[:2], networks.neurons._replace(age=arrays[2]))
+    for point in range(len(curves["iterations"]), points + 1):
+        if point:
+            first = tf.constant((point - 1) * part)
+            networks = study.learn(networks, first, tf.constant(part))
+        curves["iterations"].append(point * part)
+        curves["divergence"].append(study.divergences(networks, long, point))
+        curves["asymmetry"].append(asymmetry_of(networks.weights))
+        state = {
+            "curves": curves,
+            "weights": networks.weights.numpy().tolist(),
+            "biases": networks.biases.numpy().tolist(),
+            "age": networks.neurons.age.numpy().tolist(),
+        }
+        common.write_json(file, state)
+        print(f"iteration {point * part:>6}/{arguments.iterations}", flush=True)
+    return curves
+
+
 def main(arguments: argparse.Namespace) -> None:
-    """Learn, sample now and then, print, draw."""
+    """Learn, print, draw."""
     study = Study(arguments)
-    networks, points = study.start(), 4 if arguments.quick else 10
-    part, long = arguments.iterations // points, 200
-    done, curves, asymmetries = [0], [study.divergences(networks, long, 0)], []
-    asymmetries.append(asymmetry_of(networks.weights))
-    for point in range(1, points + 1):
-        first = tf.constant((point - 1) * part)
-        networks = study.learn(networks, first, tf.constant(part))
-        done.append(point * part)
-        curves.append(study.divergences(networks, long, point))
-        asymmetries.append(asymmetry_of(networks.weights))
-        print(f"iteration {done[-1]:>6}/{arguments.iterations}", flush=True)
+    curves = learn(study, arguments)
     rows = [
         {
             "asymmetry": asymmetry,
             "sal": sal,
             "seed": seed,
-            "divergence": [curve[i] for curve in curves],
-            "rms of W - W transposed": [a[i] for a in asymmetries],
+            "divergence": [d[i] for d in curves["divergence"]],
+            "rms of W - W transposed": [a[i] for a in curves["asymmetry"]],
         }
         for i, (asymmetry, sal, seed) in enumerate(study.rows)
     ]
-    results = {"iterations": done, "networks": rows}
+    results = {"iterations": curves["iterations"], "networks": rows}
     table = [("asymmetry", "rule", "KL at the end", "rms of W − Wᵀ"), ("---",) * 4]
     for asymmetry, sal in itertools.product(arguments.asymmetries, (False, True)):
         chosen = [r for r in rows if (r["asymmetry"], r["sal"]) == (asymmetry, sal)]

@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from sal_files import common, new_parser, write
+from sal_files import common, new_parser, unfinished, write
 
 import tf_alignment as ta
 
@@ -67,7 +67,7 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
     phases = [phase(arguments)] if method == "sal" else []
     callbacks = [*(ta.callbacks.FeedbackCallback(p) for p in phases), *callbacks]
     callbacks.append(
-        ta.callbacks.Resume(unfinished(method, arguments), data=batches, phases=phases)
+        ta.callbacks.Resume(unfinished(arguments, method), data=batches, phases=phases)
     )
     start = time.perf_counter()
     history = model.fit(
@@ -97,13 +97,6 @@ def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
         rate=keras.optimizers.schedules.InverseTimeDecay(0.07, steps // 50, 0.5, staircase=True),
         balanced=not arguments.unbalanced,
     )
-
-
-def unfinished(method: str, arguments: argparse.Namespace) -> Path:
-    """Where a run that may be killed keeps its state: one folder for each set of arguments."""
-    given = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "methods")}
-    name = "-".join(f"{k}={v}" for k, v in given.items())
-    return arguments.output / "unfinished" / f"{method}-{name}"
 
 
 def probe(data: ta.data.Arrays) -> tuple[np.ndarray, np.ndarray]:

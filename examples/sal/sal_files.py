@@ -22,6 +22,14 @@ def new_parser(text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def unfinished(arguments: argparse.Namespace, name: str) -> Path:
+    """Where a run that may be killed keeps its state: a path for each set of arguments."""
+    given = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "methods")}
+    return (
+        arguments.output / "unfinished" / "-".join([name, *(f"{k}={v}" for k, v in given.items())])
+    )
+
+
 def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Any) -> None:
     """Write `<name>.json`, whole or not at all, and `<name>.png`.
 
