@@ -89,12 +89,11 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
 
 
 def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
-    """SAL whose rate decays from epoch to epoch."""
-    steps = 2000 if arguments.quick else 4000
+    """SAL before every epoch."""
     return ta.phases.SAL(
-        steps,
+        arguments.steps,
         seed=arguments.seed,
-        rate=keras.optimizers.schedules.InverseTimeDecay(0.07, steps // 50, 0.5, staircase=True),
+        rate=arguments.feedback_rate,
         balanced=not arguments.unbalanced,
     )
 
@@ -127,12 +126,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
     parser.add_argument("--epochs", type=common.positive, help="6, or 4 with --quick")
     parser.add_argument("--rate", type=float, default=0.01, help="of the forward weights (0.01)")
+    parser.add_argument(
+        "--steps", type=common.positive, help="of SAL before an epoch (4000; --quick: 2000)"
+    )
+    parser.add_argument("--feedback-rate", type=float, default=0.03, help="of SAL (0.03)")
     parser.add_argument("--decay", type=float, default=0.05, help="weight decay of KP (0.05)")
     parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
     arguments = parser.parse_args()
     arguments.dataset = arguments.dataset or ("digits" if arguments.quick else "mnist")
+    arguments.steps = arguments.steps or (2000 if arguments.quick else 4000)
     arguments.epochs = arguments.epochs or (4 if arguments.quick else 6)
     return arguments
 
