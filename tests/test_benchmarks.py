@@ -133,7 +133,9 @@ def test_spiking_runs(tmp_path):
     assert "processor s" in run.stdout
     rows = json.loads(output.read_text())["rows"]
     assert [(row["phase"], row["xla"]) for row in rows] == [
-        (phase, xla) for phase in ("rdd", "sal") for xla in (True, False)
+        (phase, xla) for phase in ("rdd 2 s", "rdd 20 s", "sal") for xla in (True, False)
     ]
     for row in rows:
         assert 0.0 < row["fastest_seconds"] <= row["seconds"]
+        simulated = {"rdd 2 s": 6.0, "rdd 20 s": 60.0, "sal": 64_000.0}[row["phase"]]
+        assert row["simulated_a_second"] * row["seconds"] == pytest.approx(simulated)

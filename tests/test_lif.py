@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_alignment import spiking
 from tf_alignment.spiking import lif
 from tf_alignment.spiking.loops import moving_sum
 
-NEURON = spiking.LIF()
+NEURON = lif.Neuron()
 
 
 def kappa(t, neuron=NEURON):
@@ -37,14 +36,14 @@ def plain(current, neuron):
     "neuron",
     [
         NEURON,
-        spiking.LIF(dt=0.5, leak=0.05, dendritic=0.2, reset=0.0, refractory=4.0),
-        spiking.LIF(refractory=2.5),
+        lif.Neuron(dt=0.5, leak=0.05, dendritic=0.2, reset=0.0, refractory=4.0),
+        lif.Neuron(refractory=2.5),
     ],
 )
 def test_spikes_are_those_of_a_plain_simulation(neuron, jit_compile):
     rng = np.random.default_rng(0)
     current = (1.2 + rng.standard_normal((300, 4, 6))).astype("float32")
-    run = tf.function(lambda x: spiking.simulate(x, neuron), jit_compile=jit_compile)
+    run = tf.function(lambda x: lif.simulate(x, neuron), jit_compile=jit_compile)
     found, expected = run(current).numpy(), plain(current.astype("float64"), neuron)
     assert 0.02 < expected.mean() < 0.3
     np.testing.assert_array_equal(found, expected)
@@ -57,12 +56,12 @@ def test_no_python_runs_for_each_step(function, monkeypatch):
         step = getattr(lif, name)
         monkeypatch.setattr(lif, name, lambda *args, step=step: calls.append(0) or step(*args))
     for _ in range(2):
-        getattr(spiking, function)(tf.ones((123, 2)), spiking.LIF(tau_long=11.0))
+        getattr(lif, function)(tf.ones((123, 2)), lif.Neuron(tau_long=11.0))
     assert 1 <= len(calls) < 5  # for 246 steps
 
 
 def test_strong_input_brings_the_highest_rate_and_none_brings_none():
-    spikes = spiking.simulate(tf.stack([tf.fill((600,), 50.0), tf.zeros((600,))], 1)).numpy()
+    spikes = lif.simulate(tf.stack([tf.fill((600,), 50.0), tf.zeros((600,))], 1)).numpy()
     assert 1000.0 * spikes[:, 0].mean() == pytest.approx(NEURON.highest_rate)
     assert np.diff(np.flatnonzero(spikes[:, 0])).tolist() == [3] * 199
     assert not spikes[:, 1].any()
@@ -71,17 +70,17 @@ def test_strong_input_brings_the_highest_rate_and_none_brings_none():
 def test_a_voltage_goes_to_where_leak_and_input_balance():
     v = tf.zeros(())
     for _ in range(50):
-        v = spiking.membrane_step(v, tf.constant(0.7), NEURON)
+        v = lif.membrane_step(v, tf.constant(0.7), NEURON)
     assert float(v) == pytest.approx(0.7 * 0.6 / 0.7, rel=1e-5)
 
 
-@pytest.mark.parametrize("neuron", [NEURON, spiking.LIF(dt=0.5, tau_long=20.0, tau_short=1.0)])
+@pytest.mark.parametrize("neuron", [NEURON, lif.Neuron(dt=0.5, tau_long=20.0, tau_short=1.0)])
 def test_a_synapse_is_the_sum_over_all_spikes(neuron):
     rng = np.random.default_rng(1)
     spikes = (rng.random((200, 5)) < 0.1).astype("float32")
-    state = spiking.SynapseState(tf.zeros(5), tf.zeros(5))
+    state = lif.SynapseState(tf.zeros(5), tf.zeros(5))
     for t in range(200):
-        response, state = spiking.synapse_step(tf.constant(spikes[t]), state, neuron)
+        response, state = lif.synapse_step(tf.constant(spikes[t]), state, neuron)
         elapsed = neuron.dt * (t - np.arange(200.0))
         expected = kappa(elapsed, neuron) @ spikes
         np.testing.assert_allclose(response, expected, rtol=1e-4, atol=1e-6)
@@ -90,7 +89,7 @@ def test_a_synapse_is_the_sum_over_all_spikes(neuron):
 def test_responses_of_a_whole_simulation():
     spikes = (np.random.default_rng(1).random((100, 2, 3)) < 0.1).astype("float32")
     expected = [np.tensordot(kappa(t - np.arange(100.0)), spikes, 1) for t in range(100)]
-    np.testing.assert_allclose(spiking.respond(spikes), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(lif.respond(spikes), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_kernel_has_an_area_of_about_one():
@@ -100,16 +99,16 @@ def test_the_kernel_has_an_area_of_about_one():
 def test_scaled_kernel():
     rng = np.random.default_rng(0)
     kernel = (3.0 + 5.0 * rng.standard_normal((40, 6))).astype("float32")
-    scaled = spiking.scaled_kernel(tf.constant(kernel), psi=0.3).numpy()
+    scaled = lif.scaled_kernel(tf.constant(kernel), psi=0.3).numpy()
     np.testing.assert_allclose(scaled, 0.3 * 40 * kernel / kernel.std(), rtol=1e-5)
-    again = spiking.scaled_kernel(tf.constant(0.01 * kernel), psi=0.3)
+    again = lif.scaled_kernel(tf.constant(0.01 * kernel), psi=0.3)
     np.testing.assert_allclose(again, scaled, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mean", [0.01, 0.2, 3.0, 20.0])
 def test_poisson_numbers_have_their_probabilities(mean):
     grid = (np.arange(200_000) + 0.5) / 200_000
-    counts = spiking.poisson(tf.constant(grid, tf.float32), mean).numpy().astype(int)
+    counts = lif.poisson(tf.constant(grid, tf.float32), mean).numpy().astype(int)
     for k, found in enumerate(np.bincount(counts) / len(grid)):
         expected = math.exp(-mean) * mean**k / math.factorial(k)
         assert found == pytest.approx(expected, abs=2e-5)
@@ -118,7 +117,7 @@ def test_poisson_numbers_have_their_probabilities(mean):
 @pytest.mark.parametrize("mean", [0.0, -1.0, 20.5, 1000.0, math.nan])
 def test_poisson_numbers_of_a_mean_without_thresholds(mean):
     with pytest.raises(ValueError, match=f"mean={mean}"):
-        spiking.poisson(tf.constant([0.5]), mean)
+        lif.poisson(tf.constant([0.5]), mean)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 30, 32])
@@ -147,12 +146,12 @@ def test_moving_sum(length):
 )
 def test_wrong_constants(constants, message):
     with pytest.raises(ValueError, match=message):
-        spiking.LIF(**constants)
+        lif.Neuron(**constants)
 
 
 def test_numbers_of_numpy_are_numbers():
-    neuron = spiking.LIF(dt=np.float32(0.5), refractory=np.int64(2))
-    assert neuron == spiking.LIF(dt=0.5, refractory=2.0) and type(neuron.dt) is float
+    neuron = lif.Neuron(dt=np.float32(0.5), refractory=np.int64(2))
+    assert neuron == lif.Neuron(dt=0.5, refractory=2.0) and type(neuron.dt) is float
 
 
 def test_constants_are_fixed():

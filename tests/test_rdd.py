@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
-from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
-from tf_alignment.spiking.plan import Plan
+from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
+from tf_alignment.spiking.lif.plan import Plan
 
 K = keras.layers
 # Layers of few inputs need a larger scale, and XLA takes longer to compile than they take to run.
@@ -20,7 +20,7 @@ RDD = functools.partial(ta.phases.RDD, drive=Drive(psi=2.0), jit_compile=False)
 PARADIGMS = {
     "paper": Paradigm(),
     "other": Paradigm(
-        LIF(dt=0.5, leak=0.2, dendritic=0.8, reset=-0.5, refractory=2.0, tau_long=8.0),
+        Neuron(dt=0.5, leak=0.2, dendritic=0.8, reset=-0.5, refractory=2.0, tau_long=8.0),
         Drive(rate=300.0, weight=3.5, fraction=0.3, hold=40.0),
         Window(alpha=0.15, length=21.0),
     ),
@@ -148,7 +148,7 @@ def test_spike_for_spike_a_plain_simulation(name, jit_compile):
         events = paradigm.run(tf.constant(kernel, tf.float32), tf.constant(sets), uniforms)
         return [getattr(events, field.name) for field in dataclasses.fields(events)[:5]]
 
-    events = ta.spiking.Events(*run(), paradigm.neuron.threshold, 2)
+    events = ta.spiking.lif.Events(*run(), paradigm.neuron.threshold, 2)
     found, count = windows(events), sets.shape[1]
     hold = round(paradigm.drive.hold / paradigm.neuron.dt)
     length = round(paradigm.window.length / paradigm.neuron.dt)

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment.spiking.sampling import pair_sums, triangular
 
 FOLDER = Path(__file__).parents[1] / "examples" / "sal"
 sys.path.insert(0, str(FOLDER))  # as Python does for a script
@@ -65,7 +66,7 @@ def test_the_rule_of_the_sampling_network_is_that_of_the_library():
     found = (tf.linalg.matrix_transpose(earlier) - earlier)[0]
     one = spikes[:, 0]
     # the synapse from i to j: presynaptic i, postsynaptic j
-    expected = tf.transpose(ta.spiking.pair_sums(one, one, ta.spiking.triangular(tau)))
+    expected = tf.transpose(pair_sums(one, one, triangular(tau)))
     off_diagonal = ~np.eye(7, dtype=bool)
     np.testing.assert_allclose(
         found.numpy()[off_diagonal], expected.numpy()[off_diagonal], rtol=1e-3, atol=0.05
@@ -108,12 +109,11 @@ def test_deep_networks_and_their_phase():
     shape = deep.NETWORKS["perceptron"]((28, 28), 10).output_shape
     assert shape == (None, 10)
     model = ta.convert(deep.NETWORKS["conv"]((32, 32, 3), 10), "fa")
-    arguments = argparse.Namespace(quick=True, seed=1, unbalanced=False)
+    arguments = argparse.Namespace(steps=2000, feedback_rate=0.03, seed=1, unbalanced=False)
     phase = deep.phase(arguments)
     names = [path.split("/")[-1] for path in phase.connections(model)]
     assert names == ["dense1", "dense2", "output"]
-    rates = [float(phase.rate(block)) for block in (0, 39, 40)]  # 40 blocks are a run
-    np.testing.assert_allclose(rates, [0.07, 0.07, 0.07 / 1.5], rtol=1e-6)
+    assert (phase.steps, phase.rate) == (2000, 0.03)
 
 
 # ---- the scripts -----------------------------------------------------------------------------

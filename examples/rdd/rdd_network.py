@@ -89,14 +89,14 @@ def spike_rates(
     Returns:
         Rates in Hz, `(images, units)`, of each dense layer.
     """
-    neuron, drive = ta.spiking.LIF(), ta.spiking.Drive()
+    neuron, drive = ta.spiking.lif.Neuron(), ta.spiking.lif.Drive()
     mean = drive.rate * neuron.dt / 1000.0 * features / features.max()
     steps = neuron.steps(1000.0 * seconds)
     counts = np.random.default_rng(seed).poisson(mean, (steps, *mean.shape))
     spikes, rates = tf.constant(counts, tf.float32), []
     for kernel in kernels:
-        scaled = ta.spiking.scaled_kernel(tf.convert_to_tensor(kernel), drive.psi)
-        current = tf.tensordot(ta.spiking.respond(spikes, neuron), scaled, 1)
-        spikes = ta.spiking.simulate(current, neuron)
+        scaled = ta.spiking.lif.scaled_kernel(tf.convert_to_tensor(kernel), drive.psi)
+        current = tf.tensordot(ta.spiking.lif.respond(spikes, neuron), scaled, 1)
+        spikes = ta.spiking.lif.simulate(current, neuron)
         rates.append(1000.0 / neuron.dt * tf.reduce_mean(spikes, 0).numpy())
     return rates

@@ -28,11 +28,12 @@ import tensorflow as tf
 from sal_files import common, new_parser, unfinished, write
 
 from tf_alignment.initializers import derived_seed
-from tf_alignment.spiking import (
-    SamplingParameters,
-    SamplingState,
+from tf_alignment.spiking.loops import scan
+from tf_alignment.spiking.sampling import (
+    Neuron,
+    State,
     initial_state,
-    sampling_step,
+    step,
     uniforms,
 )
 
@@ -54,7 +55,7 @@ class Networks(NamedTuple):
 
     weights: tf.Tensor
     biases: tf.Tensor
-    neurons: SamplingState
+    neurons: State
 
 
 class Target:
@@ -81,7 +82,7 @@ class Study:
     """Networks with their targets, and the compiled functions that run them."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.parameters = SamplingParameters(arguments.tau, arguments.interval)
+        self.parameters = Neuron(arguments.tau, arguments.interval)
         self.chains, self.seed, self.rate = arguments.chains, arguments.seed, arguments.rate
         self.steps = ITERATION * arguments.tau // arguments.chains
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
@@ -123,8 +124,8 @@ class Study:
         tau, samples = self.parameters.tau, self.steps * self.chains
         z = tf.cast(ages <= tau, tf.float32)
         together = tf.einsum("tnci,tncj->nij", z, z) / samples
-        # `tf_alignment.spiking.pair_sums` adds up networks with the same weights; here each has its
-        # own. The trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age.
+        # `pair_sums` of the library adds up networks with the same weights; here each has its own.
+        # The trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age.
         traces = tf.nn.relu(1 - ages / tau)
         earlier = tf.einsum("tnci,tncj->nij", traces, spikes) * (tau / samples)
         # a synapse from i to j loses by pairs in which i comes first, and gains by the others
@@ -138,16 +139,14 @@ class Study:
         )
 
     @tf.function(jit_compile=True)
-    def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, SamplingState]:
+    def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, State]:
         """States as binary numbers, `(samples, networks, chains)`, two in a refractory time."""
         seed = derived_seed(self.seed, "evaluation")  # no numbers of any learning
         ages, _, neurons = self._run(networks, tf.stack([seed, number]))
         z = tf.cast(ages[:: max(1, self.parameters.tau // 2)] <= self.parameters.tau, tf.int32)
         return tf.reduce_sum(z * 2 ** tf.range(K - 1, -1, -1), -1), neurons
 
-    def _run(
-        self, networks: Networks, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, SamplingState]:
+    def _run(self, networks: Networks, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, State]:
         """Ages before each step and spikes in it, `(steps, networks, chains, K)`."""
         shape = networks.neurons.age.shape
         draws = uniforms((self.steps, *shape), seed, compiled=True)
@@ -155,18 +154,13 @@ class Study:
         def potential(psp: tf.Tensor) -> tf.Tensor:
             return tf.matmul(psp, networks.weights) + networks.biases[:, None]
 
-        def body(t: tf.Tensor, state: SamplingState, ages: Any, spikes: Any) -> Any:
-            fired, new = sampling_step(potential, state, draws[t], self.parameters)
-            return t + 1, new, ages.write(t, state.age), spikes.write(t, fired)
+        def advance(state: State, uniform: tf.Tensor) -> tuple[State, tuple[tf.Tensor, tf.Tensor]]:
+            fired, new = step(potential, state, uniform, self.parameters)
+            return new, (state.age, fired)
 
-        recorded = [tf.TensorArray(tf.float32, self.steps, element_shape=shape) for _ in range(2)]
-        _, state, ages, spikes = tf.while_loop(
-            lambda t, *_: t < self.steps,
-            body,
-            (tf.constant(0), networks.neurons, *recorded),
-            maximum_iterations=self.steps,
-        )
-        return ages.stack(), spikes.stack(), state
+        age = networks.neurons.age
+        state, (ages, spikes) = scan(advance, networks.neurons, draws, (age, age))
+        return ages, spikes, state
 
     def divergences(self, networks: Networks, iterations: int, number: int) -> list[float]:
         """Of each network from its target, over so many iterations' worth of states."""
@@ -233,15 +227,16 @@ def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
     Returns:
         `iterations`, and at each the `divergence` and `asymmetry` of every network.
     """
-    networks, curves = study.start(), {"iterations": [], "divergence": [], "asymmetry": []}
+    networks = study.start()
+    curves: dict[str, list[Any]] = {"iterations": [], "divergence": [], "asymmetry": []}
     points, long = (4, 200) if arguments.quick else (10, 200)
     part = arguments.iterations // points
     file = unfinished(arguments, "boltzmann").with_suffix(".json")
     if file.exists():
         stored = json.loads(file.read_text())
         curves = stored["curves"]
-        arrays = [tf.constant(stored[name], tf.float32) for name in ("weights", "biases", "age")]
-        networks = Networks(*arrays[:2], networks.neurons._replace(age=arrays[2]))
+        weights, biases, age = (tf.constant(a, tf.float32) for a in stored["networks"])
+        networks = Networks(weights, biases, networks.neurons._replace(age=age))
     for point in range(len(curves["iterations"]), points + 1):
         if point:
             first = tf.constant((point - 1) * part)
@@ -249,13 +244,9 @@ def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
         curves["iterations"].append(point * part)
         curves["divergence"].append(study.divergences(networks, long, point))
         curves["asymmetry"].append(asymmetry_of(networks.weights))
-        state = {
-            "curves": curves,
-            "weights": networks.weights.numpy().tolist(),
-            "biases": networks.biases.numpy().tolist(),
-            "age": networks.neurons.age.numpy().tolist(),
-        }
-        common.write_json(file, state)
+        state = networks.weights, networks.biases, networks.neurons.age
+        arrays = [a.numpy().tolist() for a in state]
+        common.write_json(file, {"curves": curves, "networks": arrays})
         print(f"iteration {point * part:>6}/{arguments.iterations}", flush=True)
     return curves
 

@@ -7,6 +7,9 @@ python examples/sal/deep.py --network conv --dataset cifar10 --data-dir ~/tensor
 convolutions and dense layers of 384, 192 and 10: with SAL the convolutions keep random feedback, as
 in the paper. `--unbalanced` takes neurons as published. `--quick` takes the embedded digits. A
 killed run goes on from its last epoch when it is started with the same arguments.
+
+The learning rate falls to 0 along a cosine: at a constant one the noise that is left in B, another
+one every epoch, makes W grow until training diverges (on MNIST after ten epochs).
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ sys.path.append(str(Path(__file__).parents[1] / "rdd"))
 import rdd_data
 import rdd_network
 
+BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
 layers = keras.layers
 
@@ -56,13 +60,15 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
     stock = NETWORKS[arguments.network](data.train.x.shape[1:], data.classes)
     model = ta.convert(stock, "fa" if method == "sal" else method)
     decay = arguments.decay if method == "kp" else 0.0
+    steps = arguments.epochs * (len(data.train.x) // BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(arguments.rate, steps)
     model.compile(
-        keras.optimizers.SGD(arguments.rate, momentum=0.9, weight_decay=decay),
+        keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        jit_compile=True,
+        jit_compile=arguments.network == "perceptron",  # XLA is slow in convolutions on a CPU
     )
-    batches = ta.data.EpochShuffled(*data.train, 64, seed=arguments.seed, drop_remainder=True)
+    batches = ta.data.EpochShuffled(*data.train, BATCH, seed=arguments.seed, drop_remainder=True)
     callbacks = [ta.callbacks.AlignmentMonitor(probe_data=probe(data))]
     phases = [phase(arguments)] if method == "sal" else []
     callbacks = [*(ta.callbacks.FeedbackCallback(p) for p in phases), *callbacks]
@@ -125,12 +131,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
     parser.add_argument("--epochs", type=common.positive, help="6, or 4 with --quick")
-    parser.add_argument("--rate", type=float, default=0.01, help="of the forward weights (0.01)")
+    parser.add_argument(
+        "--rate", type=float, default=0.01, help="of the forward weights at the start (0.01)"
+    )
     parser.add_argument(
         "--steps", type=common.positive, help="of SAL before an epoch (4000; --quick: 2000)"
     )
     parser.add_argument("--feedback-rate", type=float, default=0.03, help="of SAL (0.03)")
-    parser.add_argument("--decay", type=float, default=0.05, help="weight decay of KP (0.05)")
+    parser.add_argument("--decay", type=float, default=0.01, help="weight decay of KP (0.01)")
     parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )

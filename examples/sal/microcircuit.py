@@ -30,15 +30,15 @@ import numpy as np
 import tensorflow as tf
 from sal_files import common, new_parser, write
 
-from tf_alignment.spiking import (
-    SamplingParameters,
-    SamplingState,
+from tf_alignment.spiking.sampling import (
+    Neuron,
+    State,
     initial_state,
-    sampling_step,
+    step,
     uniforms,
 )
 
-NEURONS = SamplingParameters(tau=10)
+NEURONS = Neuron(tau=10)
 STEPS = 2000  # a pattern
 PATTERNS, WITH_SAL = 20, 5
 LAMBDA_API, LAMBDA_NUDGE = 0.02, 0.6
@@ -65,7 +65,7 @@ class Students(NamedTuple):
     lower: tf.Tensor
     upper: tf.Tensor
     feedback: tf.Tensor
-    neurons: SamplingState
+    neurons: State
     average: tf.Tensor
 
 
@@ -123,9 +123,9 @@ class Study:
                 )
 
             psp = tf.cast(neurons.age <= NEURONS.tau, tf.float32)
-            spikes, neurons = sampling_step(potential, neurons, draws[t], NEURONS)
+            spikes, neurons = step(potential, neurons, draws[t], NEURONS)
             average += AVERAGE * (w2 * psp[:, HIDDEN] - average)
-            # `tf_alignment.spiking.pair_sums` adds up networks; each student has a B of its own
+            # `pair_sums` of the library adds up networks; each student has a B of its own
             up = trace[:, HIDDEN] * spikes[:, OUTPUT] - spikes[:, HIDDEN] * trace[:, OUTPUT]
             api += b * (psp[:, OUTPUT] - psp[:, INTER])
             nudges = sums[1] + LAMBDA_NUDGE * (target - average - BIAS)

@@ -5,6 +5,9 @@ python examples/sal/scatter.py --quick
 Two neurons: the drift of B against B, for W = 1. Two layers of 50 with W ~ U(±√(3/50)): B against W
 at the end, and the angle between them over time, with the published settings, at four times their
 rate, and with the defaults of `ta.phases.SAL`; then with imperfect synapses and with delays.
+
+For comparison, regression discontinuity (`ta.phases.RDD`) on the same weights for as long, taking
+10 ms for a refractory time; it learns B up to a factor, so that it has no slope.
 """
 
 from __future__ import annotations
@@ -12,20 +15,23 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from sal_files import common, new_parser, write
 
 import tf_alignment as ta
-from tf_alignment.spiking import (
+from tf_alignment.spiking.sampling import (
     FeedbackLearning,
     LayeredNetwork,
-    SamplingParameters,
+    Neuron,
     SpikeAlignment,
 )
 
 SIZE = 50
+RDD = "regression discontinuity"
 TOTAL = 100_000  # refractory times, over all chains
+REFRACTORY = 0.01  # seconds, where time is that of units that know seconds
 
 # τ, rate, chains, block, balanced
 Setting = tuple[int, float, int, int, bool]
@@ -47,14 +53,14 @@ IMPERFECT: dict[str, dict[str, Any]] = {
 
 def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
     """Sum of κ a refractory time, of two neurons with W = 1 and each B, which stand still."""
-    neurons, rule, chains = SamplingParameters(10), SpikeAlignment(10), 2000
+    neurons, rule, chains = Neuron(10), SpikeAlignment(10), 2000
 
     @tf.function(jit_compile=True)
     def run(b: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # XLA complains of a constant seed
-        draws = ta.spiking.uniforms((steps, chains, 2), seed, compiled=True)
+        draws = ta.spiking.sampling.uniforms((steps, chains, 2), seed, compiled=True)
         weights = tf.stack([tf.stack([0.0, 1.0]), tf.stack([b, 0.0])])
-        state = ta.spiking.initial_state((chains, 2), neurons)
-        spikes, _ = ta.spiking.sample(lambda p: p @ weights, state, draws, neurons)
+        state = ta.spiking.sampling.initial_state((chains, 2), neurons)
+        spikes, _ = ta.spiking.sampling.sample(lambda p: p @ weights, state, draws, neurons)
         return rule.sums(spikes[:, :, :1], spikes[:, :, 1:])[0, 0] * (10 / (chains * steps))
 
     return [float(run(tf.constant(b, tf.float32), tf.constant([seed, 0]))) for b in feedback]
@@ -63,11 +69,10 @@ def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
 def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) -> dict[str, Any]:
     """Align 50 → 50 for so many refractory times; what came of it, and the angle on the way."""
     tau, rate, chains, block, balanced = setting
-    rng = np.random.default_rng(seed)
-    w, b = rng.uniform(-((3 / SIZE) ** 0.5), (3 / SIZE) ** 0.5, (2, SIZE, SIZE))
+    w, b = weights(seed)
     learning = FeedbackLearning(
         LayeredNetwork([SIZE, SIZE]),
-        SamplingParameters(tau, delay=delay),
+        Neuron(tau, delay=delay),
         SpikeAlignment(tau, **rule),
         rate,
         chains,
@@ -84,12 +89,42 @@ def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) 
         state = learning.run(state, [w], [np.zeros(SIZE)] * 2, count, first)
         time.append((first + count) * chains * block / tau)
         angles.append(angle(w, state.feedback[0]))
-    found = np.ravel(state.feedback[0])
-    slope, _ = np.polyfit(np.ravel(w), found, 1)
+    return outcome(w, state.feedback[0], time, angles)
+
+
+def regression(total: int, seed: int) -> dict[str, Any]:
+    """Regression discontinuity on the weights of `learn` for as long; what came of it."""
+    w, b = weights(seed)
+    layer = ta.layers.Dense(SIZE, feedback="fa", use_bias=False)
+    model = keras.Sequential([keras.Input((SIZE,)), layer])
+    layer.kernel.assign(w)
+    layer.feedback_weights["feedback_kernel"].assign(b)
+    part = total // 20
+    estimator = ta.spiking.lif.estimators.Pooled(forgetting=1.0)
+    phase = ta.phases.RDD(part * REFRACTORY, estimator=estimator, seed=seed)
+    time, angles = [0.0], [angle(w, b)]
+    for number in range(1, 21):
+        phase.run(model)
+        found = layer.feedback_weights["feedback_kernel"]
+        time.append(number * part)
+        angles.append(angle(w, found))
+    return outcome(w, found, time, angles)
+
+
+def weights(seed: int) -> np.ndarray:
+    """W and B at the start, `(2, 50, 50)`."""
+    return np.random.default_rng(seed).uniform(
+        -((3 / SIZE) ** 0.5), (3 / SIZE) ** 0.5, (2, SIZE, SIZE)
+    )
+
+
+def outcome(w: np.ndarray, b: Any, time: list[float], angles: list[float]) -> dict[str, Any]:
+    """What is written of two layers of 50."""
+    found = np.ravel(b)
     return {
         "angle": angles[-1],
         "correlation": float(np.corrcoef(np.ravel(w), found)[0, 1]),
-        "slope": float(slope),
+        "slope": float(np.polyfit(np.ravel(w), found, 1)[0]),
         "refractory times": time,
         "angles": angles,
         "W": np.ravel(w).round(4).tolist(),
@@ -104,7 +139,7 @@ def angle(w: Any, b: Any) -> float:
 
 def draw(results: dict[str, Any]) -> Any:
     """Drift, scatter, angle over time, imperfections."""
-    figure, [[drift, scatter, over_time, bars]] = common.new_figure(1, 4)
+    figure, [[drift, scatter, other, over_time, bars]] = common.new_figure(1, 5)
     drift.axhline(0, color="grey", lw=0.5)
     drift.plot(results["two neurons"]["B"], results["two neurons"]["drift"], "o-")
     drift.set(xlabel="B (W = 1)", ylabel="drift of B / η, per refractory time", title="two neurons")
@@ -113,6 +148,9 @@ def draw(results: dict[str, Any]) -> Any:
     ends = [min(shown["W"]), max(shown["W"])]
     scatter.plot(ends, ends, color="grey", lw=0.8)
     scatter.set(xlabel="W", ylabel="B", title=f"50 → 50, published: {shown['angle']:.1f}°")
+    shown = results["settings"][RDD]
+    other.plot(shown["W"], shown["B"], ".", ms=2, color="C3")
+    other.set(xlabel="W", ylabel="B", title=f"50 → 50, {RDD}: {shown['angle']:.1f}°")
     for name, run in results["settings"].items():
         over_time.plot(run["refractory times"], run["angles"], label=name)
     over_time.set(xlabel="refractory times", ylabel="angle, degrees", ylim=(0, 95))
@@ -146,6 +184,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     for name, setting in SETTINGS.items():
         report("settings", name, learn(setting, total, arguments.seed))
+    report("settings", RDD, regression(total, arguments.seed))
     for name, options in IMPERFECT.items():
         run = learn(SETTINGS["defaults of the phase"], total, arguments.seed, **options)
         report("imperfect", name, run)

@@ -14,9 +14,9 @@ from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.dense import DensePhase
-from tf_alignment.spiking import LIF, Drive, Paradigm, Window, estimators
 from tf_alignment.spiking.arguments import number
-from tf_alignment.spiking.plan import Plan, mean
+from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
+from tf_alignment.spiking.lif.plan import Plan, mean
 
 __all__ = ["RDD"]
 
@@ -40,8 +40,8 @@ class RDD(DensePhase):
     connected by W at a scale of their own, the lower one driven by noise. Where a unit's voltage
     comes close to the threshold a window opens, and the spikes that come back from above in it are
     compared between windows in which the unit just spiked and windows in which it just did not (see
-    `tf_alignment.spiking.Paradigm`). The difference \(\beta\) is the causal effect of the spike,
-    in which the weight shows, and
+    `tf_alignment.spiking.lif.Paradigm`). The difference \(\beta\) is the causal effect of the
+    spike, in which the weight shows, and
 
     $$ B = \beta \gamma / \sigma_\beta $$
 
@@ -62,7 +62,7 @@ class RDD(DensePhase):
     | `"mirror"` | 30 | 60.5, .323 | 69.7, .568 | 76.6, .693 |
     | lines without a ridge* | 30 | 52.2, .066 | 55.1, .137 | 57.0, .191 |
 
-    Estimators, classes in `tf_alignment.spiking.estimators`:
+    Estimators, classes in `tf_alignment.spiking.lif.estimators`:
 
     - `"pooled"`, the default: means instead of lines, and those without a spike shared by all units
       of a layer.
@@ -135,7 +135,7 @@ class RDD(DensePhase):
         seed: int | None = None,
         *,
         gamma: float | None = None,
-        neuron: LIF | None = None,
+        neuron: Neuron | None = None,
         drive: Drive | None = None,
         window: Window | None = None,
         jit_compile: bool = True,
@@ -144,7 +144,7 @@ class RDD(DensePhase):
         self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
         self.gamma = None if gamma is None else number("gamma", gamma, above=0)
-        self.paradigm = Paradigm(neuron or LIF(), drive or Drive(), window or Window())
+        self.paradigm = Paradigm(neuron or Neuron(), drive or Drive(), window or Window())
 
     def create(
         self, model: keras.Model, connections: dict[str, Connection]

@@ -17,15 +17,15 @@ from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.dense import DensePhase
-from tf_alignment.spiking import (
+from tf_alignment.spiking.arguments import integer, number
+from tf_alignment.spiking.rates import silent_and_saturated
+from tf_alignment.spiking.sampling import (
     FeedbackLearning,
     LayeredNetwork,
     LearningState,
-    SamplingParameters,
+    Neuron,
     SpikeAlignment,
 )
-from tf_alignment.spiking.arguments import integer, number
-from tf_alignment.spiking.rates import silent_and_saturated
 from tf_alignment.stacks import Stack, stacks
 
 __all__ = ["SAL"]
@@ -49,8 +49,9 @@ class SAL(DensePhase):
     B and biases (the lowest neurons, the inputs of the first layer, have bias 0), in which spikes
     travel both ways. It runs in many independent chains with the same weights. After each block of
     steps B changes by spike-based alignment learning: pairs of spikes in which the lower neuron
-    comes first strengthen it, others weaken it (`tf_alignment.spiking.SpikeAlignment`). Only B goes
-    back to the model, at the end of the run, so that one that fails half-way changes nothing.
+    comes first strengthen it, others weaken it (`tf_alignment.spiking.sampling.SpikeAlignment`).
+    Only B goes back to the model, at the end of the run, so that one that fails half-way changes
+    nothing.
 
     To first order B drifts by a multiple of W − B. What is left is noise: less of it with more
     steps, more chains, or a lower rate from run to run. Neurons whose rates differ much, above all
@@ -71,12 +72,12 @@ class SAL(DensePhase):
             `keras.optimizers.schedules.LearningRateSchedule` that counts blocks over all runs.
         block: Steps after which B changes.
         tau: Refractory time, length of a PSP and time constant of the kernel, in steps.
-        interval: See `tf_alignment.spiking.SamplingParameters`; the published network has
+        interval: See `tf_alignment.spiking.sampling.Neuron`; the published network has
             `tau + 1`.
         delay: Transmission delay in steps.
         kernel: `"exponential"` or `"triangular"`.
         subtract_rates, lobe_mismatch, synapse_mismatch: See
-            `tf_alignment.spiking.SpikeAlignment`.
+            `tf_alignment.spiking.sampling.SpikeAlignment`.
         bias: Bias of all neurons, instead of the model's.
         balanced: Whether PSPs count by how far they are from one half, so that weights do not drive
             neurons away from the activity that their bias gives them. The published network has
@@ -145,7 +146,7 @@ class SAL(DensePhase):
             )
         is_schedule = isinstance(rate, LearningRateSchedule)
         self.rate = rate if is_schedule else number("rate", rate, above=0)
-        self.neurons = SamplingParameters(tau, interval, delay)
+        self.neurons = Neuron(tau, interval, delay)
         self.rule = SpikeAlignment(
             tau,
             kernel,
@@ -174,7 +175,7 @@ class SAL(DensePhase):
         found = []
         for stack, learning in zip(self._stacks, self._learnings, strict=True):
             state = self._simulate(stack, learning, bar)
-            found.append(_Result(stack, list(state.feedback), self._rates(learning, state)))
+            found.append(_Result(stack, list(state.feedback), self._rates(state)))
         if not any(rates["spike_rate"] for result in found for rates in result.rates):
             raise ValueError(
                 f"Phase '{self.name}': not one neuron spiked, of {list(connections)} and what "
@@ -234,11 +235,11 @@ class SAL(DensePhase):
                 bar.add(count * self.block)
         return state
 
-    def _rates(self, learning: FeedbackLearning, state: LearningState) -> list[dict[str, float]]:
+    def _rates(self, state: LearningState) -> list[dict[str, float]]:
         """Of each population: spikes in `tau`, and the parts that are silent and saturated."""
         scale, highest = self.neurons.tau / (self.steps * self.chains), self.neurons.tau
         found = []
-        for counts in learning.network.split(state.counts):
+        for counts in state.counts:
             silent, saturated = silent_and_saturated(
                 scale * counts, highest / self.neurons.shortest
             )

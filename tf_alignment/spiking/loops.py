@@ -11,19 +11,15 @@ __all__ = ["moving_sum", "scan"]
 
 
 def scan(
-    step: Callable[[Any, tf.Tensor], tuple[Any, tuple[tf.Tensor, ...]]],
-    state: Any,
-    inputs: tf.Tensor,
-    outputs: int = 1,
-) -> tuple[Any, tuple[tf.Tensor, ...]]:
+    step: Callable[[Any, Any], tuple[Any, Any]], state: Any, inputs: Any, like: Any
+) -> tuple[Any, Any]:
     """Run `step` over the first axis of `inputs`, in one loop of the graph.
 
     Args:
-        step: `(state, input of one step) -> (state, outputs of one step)`. All outputs are float32
-            and have the shape of the first tensor of the state.
+        step: `(state, inputs of one step) -> (state, outputs of one step)`.
         state: State before the first step, a structure of tensors of static shape.
-        inputs: `(time, ...)`.
-        outputs: How many outputs a step has.
+        inputs: Tensors `(time, ...)`, in a structure.
+        like: Tensors of the shapes and types of a step's outputs, in their structure.
 
     Returns:
         The state after the last step, and the outputs, each `(time, ...)`.
@@ -31,21 +27,23 @@ def scan(
     Example:
     >>> import tensorflow as tf
     >>> from tf_alignment.spiking.loops import scan
-    >>> total, [sums] = scan(lambda s, x: (s + x, (s + x,)), tf.constant(0.0), tf.range(4.0))
+    >>> zero = tf.constant(0.0)
+    >>> total, sums = scan(lambda s, x: (s + x, s + x), zero, tf.range(4.0), like=zero)
     >>> float(total), sums.numpy().tolist()
     (6.0, [0.0, 1.0, 3.0, 6.0])
     """
-    steps, shape = inputs.shape[0], tf.nest.flatten(state)[0].shape
-    found = [tf.TensorArray(tf.float32, steps, element_shape=shape) for _ in range(outputs)]
+    steps = tf.nest.flatten(inputs)[0].shape[0]
+    found = [tf.TensorArray(x.dtype, steps, element_shape=x.shape) for x in tf.nest.flatten(like)]
 
     def body(t: tf.Tensor, state: Any, found: list[Any]) -> tuple[tf.Tensor, Any, list[Any]]:
-        state, new = step(state, inputs[t])
-        return t + 1, state, [a.write(t, x) for a, x in zip(found, new, strict=True)]
+        state, new = step(state, tf.nest.map_structure(lambda x: x[t], inputs))
+        flat = tf.nest.flatten(new)
+        return t + 1, state, [a.write(t, x) for a, x in zip(found, flat, strict=True)]
 
     _, state, found = tf.while_loop(
         lambda t, *_: t < steps, body, (0, state, found), maximum_iterations=steps
     )
-    return state, tuple(array.stack() for array in found)
+    return state, tf.nest.pack_sequence_as(like, [array.stack() for array in found])
 
 
 def moving_sum(x: tf.Tensor, length: int) -> tf.Tensor:

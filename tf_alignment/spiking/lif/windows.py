@@ -19,7 +19,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import number
-from tf_alignment.spiking.lif import LIF, membrane_step
+from tf_alignment.spiking.lif.neuron import Neuron, membrane_step
 
 __all__ = ["Events", "Window", "WindowState", "window_step"]
 
@@ -43,7 +43,7 @@ class Window:
 
     Example:
     >>> import tf_alignment as ta
-    >>> window = ta.spiking.Window(length=20.0)
+    >>> window = ta.spiking.lif.Window(length=20.0)
     >>> ta.phases.RDD(window=window).paradigm.window.length
     20.0
     """
@@ -71,7 +71,7 @@ class WindowState(NamedTuple):
 
 
 def window_step(
-    current: tf.Tensor, v: tf.Tensor, state: WindowState, neuron: LIF, window: Window
+    current: tf.Tensor, v: tf.Tensor, state: WindowState, neuron: Neuron, window: Window
 ) -> tuple[tf.Tensor, WindowState]:
     r"""The windows of driven units one step on.
 
@@ -94,10 +94,10 @@ def window_step(
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> neuron, window = ta.spiking.LIF(), ta.spiking.Window(length=2.0)
-    >>> state, peaks = ta.spiking.WindowState(*tf.zeros((3, 1))), []
+    >>> neuron, window = ta.spiking.lif.Neuron(), ta.spiking.lif.Window(length=2.0)
+    >>> state, peaks = ta.spiking.lif.WindowState(*tf.zeros((3, 1))), []
     >>> for v in (0.5, 0.95, 0.6, 0.5):  # the second opens a window of two steps
-    ...     peak, state = ta.spiking.window_step(
+    ...     peak, state = ta.spiking.lif.window_step(
     ...         tf.constant([1.5]), tf.constant([v]), state, neuron, window)
     ...     peaks.append(round(float(peak[0]), 3))
     >>> peaks  # 0.3 * 0.95 + 0.6 * 1.5 in the second step of the window
@@ -130,7 +130,7 @@ class Events:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> paradigm = ta.spiking.Paradigm()
+    >>> paradigm = ta.spiking.lif.Paradigm()
     >>> events = paradigm.run(tf.ones((20, 4)), *paradigm.draw(20, 3, tf.constant([1, 2])))
     >>> with_spike, without = events.sides()
     >>> with_spike.shape  # 100 steps, 3 rounds of 5 sets, 4 units

@@ -30,7 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import integer, number
-from tf_alignment.spiking.pairs import chance, exponential, pair_sums, triangular
+from tf_alignment.spiking.sampling.pairs import chance, exponential, pair_sums, triangular
 
 __all__ = ["SpikeAlignment"]
 
@@ -57,7 +57,7 @@ class SpikeAlignment:
 
     Example:
     >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import SpikeAlignment
+    >>> from tf_alignment.spiking.sampling import SpikeAlignment
     >>> lower = tf.reshape([1.0, 0.0, 0.0, 0.0], (4, 1, 1))
     >>> upper = tf.reshape([0.0, 1.0, 0.0, 0.0], (4, 1, 1))
     >>> rule = SpikeAlignment(tau=1, subtract_rates=False)

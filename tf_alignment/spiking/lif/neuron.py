@@ -25,20 +25,20 @@ from tf_alignment.spiking.arguments import number
 from tf_alignment.spiking.loops import scan
 
 __all__ = [
-    "LIF",
-    "LIFState",
+    "Neuron",
+    "State",
     "SynapseState",
-    "lif_step",
     "membrane_step",
     "respond",
     "scaled_kernel",
     "simulate",
+    "step",
     "synapse_step",
 ]
 
 
 @dataclasses.dataclass(frozen=True)
-class LIF:
+class Neuron:
     r"""Constants of a unit and of its synapses, by default those of Guerguiev et al. 2020.
 
     Attributes:
@@ -60,7 +60,7 @@ class LIF:
 
     Example:
     >>> import tf_alignment as ta
-    >>> ta.spiking.LIF(refractory=5.0).highest_rate
+    >>> ta.spiking.lif.Neuron(refractory=5.0).highest_rate
     200.0
     """
 
@@ -105,7 +105,7 @@ class LIF:
         return 1000.0 / (self.steps(self.refractory) * self.dt)
 
 
-class LIFState(NamedTuple):
+class State(NamedTuple):
     """What units carry from step to step.
 
     Attributes:
@@ -129,7 +129,7 @@ class SynapseState(NamedTuple):
     short: tf.Tensor
 
 
-def membrane_step(v: tf.Tensor, current: tf.Tensor, neuron: LIF) -> tf.Tensor:
+def membrane_step(v: tf.Tensor, current: tf.Tensor, neuron: Neuron) -> tf.Tensor:
     """A voltage one step on, without spike or reset.
 
     Args:
@@ -139,7 +139,8 @@ def membrane_step(v: tf.Tensor, current: tf.Tensor, neuron: LIF) -> tf.Tensor:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> v = ta.spiking.membrane_step(tf.constant(0.5), tf.constant(1.0), ta.spiking.LIF())
+    >>> neuron = ta.spiking.lif.Neuron()
+    >>> v = ta.spiking.lif.membrane_step(tf.constant(0.5), tf.constant(1.0), neuron)
     >>> round(float(v), 3)  # 0.5 - 0.1 * 0.5 + 0.6 * (1.0 - 0.5)
     0.75
     """
@@ -147,7 +148,7 @@ def membrane_step(v: tf.Tensor, current: tf.Tensor, neuron: LIF) -> tf.Tensor:
     return kept * v + (neuron.dt * neuron.dendritic) * current
 
 
-def lif_step(current: tf.Tensor, state: LIFState, neuron: LIF) -> tuple[tf.Tensor, LIFState]:
+def step(current: tf.Tensor, state: State, neuron: Neuron) -> tuple[tf.Tensor, State]:
     """A unit one step on.
 
     Args:
@@ -160,8 +161,8 @@ def lif_step(current: tf.Tensor, state: LIFState, neuron: LIF) -> tuple[tf.Tenso
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> state = ta.spiking.LIFState(tf.constant(0.5), tf.constant(0.0))
-    >>> spike, state = ta.spiking.lif_step(tf.constant(2.0), state, ta.spiking.LIF())
+    >>> state = ta.spiking.lif.State(tf.constant(0.5), tf.constant(0.0))
+    >>> spike, state = ta.spiking.lif.step(tf.constant(2.0), state, ta.spiking.lif.Neuron())
     >>> float(spike), float(state.v), float(state.refractory)
     (1.0, -1.0, 3.0)
     """
@@ -170,11 +171,11 @@ def lif_step(current: tf.Tensor, state: LIFState, neuron: LIF) -> tuple[tf.Tenso
     fires = (v >= neuron.threshold) & (refractory == 0.0)
     blocked = float(neuron.steps(neuron.refractory))
     v = tf.where(fires, neuron.reset, v)
-    return tf.cast(fires, v.dtype), LIFState(v, tf.where(fires, blocked, refractory))
+    return tf.cast(fires, v.dtype), State(v, tf.where(fires, blocked, refractory))
 
 
 def synapse_step(
-    spikes: tf.Tensor, state: SynapseState, neuron: LIF
+    spikes: tf.Tensor, state: SynapseState, neuron: Neuron
 ) -> tuple[tf.Tensor, SynapseState]:
     r"""A synapse one step on: what spikes up to this step evoke, \(\sum \kappa(t - t_k)\).
 
@@ -190,10 +191,10 @@ def synapse_step(
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> rest = tf.constant(0.0)
-    >>> state, responses = ta.spiking.SynapseState(rest, rest), []
+    >>> neuron, rest = ta.spiking.lif.Neuron(), tf.constant(0.0)
+    >>> state, responses = ta.spiking.lif.SynapseState(rest, rest), []
     >>> for spike in (1.0, 0.0, 0.0):
-    ...     response, state = ta.spiking.synapse_step(tf.constant(spike), state, ta.spiking.LIF())
+    ...     response, state = ta.spiking.lif.synapse_step(tf.constant(spike), state, neuron)
     ...     responses.append(round(float(response), 3))
     >>> responses
     [0.0, 0.027, 0.044]
@@ -203,42 +204,41 @@ def synapse_step(
     return (long - short) / (neuron.tau_long - neuron.tau_short), SynapseState(long, short)
 
 
-def simulate(current: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
+def simulate(current: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
     """Spikes of units that start at rest.
 
     Args:
         current: Input I, `(time, ...)`, one entry a time step.
-        neuron: Constants, by default `LIF()`.
+        neuron: Constants, by default `Neuron()`.
 
     Returns:
         Spikes, 0.0 or 1.0, of the input's shape.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> spikes = ta.spiking.simulate(tf.fill((30, 1), 100.0))
+    >>> spikes = ta.spiking.lif.simulate(tf.fill((30, 1), 100.0))
     >>> int(tf.reduce_sum(spikes))  # one every three steps
     10
     """
-    return _simulate(tf.convert_to_tensor(current, tf.float32), neuron or LIF())
+    return _simulate(tf.convert_to_tensor(current, tf.float32), neuron or Neuron())
 
 
 @tf.function
-def _simulate(current: tf.Tensor, neuron: LIF) -> tf.Tensor:
+def _simulate(current: tf.Tensor, neuron: Neuron) -> tf.Tensor:
     rest = tf.zeros(current.shape[1:])
 
-    def step(state: LIFState, x: tf.Tensor) -> tuple[LIFState, tuple[tf.Tensor, ...]]:
-        spikes, state = lif_step(x, state, neuron)
-        return state, (spikes,)
+    def advance(state: State, x: tf.Tensor) -> tuple[State, tf.Tensor]:
+        return step(x, state, neuron)[::-1]
 
-    return scan(step, LIFState(rest, rest), current)[1][0]
+    return scan(advance, State(rest, rest), current, rest)[1]
 
 
-def respond(spikes: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
+def respond(spikes: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
     """What spikes evoke in the next layer, before its weights.
 
     Args:
         spikes: `(time, ...)`, one entry a time step.
-        neuron: Constants, by default `LIF()`.
+        neuron: Constants, by default `Neuron()`.
 
     Returns:
         Spike responses p, in 1/ms, of the same shape.
@@ -246,22 +246,21 @@ def respond(spikes: tf.Tensor, neuron: LIF | None = None) -> tf.Tensor:
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
     >>> spike = tf.one_hot([0], 100)[0]
-    >>> response = ta.spiking.respond(spike)
+    >>> response = ta.spiking.lif.respond(spike)
     >>> int(tf.argmax(response)), round(float(tf.reduce_sum(response)), 2)
     (5, 1.0)
     """
-    return _respond(tf.convert_to_tensor(spikes, tf.float32), neuron or LIF())
+    return _respond(tf.convert_to_tensor(spikes, tf.float32), neuron or Neuron())
 
 
 @tf.function
-def _respond(spikes: tf.Tensor, neuron: LIF) -> tf.Tensor:
+def _respond(spikes: tf.Tensor, neuron: Neuron) -> tf.Tensor:
     rest = tf.zeros(spikes.shape[1:])
 
-    def step(state: SynapseState, x: tf.Tensor) -> tuple[SynapseState, tuple[tf.Tensor, ...]]:
-        response, state = synapse_step(x, state, neuron)
-        return state, (response,)
+    def advance(state: SynapseState, x: tf.Tensor) -> tuple[SynapseState, tf.Tensor]:
+        return synapse_step(x, state, neuron)[::-1]
 
-    return scan(step, SynapseState(rest, rest), spikes)[1][0]
+    return scan(advance, SynapseState(rest, rest), spikes, rest)[1]
 
 
 def scaled_kernel(kernel: tf.Tensor, psi: float = 0.2) -> tf.Tensor:
@@ -286,7 +285,7 @@ def scaled_kernel(kernel: tf.Tensor, psi: float = 0.2) -> tf.Tensor:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> ta.spiking.scaled_kernel(tf.constant([[3.0], [-3.0]]), psi=0.5).numpy().ravel().tolist()
+    >>> ta.spiking.lif.scaled_kernel(tf.constant([[3.0], [-3.0]]), psi=0.5).numpy().ravel().tolist()
     [1.0, -1.0]
     """
     return psi * kernel.shape[0] * kernel / tf.math.reduce_std(kernel)

@@ -11,7 +11,8 @@ a neuron that is not refractory spikes with probability \(\sigma(u_k - \ln \tau)
 are samples of \(p(z) \propto \exp(\tfrac12 z^T W z + b^T z)\): exactly where neurons are not
 connected, and else the better the longer \(\tau\).
 
-What a network computes from PSPs is a function, `potential`; everything else is here.
+What a network computes from PSPs is a function, `potential`; everything else is here. Neurons are
+one tensor, `(..., n)`, or a tuple of them, one for each population.
 
 Reference: Buesing et al. 2011, "Neural dynamics as sampling".
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -29,23 +30,23 @@ from tf_alignment.spiking.arguments import integer
 from tf_alignment.spiking.loops import scan
 
 __all__ = [
+    "Neuron",
     "Potential",
-    "SamplingParameters",
-    "SamplingState",
+    "State",
     "initial_state",
     "sample",
-    "sampling_step",
+    "step",
     "uniforms",
 ]
 
-Potential = Callable[[tf.Tensor], tf.Tensor]
-"""From the PSPs of all neurons, `(..., n)`, to their potentials, `(..., n)`."""
+Potential = Callable[[Any], Any]
+"""From the PSPs of all neurons, `(..., n)`, to their potentials, of the same shapes."""
 
 LONG_AGO = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingParameters:
+class Neuron:
     """Constants of sampling neurons.
 
     Attributes:
@@ -59,8 +60,8 @@ class SamplingParameters:
         ValueError: For values out of range.
 
     Example:
-    >>> from tf_alignment.spiking import SamplingParameters
-    >>> SamplingParameters(tau=50).shortest
+    >>> from tf_alignment.spiking.sampling import Neuron
+    >>> Neuron(tau=50).shortest
     50
     """
 
@@ -81,108 +82,100 @@ class SamplingParameters:
         return self.tau if self.interval is None else self.interval
 
 
-class SamplingState(NamedTuple):
+class State(NamedTuple):
     """State of sampling neurons between two steps.
 
     Attributes:
-        age: Steps since the last spike, `(..., n)`.
-        travelling: PSPs that have not arrived yet, the next one first, `(delay, ..., n)`.
+        age: Steps since the last spike, `(..., n)`, of each population.
+        travelling: PSPs that have not arrived yet, `delay` times as `age`, the next one first.
     """
 
-    age: tf.Tensor
-    travelling: tf.Tensor
+    age: Any
+    travelling: tuple[Any, ...]
 
 
-def initial_state(shape: Sequence[int], parameters: SamplingParameters) -> SamplingState:
-    """Neurons that have not spiked for a long time.
+def initial_state(shape: Sequence[int], neuron: Neuron) -> State:
+    """One population of neurons that have not spiked for a long time.
 
     Args:
         shape: Of the neurons, `(..., n)`: what comes before n are independent networks.
-        parameters: Constants of the neurons.
+        neuron: Constants of the neurons.
 
     Example:
-    >>> from tf_alignment.spiking import SamplingParameters, initial_state
-    >>> state = initial_state((2, 3), SamplingParameters(delay=4))
-    >>> tuple(state.age.shape), tuple(state.travelling.shape)
-    ((2, 3), (4, 2, 3))
+    >>> from tf_alignment.spiking.sampling import Neuron, initial_state
+    >>> state = initial_state((2, 3), Neuron(delay=4))
+    >>> tuple(state.age.shape), len(state.travelling)
+    ((2, 3), 4)
     """
-    return SamplingState(tf.fill(shape, LONG_AGO), tf.zeros((parameters.delay, *shape)))
+    return State(tf.fill(shape, LONG_AGO), neuron.delay * (tf.zeros(shape),))
 
 
-def sampling_step(
-    potential: Potential,
-    state: SamplingState,
-    uniform: tf.Tensor,
-    parameters: SamplingParameters,
-) -> tuple[tf.Tensor, SamplingState]:
+def step(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tuple[Any, State]:
     """One step of all neurons at once.
 
     Args:
         potential: Potentials from PSPs.
         state: State before the step.
-        uniform: One number in [0, 1) a neuron, `(..., n)`.
-        parameters: Constants of the neurons.
+        uniform: One number in [0, 1) a neuron, as `state.age`.
+        neuron: Constants of the neurons.
 
     Returns:
-        The spikes, 0.0 or 1.0, `(..., n)`, and the new state.
+        The spikes, 0.0 or 1.0, as `state.age`, and the new state.
 
     Example:
     >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import SamplingParameters, initial_state, sampling_step
-    >>> parameters = SamplingParameters(tau=2)
-    >>> state, counts = initial_state((1,), parameters), []
+    >>> from tf_alignment.spiking.sampling import Neuron, initial_state, step
+    >>> neuron = Neuron(tau=2)
+    >>> state, counts = initial_state((1,), neuron), []
     >>> for _ in range(6):
-    ...     spikes, state = sampling_step(lambda psp: psp + 9.0, state, [0.5], parameters)
+    ...     spikes, state = step(lambda psp: psp + 9.0, state, tf.constant([0.5]), neuron)
     ...     counts.append(int(spikes[0]))
     >>> counts
     [1, 0, 1, 0, 1, 0]
     """
-    psp = tf.cast(state.age <= parameters.tau, tf.float32)
-    travelling = state.travelling
-    if parameters.delay:
-        travelling = tf.concat([travelling, psp[None]], 0)
-        psp, travelling = travelling[0], travelling[1:]
-    ready = state.age >= parameters.shortest
-    fires = (uniform < tf.sigmoid(potential(psp) - math.log(parameters.tau))) & ready
-    age = tf.where(fires, 1.0, state.age + 1.0)
-    return tf.cast(fires, tf.float32), SamplingState(age, travelling)
+
+    def fire(age: tf.Tensor, u: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        return (x < tf.sigmoid(u - math.log(neuron.tau))) & (age >= neuron.shortest)
+
+    psp = _each(lambda age: tf.cast(age <= neuron.tau, tf.float32), state.age)
+    psp, *travelling = *state.travelling, psp
+    fires = _each(fire, state.age, potential(psp), uniform)
+    age = _each(lambda fired, age: tf.where(fired, 1.0, age + 1.0), fires, state.age)
+    spikes = _each(lambda fired: tf.cast(fired, tf.float32), fires)
+    return spikes, State(age, tuple(travelling))
 
 
-def sample(
-    potential: Potential,
-    state: SamplingState,
-    uniform: tf.Tensor,
-    parameters: SamplingParameters,
-) -> tuple[tf.Tensor, SamplingState]:
+def sample(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tuple[Any, State]:
     """As many steps as there are numbers; to be called inside a `tf.function`.
 
     Args:
         potential: Potentials from PSPs.
         state: State before the first step.
-        uniform: Numbers in [0, 1), `(steps, ..., n)`, of static shape; see `uniforms`.
-        parameters: Constants of the neurons.
+        uniform: Numbers in [0, 1), `(steps, ..., n)` of each population, of static shape; see
+            `uniforms`.
+        neuron: Constants of the neurons.
 
     Returns:
-        The spikes, 0.0 or 1.0, `(steps, ..., n)`, and the state after the last step.
+        The spikes, 0.0 or 1.0, `(steps, ..., n)` of each population, and the state after the last
+        step.
 
     Example:
     >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import SamplingParameters, initial_state, sample, uniforms
-    >>> parameters = SamplingParameters(tau=10)
+    >>> from tf_alignment.spiking.sampling import Neuron, initial_state, sample, uniforms
+    >>> neuron = Neuron(tau=10)
     >>> @tf.function
     ... def run():
     ...     draws = uniforms((2000, 64, 1), [1, 2])
-    ...     state = initial_state((64, 1), parameters)
-    ...     return sample(lambda psp: 0 * psp - 1.0, state, draws, parameters)[0]
+    ...     state = initial_state((64, 1), neuron)
+    ...     return sample(lambda psp: 0 * psp - 1.0, state, draws, neuron)[0]
     >>> bool(abs(10 * run().numpy().mean() - tf.sigmoid(-1.0)) < 0.01)
     True
     """
 
-    def step(state: SamplingState, draws: tf.Tensor) -> tuple[SamplingState, tuple[tf.Tensor, ...]]:
-        spikes, state = sampling_step(potential, state, draws, parameters)
-        return state, (spikes,)
+    def advance(state: State, draws: Any) -> tuple[State, Any]:
+        return step(potential, state, draws, neuron)[::-1]
 
-    state, (spikes,) = scan(step, state, uniform)
+    state, spikes = scan(advance, state, uniform, state.age)
     return spikes, state
 
 
@@ -196,10 +189,15 @@ def uniforms(shape: Sequence[int], seed: tf.Tensor, compiled: bool = False) -> t
             there: the numbers are others.
 
     Example:
-    >>> from tf_alignment.spiking import uniforms
+    >>> from tf_alignment.spiking.sampling import uniforms
     >>> tuple(uniforms((2, 3), [1, 2]).shape)
     (2, 3)
     """
     # under XLA on CPU the default generator took 150 times as long
     algorithm = "threefry" if compiled else "auto_select"
     return tf.random.stateless_uniform(shape, seed, alg=algorithm)
+
+
+def _each(function: Callable[..., tf.Tensor], *populations: Any) -> Any:
+    """Apply to each population."""
+    return tf.nest.map_structure(function, *populations)

@@ -8,15 +8,15 @@ import math
 import tensorflow as tf
 
 from tf_alignment.spiking.arguments import number
-from tf_alignment.spiking.lif import (
-    LIF,
-    LIFState,
+from tf_alignment.spiking.lif.neuron import (
+    Neuron,
+    State,
     SynapseState,
-    lif_step,
+    step,
     synapse_step,
 )
+from tf_alignment.spiking.lif.windows import Events, Window, WindowState, window_step
 from tf_alignment.spiking.loops import moving_sum, scan
-from tf_alignment.spiking.windows import Events, Window, WindowState, window_step
 
 __all__ = ["Drive", "Paradigm", "poisson"]
 
@@ -43,8 +43,8 @@ class Drive:
 
     Example:
     >>> import tf_alignment as ta
-    >>> drive = ta.spiking.Drive(fraction=0.5)
-    >>> ta.spiking.Paradigm(drive=drive).partition(units=11)  # two sets of five; one unit rests
+    >>> drive = ta.spiking.lif.Drive(fraction=0.5)
+    >>> ta.spiking.lif.Paradigm(drive=drive).partition(units=11)  # two sets of five; one unit rests
     (2, 5)
     """
 
@@ -82,7 +82,7 @@ def poisson(uniforms: tf.Tensor, mean: float) -> tf.Tensor:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> ta.spiking.poisson(tf.constant([0.1, 0.9, 0.999]), 0.2).numpy().tolist()
+    >>> ta.spiking.lif.poisson(tf.constant([0.1, 0.9, 0.999]), 0.2).numpy().tolist()
     [0.0, 1.0, 3.0]
     """
     mean = number("mean", mean, above=0, most=MOST_AT_ONCE)
@@ -129,14 +129,14 @@ class Paradigm:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> paradigm = ta.spiking.Paradigm()
+    >>> paradigm = ta.spiking.lif.Paradigm()
     >>> sets, uniforms = paradigm.draw(units=20, rounds=3, seed=tf.constant([1, 2]))
     >>> events = paradigm.run(tf.ones((20, 4)), sets, uniforms)
     >>> events.rate.shape, events.response.shape  # 3 rounds of 5 sets of 4 units
     (TensorShape([15, 4]), TensorShape([15, 100, 4]))
     """
 
-    neuron: LIF = dataclasses.field(default_factory=LIF)
+    neuron: Neuron = dataclasses.field(default_factory=Neuron)
     drive: Drive = dataclasses.field(default_factory=Drive)
     window: Window = dataclasses.field(default_factory=Window)
 
@@ -234,18 +234,18 @@ class Paradigm:
         uniforms = tf.pad(uniforms, ((0, self._steps[1]), (0, 0), (0, 0)))
         rest = tf.zeros(uniforms.shape[1:])
 
-        def step(
-            state: tuple[SynapseState, LIFState, WindowState], uniform: tf.Tensor
-        ) -> tuple[tuple[SynapseState, LIFState, WindowState], tuple[tf.Tensor, ...]]:
+        def advance(
+            state: tuple[SynapseState, State, WindowState], uniform: tf.Tensor
+        ) -> tuple[tuple[SynapseState, State, WindowState], tuple[tf.Tensor, ...]]:
             synapse, unit, window = state
             response, synapse = synapse_step(poisson(uniform, mean), synapse, neuron)
             current = self.drive.weight * response
-            spikes, unit = lif_step(current, unit, neuron)
+            spikes, unit = step(current, unit, neuron)
             peak, window = window_step(current, unit.v, window, neuron, self.window)
             return (synapse, unit, window), (spikes, peak)
 
-        start = SynapseState(rest, rest), LIFState(rest, rest), WindowState(rest, rest, rest)
-        _, (spikes, peak) = scan(step, start, uniforms, outputs=2)
+        start = SynapseState(rest, rest), State(rest, rest), WindowState(rest, rest, rest)
+        _, (spikes, peak) = scan(advance, start, uniforms, (rest, rest))
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:
@@ -276,16 +276,16 @@ class Paradigm:
         neuron, length = self.neuron, self._steps[1]
         rest = tf.zeros(weighted.shape[1:])
 
-        def step(
-            state: tuple[SynapseState, LIFState, SynapseState], x: tf.Tensor
-        ) -> tuple[tuple[SynapseState, LIFState, SynapseState], tuple[tf.Tensor, ...]]:
+        def advance(
+            state: tuple[SynapseState, State, SynapseState], x: tf.Tensor
+        ) -> tuple[tuple[SynapseState, State, SynapseState], tuple[tf.Tensor, ...]]:
             synapse, unit, feedback = state
             current, synapse = synapse_step(x, synapse, neuron)
-            spikes, unit = lif_step(current, unit, neuron)
+            spikes, unit = step(current, unit, neuron)
             q, feedback = synapse_step(spikes, feedback, neuron)
             return (synapse, unit, feedback), (spikes, q)
 
-        start = SynapseState(rest, rest), LIFState(rest, rest), SynapseState(rest, rest)
-        _, (spikes, q) = scan(step, start, weighted, outputs=2)
+        start = SynapseState(rest, rest), State(rest, rest), SynapseState(rest, rest)
+        _, (spikes, q) = scan(advance, start, weighted, (rest, rest))
         before = tf.pad(q, ((length, 0), (0, 0), (0, 0)))
         return spikes, moving_sum(before[1:], length) / length - before[:-length]

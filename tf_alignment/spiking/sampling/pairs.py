@@ -43,7 +43,7 @@ def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
     Reference: Gierlich et al. 2026, "Spike-based alignment learning".
 
     Example:
-    >>> from tf_alignment.spiking import exponential
+    >>> from tf_alignment.spiking.sampling import exponential
     >>> print(exponential(1.0).round(2))
     [ 0.14  0.37  0.   -0.37 -0.14]
     """
@@ -67,7 +67,7 @@ def triangular(tau: int) -> np.ndarray:
     Reference: Gierlich et al. 2026, "Spike-based alignment learning" (sampling network).
 
     Example:
-    >>> from tf_alignment.spiking import triangular
+    >>> from tf_alignment.spiking.sampling import triangular
     >>> triangular(2).tolist()
     [0.5, 0.0, -0.5]
     """
@@ -89,7 +89,7 @@ def hebbian(tau: int) -> np.ndarray:
         The weights of Δt = −m, ..., m, float32.
 
     Example:
-    >>> from tf_alignment.spiking import hebbian
+    >>> from tf_alignment.spiking.sampling import hebbian
     >>> hebbian(2).tolist()
     [0.5, 1.0, 0.5]
     """
@@ -112,7 +112,7 @@ def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int 
 
     Example:
     >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import exponential, pair_sums
+    >>> from tf_alignment.spiking.sampling import exponential, pair_sums
     >>> up = tf.reshape([0.0, 1.0, 0.0], (3, 1, 1))
     >>> down = tf.reshape([0.0, 0.0, 1.0], (3, 1, 1))
     >>> print(f"{float(pair_sums(down, up, exponential(1.0))[0, 0]):.2f}")
@@ -138,7 +138,7 @@ def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0
 
     Example:
     >>> import tensorflow as tf
-    >>> from tf_alignment.spiking import chance, hebbian
+    >>> from tf_alignment.spiking.sampling import chance, hebbian
     >>> spikes = tf.tile(tf.reshape([1.0, 0.0], (2, 1, 1)), (50, 1, 1))
     >>> chance(spikes, spikes, hebbian(2)).numpy().tolist()
     [[50.0]]

@@ -13,13 +13,12 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_alignment.initializers import derived_seed
-from tf_alignment.spiking.alignment import SpikeAlignment
 from tf_alignment.spiking.arguments import integer, number
-from tf_alignment.spiking.layered import LayeredNetwork
-from tf_alignment.spiking.sampling import (
-    SamplingParameters,
-    SamplingState,
-    initial_state,
+from tf_alignment.spiking.sampling.alignment import SpikeAlignment
+from tf_alignment.spiking.sampling.layered import LayeredNetwork
+from tf_alignment.spiking.sampling.neuron import (
+    Neuron,
+    State,
     sample,
     uniforms,
 )
@@ -29,7 +28,7 @@ __all__ = ["FeedbackLearning", "LearningState"]
 # Random numbers and spikes are kept for so many steps at a time.
 _CHUNK = 100
 
-_Sums = tuple[tf.Tensor, ...]
+Layers = tuple[tf.Tensor, ...]
 
 
 class LearningState(NamedTuple):
@@ -38,14 +37,14 @@ class LearningState(NamedTuple):
     Attributes:
         feedback: B of each connection, `(lower, upper)`.
         neurons: State of the neurons.
-        past: The last spikes, `(history, chains, neurons)`.
-        counts: Spikes of each neuron so far, over all chains, `(neurons,)`.
+        past: The last spikes of each layer, `(history, chains, n)`.
+        counts: Spikes of each neuron so far, over all chains, `(n,)` for each layer.
     """
 
-    feedback: tuple[tf.Tensor, ...]
-    neurons: SamplingState
-    past: tf.Tensor
-    counts: tf.Tensor
+    feedback: Layers
+    neurons: State
+    past: Layers
+    counts: Layers
 
 
 class FeedbackLearning:
@@ -68,9 +67,9 @@ class FeedbackLearning:
 
     Example:
     >>> import numpy as np, tensorflow as tf
-    >>> from tf_alignment.spiking import FeedbackLearning, LayeredNetwork
-    >>> from tf_alignment.spiking import SamplingParameters, SpikeAlignment
-    >>> learning = FeedbackLearning(LayeredNetwork([1, 1]), SamplingParameters(5),
+    >>> from tf_alignment.spiking.sampling import FeedbackLearning, LayeredNetwork
+    >>> from tf_alignment.spiking.sampling import Neuron, SpikeAlignment
+    >>> learning = FeedbackLearning(LayeredNetwork([1, 1]), Neuron(5),
     ...                             SpikeAlignment(5), rate=0.02, seed=1)
     >>> state = learning.start([tf.zeros((1, 1))])
     >>> state = learning.run(state, [tf.ones((1, 1))], [tf.zeros(1)] * 2, blocks=200)
@@ -81,7 +80,7 @@ class FeedbackLearning:
     def __init__(
         self,
         network: LayeredNetwork,
-        neurons: SamplingParameters,
+        neurons: Neuron,
         rule: SpikeAlignment,
         rate: float | LearningRateSchedule = 0.07,
         chains: int = 64,
@@ -106,16 +105,16 @@ class FeedbackLearning:
             rule.gains((sizes[lower], sizes[upper]), derived_seed(self.seed, i))
             for i, (lower, upper) in enumerate(network.connections)
         ]
+        self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
         self._run = tf.function(self._blocks, jit_compile=jit_compile)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""
-        shape = (self.chains, self.network.neurons)
         return LearningState(
             tuple(tf.convert_to_tensor(b, tf.float32) for b in feedback),
-            initial_state(shape, self.neurons),
-            tf.zeros((self.rule.history, *shape)),
-            tf.zeros((self.network.neurons,)),
+            self.network.initial_state(self.chains, self.neurons),
+            tuple(tf.zeros((self.rule.history, self.chains, n)) for n in self.network.sizes),
+            tuple(tf.zeros(n) for n in self.network.sizes),
         )
 
     def run(
@@ -153,28 +152,27 @@ class FeedbackLearning:
 
     def _one_block(
         self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
-    ) -> tuple[LearningState, _Sums]:
+    ) -> tuple[LearningState, Layers]:
         """Spikes of one block and the sums over their pairs, of each connection."""
-        received = self.network.potential(kernels, state.feedback, biases)
-
-        def potential(psp: tf.Tensor) -> tf.Tensor:
-            return received(psp - self._resting)
-
+        potential = self.network.potential(kernels, state.feedback, biases, self._resting)
         whole, rest = divmod(self.block, _CHUNK)
-        shape = (self.chains, self.network.neurons)
 
-        def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, _Sums]]:
+        def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, Layers]]:
             def run(
-                index: tf.Tensor, state: LearningState, sums: _Sums
-            ) -> tuple[tf.Tensor, LearningState, _Sums]:
-                seed = tf.stack([tf.constant(self.seed), number * (whole + 1) + index])
-                draws = uniforms((steps, *shape), seed, self.jit_compile)
-                spikes, neurons = sample(potential, state.neurons, draws, self.neurons)
-                counts = state.counts + tf.reduce_sum(spikes, (0, 1))
-                spikes = tf.concat([state.past, spikes], 0)
-                new = self._sums(self.network.split(spikes))
-                state = LearningState(state.feedback, neurons, spikes[steps:], counts)
-                return index + 1, state, tuple(a + b for a, b in zip(sums, new, strict=True))
+                index: tf.Tensor, state: LearningState, sums: Layers
+            ) -> tuple[tf.Tensor, LearningState, Layers]:
+                draws = self._draws(steps, number * (whole + 1) + index)
+                new, neurons = sample(potential, state.neurons, draws, self.neurons)
+                spikes = [tf.concat(both, 0) for both in zip(state.past, new, strict=True)]
+                state = LearningState(
+                    state.feedback,
+                    neurons,
+                    tuple(s[steps:] for s in spikes),
+                    tuple(
+                        c + tf.reduce_sum(s, (0, 1)) for c, s in zip(state.counts, new, strict=True)
+                    ),
+                )
+                return index + 1, state, tuple(map(tf.add, sums, self._sums(spikes)))
 
             return run
 
@@ -184,6 +182,13 @@ class FeedbackLearning:
         if rest:
             found = chunk(rest)(*found)
         return found[1], found[2]
+
+    def _draws(self, steps: int, number: tf.Tensor) -> Layers:
+        """Uniform numbers for some steps of each layer."""
+        return tuple(
+            uniforms((steps, self.chains, n), tf.stack([seed, number]), self.jit_compile)
+            for n, seed in zip(self.network.sizes, self._seeds, strict=True)
+        )
 
     def _sums(self, spikes: list[tf.Tensor]) -> list[tf.Tensor]:
         return [
