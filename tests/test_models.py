@@ -1,0 +1,179 @@
+"""Networks of the papers: sizes as published, and the weights of `keras.applications`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+from tf_alignment.models.resnet import copy_weights
+
+
+def trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [
+        (18, 11_689_512),
+        (34, 21_797_672),
+        (50, 25_557_032),
+        (101, 44_549_160),
+        (152, 60_192_808),
+        (20, 269_722),
+        (32, 464_154),
+        (56, 853_018),
+        (110, 1_727_962),
+    ],
+)
+def test_version_1_has_as_many_parameters_as_published(depth, parameters):
+    assert trainable(ta.models.resnet(depth)) == parameters
+
+
+@pytest.mark.parametrize("depth", [18, 50, 20, 110])
+def test_version_2_has_the_same_convolutions(depth):
+    """And norms before instead of after them: none after a shortcut, one more at the end."""
+    found = [
+        sorted(tuple(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel"))
+        for model in (ta.models.resnet(depth, version) for version in (1, 2))
+    ]
+    assert found[0] == found[1]
+    model = ta.models.resnet(depth, 2)
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    blocks = sum("_0_" not in layer.name and "_1_conv" in layer.name for layer in model.layers)
+    assert len(norms) == (3 if depth == 50 else 2) * blocks + 1
+    assert norms[0].momentum == 0.997 and norms[-1].name == "post_bn"
+
+
+@pytest.mark.parametrize(
+    ("depth", "version", "size", "shapes"),
+    [
+        (18, 1, 224, [(56, 56, 64), (28, 28, 128), (14, 14, 256), (7, 7, 512)]),
+        (50, 2, 299, [(75, 75, 256), (38, 38, 512), (19, 19, 1024), (10, 10, 2048)]),
+        (20, 1, 32, [(32, 32, 16), (16, 16, 32), (8, 8, 64)]),
+        (32, 2, 32, [(32, 32, 16), (16, 16, 32), (8, 8, 64)]),
+    ],
+)
+def test_shapes_of_the_stages(depth, version, size, shapes):
+    model = ta.models.resnet(depth, version)
+    assert model.input_shape == (None, size, size, 3)
+    outs = [layer for layer in model.layers if layer.name.endswith("_out")]
+    ends = {layer.name.split("_")[0]: layer.output.shape[1:] for layer in outs}
+    assert list(ends.values()) == shapes
+
+
+@pytest.mark.parametrize(
+    ("depth", "version", "name"),
+    [(50, 1, "ResNet50"), (50, 2, "ResNet50V2")]
+    + [
+        pytest.param(depth, version, f"ResNet{depth}{suffix}", marks=pytest.mark.slow)
+        for depth in (101, 152)
+        for version, suffix in ((1, ""), (2, "V2"))
+    ],
+)
+def test_weights_of_keras_applications(depth, version, name):
+    """Same outputs, and as many parameters, with statistics that are not those of the start."""
+    shape = (64, 64, 3)
+    application = getattr(keras.applications, name)(
+        weights=None, input_shape=shape, classes=7, classifier_activation=None
+    )
+    rng = np.random.default_rng(0)
+    for layer in application.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 2, layer.moving_mean.shape))
+        elif getattr(layer, "bias", None) is not None:
+            layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
+    model = ta.models.resnet(
+        depth, version, layout="keras", input_shape=shape, classes=7, weights=application
+    )
+    assert model.count_params() == application.count_params()
+    x = rng.random((2, *shape)).astype(np.float32)
+    expected = application(x)
+    np.testing.assert_allclose(model(x), expected, atol=1e-4 * float(tf.norm(expected)))
+
+
+def test_weights_must_fit():
+    small, other = (ta.models.resnet(8, width=width) for width in (4, 6))
+    with pytest.raises(ValueError, match=r"'conv1_conv'.*Received: \[\(3, 3, 3, 6\)\]"):
+        ta.models.resnet(8, width=4, weights=other)
+    with pytest.raises(ValueError, match="no such layer"):
+        copy_weights(keras.Sequential([keras.Input((2,))]), small)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("shortcuts", ["padding", "projection"])
+def test_any_method_width_and_size(version, shortcuts, tmp_path):
+    model = ta.models.resnet(
+        8,
+        version,
+        feedback="sa",
+        input_shape=(20, 20, 1),
+        classes=3,
+        width=4,
+        shortcuts=shortcuts,
+        augment=ta.models.CropAndFlip(2),
+    )
+    model.compile(
+        keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    x = np.random.default_rng(0).random((8, 20, 20, 1), np.float32)
+    losses = model.fit(x, np.arange(8) % 3, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    projected = [layer.name for layer in model.layers if layer.name.endswith("_0_conv")]
+    assert len(projected) == (2 if shortcuts == "projection" else 0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_a_shortcut_without_weights():
+    x = tf.reshape(tf.range(48.0), (1, 4, 4, 3))
+    found = ta.models.ChannelPadding(6, 2)(x).numpy()
+    np.testing.assert_array_equal(found[..., 1:4], x.numpy()[:, ::2, ::2])
+    assert not found[..., [0, 4, 5]].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 21}, r"one of \[18, 34, 50, 101, 152\], or 6n \+ 2. Received: depth=21"),
+        ({"depth": "20"}, "depth='20'"),
+        ({"depth": 2}, "depth=2"),
+        ({"depth": 20, "version": 3}, "version=3"),
+        ({"depth": 20, "shortcuts": "none"}, "shortcuts='none'"),
+        ({"depth": 18, "layout": "torch"}, "layout='torch'"),
+        ({"depth": 18, "layout": "keras"}, "other than 50, 101 and 152"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ta.models.resnet(**arguments)
+
+
+def test_small_networks():
+    assert ta.models.perceptron((784, 50, 20, 10), "sigmoid").output_shape == (None, 10)
+    assert ta.models.lenet((32, 32, 3)).get_layer("features").output.shape == (None, 400)
+    assert ta.models.alexnet(width=0.25).get_layer("features").output.shape == (None, 64 * 36)
+    assert ta.models.convnet(feedback="fa").get_layer("dense1").feedback_weights
+    with pytest.raises(ValueError, match="sizes"):
+        ta.models.perceptron((3,))
+
+
+def test_crops_and_flips_are_pieces_of_the_image():
+    x = tf.random.stateless_uniform((40, 8, 8, 1), (1, 2))
+    layer = ta.models.CropAndFlip(1)
+    np.testing.assert_array_equal(layer(x), x)
+    moved = layer(x, training=True).numpy()
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    pieces = [
+        piece[:, i : i + 8, j : j + 8]
+        for i in range(3)
+        for j in range(3)
+        for piece in (padded, padded[:, :, ::-1])
+    ]
+    kinds = [
+        [k for k, p in enumerate(pieces) if np.array_equal(p[n], m)] for n, m in enumerate(moved)
+    ]
+    assert all(kinds) and len({k for [k, *_] in kinds}) > 8

@@ -1,0 +1,54 @@
+"""Images that are never quite the same twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+__all__ = ["CropAndFlip"]
+
+
+@keras.saving.register_keras_serializable(package="tf_alignment")
+class CropAndFlip(keras.layers.Layer):
+    """In training, moves every image by up to `padding` pixels, zeros around it, and mirrors half.
+
+    As part of the model it is where `callbacks.Resume` keeps its random state: a run that was
+    killed goes on with the crops that it would have seen.
+
+    Args:
+        padding: Pixels added on each side before an image of the old size is cut out.
+
+    Input and output: `(batch, height, width, channels)`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> tuple(ta.models.CropAndFlip(4)(tf.ones((2, 32, 32, 3)), training=True).shape)
+    (2, 32, 32, 3)
+    """
+
+    def __init__(self, padding: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.padding = padding
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        """`(batch, height, width, channels)`, changed only in training."""
+        if not training:
+            return images
+        count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        seed = tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32)
+        most = 2 * self.padding + 1
+        shift = tf.random.stateless_uniform((3, count), seed, 0, most * 2, tf.int32)
+        margin = [self.padding, self.padding]
+        padded = tf.pad(images, [[0, 0], margin, margin, [0, 0]])
+        rows = (shift[0] % most)[:, None] + tf.range(height)
+        columns = (shift[1] % most)[:, None] + tf.range(width)
+        columns = tf.where((shift[2] % 2 == 1)[:, None], columns[:, ::-1], columns)
+        cut = tf.gather(padded, rows, axis=1, batch_dims=1)
+        return tf.gather(cut, columns, axis=2, batch_dims=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "padding": self.padding}

@@ -1,0 +1,299 @@
+"""Residual networks of any depth, for ImageNet and for CIFAR, in stock Keras layers.
+
+Layers are named as in `keras.applications`: `conv3_block2_1_conv` is the first convolution of the
+second block of the third group; `_0_` is that of a shortcut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tf_alignment.conversion import convert
+
+__all__ = ["ChannelPadding", "resnet"]
+
+layers = keras.layers
+
+# Blocks of each stage, and whether they have three convolutions (a bottleneck) instead of two.
+_IMAGENET: dict[int, tuple[tuple[int, ...], bool]] = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
+_EXPANSION = 4  # filters at the end of a bottleneck, over those in it
+
+
+@keras.saving.register_keras_serializable(package="tf_alignment")
+class ChannelPadding(keras.layers.Layer):
+    """A shortcut without weights: every `strides`-th pixel, and zeros as further channels.
+
+    Args:
+        filters: Channels of the output.
+        strides: Of the pixels that are kept.
+
+    Input and output: `(batch, height, width, channels)`.
+
+    Reference: He et al. 2016, "Deep residual learning for image recognition", option A.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> tuple(ta.models.ChannelPadding(filters=8, strides=2)(tf.ones((1, 4, 4, 3))).shape)
+    (1, 2, 2, 8)
+    """
+
+    def __init__(self, filters: int, strides: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.strides = filters, strides
+
+    def call(self, inputs: Any) -> Any:
+        """Pick and pad."""
+        kept = inputs[:, :: self.strides, :: self.strides]
+        missing = self.filters - inputs.shape[-1]
+        return keras.ops.pad(kept, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+
+
+def resnet(
+    depth: int,
+    version: int = 1,
+    *,
+    feedback: Any = None,
+    input_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    width: int | None = None,
+    shortcuts: str | None = None,
+    layout: str = "reference",
+    kernel_initializer: Any = "he_normal",
+    momentum: float | None = None,
+    weights: keras.Model | str | None = None,
+    augment: keras.layers.Layer | None = None,
+) -> keras.Model:
+    """A residual network.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152: four stages, for ImageNet; or 6n + 2, e.g. 20, 32, 56 or 110:
+            three stages of n blocks, for CIFAR.
+        version: 1: batch normalisation and ReLU after each convolution; 2: before it.
+        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+        input_shape: `(height, width, channels)`; by default (224, 224, 3), version 2 (299, 299, 3),
+            and (32, 32, 3) for CIFAR.
+        classes: Outputs, which are logits; by default 1000, or 10.
+        width: Filters of the first stage, by default 64, or 16; each stage has twice as many.
+        shortcuts: Where the shape changes: `"projection"` (1x1 convolutions, the default for
+            ImageNet) or `"padding"` (without weights, the default for CIFAR, as in the paper).
+        layout: `"reference"`: without biases in convolutions, and with the strides of a bottleneck
+            in its 3x3 convolution; or `"keras"`, as `keras.applications` has it, for depths of 50
+            and more: with biases, strides in the first convolution (version 1) or at the end of a
+            stage (version 2).
+        kernel_initializer: Of convolutions.
+        momentum: Of batch normalisation; by default 0.9, version 2 0.997, as in "Two Routes".
+        weights: A model whose layers have these names and shapes, to copy the weights from; or
+            `"imagenet"`, for those of `keras.applications`, which downloads them.
+        augment: Layer that changes images in training, put in front.
+
+    Returns:
+        A functional model from `(batch, height, width, channels)` to logits, `(batch, classes)`.
+
+    Raises:
+        ValueError: For a depth or other values that are not among these, or weights that do not
+            fit.
+
+    Reference: He et al. 2016, "Deep residual learning for image recognition" and "Identity mappings
+    in deep residual networks".
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.models.resnet(18).count_params() - 2 * 4800  # without the moving averages
+    11689512
+    >>> model = ta.models.resnet(20, feedback="sa", width=4)
+    >>> list(model.get_layer("conv2_block1_1_conv").feedback_weights)
+    ['feedback_kernel']
+    """
+    cifar = depth not in _IMAGENET
+    if not isinstance(depth, int) or (cifar and (depth < 8 or depth % 6 != 2)):
+        raise ValueError(
+            f"Argument `depth` must be one of {list(_IMAGENET)}, or 6n + 2. "
+            f"Received: depth={depth!r}"
+        )
+    shortcuts = shortcuts or ("padding" if cifar else "projection")
+    for argument, value, allowed in (
+        ("version", version, (1, 2)),
+        ("layout", layout, ("reference", "keras")),
+        ("shortcuts", shortcuts, ("padding", "projection")),
+    ):
+        if value not in allowed:
+            raise ValueError(
+                f"Argument `{argument}` must be one of {allowed}. Received: {argument}={value!r}"
+            )
+    stages, bottleneck = (((depth - 2) // 6,) * 3, False) if cifar else _IMAGENET[depth]
+    as_keras = layout == "keras" or weights == "imagenet"
+    if as_keras and not bottleneck:
+        raise ValueError(
+            "Argument `layout` must be 'reference' where `keras.applications` has no network: for "
+            f"depths other than 50, 101 and 152. Received: layout={layout!r}, depth={depth}"
+        )
+    size = 32 if cifar else (224 if version == 1 else 299)
+    inputs = keras.Input(input_shape or (size, size, 3))
+    builder = _Builder(
+        version,
+        bottleneck,
+        shortcuts,
+        as_keras,
+        kernel_initializer,
+        momentum or (0.9 if version == 1 else 0.997),
+    )
+    x = inputs if augment is None else augment(inputs)
+    x = builder.stem(x, width or (16 if cifar else 64), cifar)
+    for number, blocks in enumerate(stages):
+        filters = (width or (16 if cifar else 64)) * 2**number
+        x = builder.stage(x, filters, blocks, number, len(stages))
+    if version == 2:
+        x = builder.normalised(x, "post")
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    outputs = layers.Dense(classes or (10 if cifar else 1000), name="predictions")(x)
+    model = keras.Model(inputs, outputs, name=f"resnet{depth}v{version}")
+    if weights is not None:
+        copy_weights(_application(depth, version) if weights == "imagenet" else weights, model)
+    return model if feedback is None else convert(model, feedback)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give each layer of `target` the weights of the layer of that name.
+
+    Raises:
+        ValueError: If `source` lacks one, or has it with other shapes.
+    """
+    names = {layer.name for layer in source.layers}
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        shapes = [tuple(w.shape) for w in layer.weights]
+        found = source.get_layer(layer.name).get_weights() if layer.name in names else []
+        if [w.shape for w in found] != shapes:
+            raise ValueError(
+                f"Argument `weights` must be a model with the layers of this one. Layer "
+                f"'{layer.name}' has weights of the shapes {shapes}. Received: "
+                f"{[w.shape for w in found] or 'no such layer'}"
+            )
+        layer.set_weights(found)
+
+
+def _application(depth: int, version: int) -> keras.Model:
+    name = f"ResNet{depth}" + ("V2" if version == 2 else "")
+    return getattr(keras.applications, name)(weights="imagenet")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """How the parts of a network look.
+
+    Attributes:
+        version: 1 or 2.
+        bottleneck: Whether blocks have three convolutions.
+        shortcuts: `"padding"` or `"projection"`.
+        as_keras: Whether everything is as in `keras.applications`.
+        initializer: Of the kernels.
+        momentum: Of batch normalisation.
+    """
+
+    version: int
+    bottleneck: bool
+    shortcuts: str
+    as_keras: bool
+    initializer: Any
+    momentum: float
+
+    def stem(self, x: Any, filters: int, cifar: bool) -> Any:
+        """What comes before the first block."""
+        first = self.version == 1
+        x = self.convolution(x, filters, *((3, 1) if cifar else (7, 2)), "conv1", self.as_keras)
+        if first:
+            x = self.normalised(x, "conv1")
+        if cifar:
+            return x
+        x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+        return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+
+    def stage(self, x: Any, filters: int, blocks: int, number: int, count: int) -> Any:
+        """Blocks with the same number of filters; between two stages, height and width halve."""
+        late = self.as_keras and self.version == 2  # there, the last block has the strides
+        for block in range(blocks):
+            if late:
+                strides = 2 if block == blocks - 1 and number < count - 1 else 1
+            else:
+                strides = 2 if block == 0 and number > 0 else 1
+            build = self.block if self.version == 1 else self.preactivated
+            x = build(x, filters, strides, block == 0, f"conv{number + 2}_block{block + 1}")
+        return x
+
+    def block(self, x: Any, filters: int, strides: int, first: bool, name: str) -> Any:
+        """Version 1: the sum goes through a ReLU."""
+        shortcut = self.shortcut(x, x, filters, strides, first, name)
+        for i, (width, size, step) in enumerate(self.convolutions(filters, strides), 1):
+            x = self.convolution(x, width, size, step, f"{name}_{i}", self.as_keras)
+            last = i == (3 if self.bottleneck else 2)
+            x = self.normalised(x, f"{name}_{i}", activated=not last)
+        return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, x]))
+
+    def preactivated(self, x: Any, filters: int, strides: int, first: bool, name: str) -> Any:
+        """Version 2: nothing stands between the sums of two blocks."""
+        inputs, x = x, self.normalised(x, f"{name}_preact")
+        shortcut = self.shortcut(inputs, x, filters, strides, first, name)
+        for i, (width, size, step) in enumerate(self.convolutions(filters, strides), 1):
+            if i > 1:
+                x = self.normalised(x, f"{name}_{i - 1}")
+            x = self.convolution(x, width, size, step, f"{name}_{i}", self.as_keras and i == 3)
+        return layers.Add(name=f"{name}_out")([shortcut, x])
+
+    def convolutions(self, filters: int, strides: int) -> list[tuple[int, int, int]]:
+        """Filters, size and strides of a block's convolutions."""
+        if not self.bottleneck:
+            return [(filters, 3, strides), (filters, 3, 1)]
+        early, middle = (strides, 1) if self.as_keras and self.version == 1 else (1, strides)
+        return [(filters, 1, early), (filters, 3, middle), (_EXPANSION * filters, 1, 1)]
+
+    def shortcut(
+        self, x: Any, activated: Any, filters: int, strides: int, first: bool, name: str
+    ) -> Any:
+        """What a block's result is added to."""
+        filters *= _EXPANSION if self.bottleneck else 1
+        if strides == 1 and x.shape[-1] == filters:
+            return x
+        if not first:  # the strides of the last block
+            return layers.MaxPooling2D(1, strides=strides, name=f"{name}_0_pool")(x)
+        if self.shortcuts == "padding":
+            return ChannelPadding(filters, strides, name=f"{name}_0_padding")(x)
+        x = self.convolution(activated, filters, 1, strides, f"{name}_0", self.as_keras)
+        return x if self.version == 2 else self.normalised(x, f"{name}_0", activated=False)
+
+    def convolution(
+        self, x: Any, filters: int, size: int, strides: int, name: str, bias: bool
+    ) -> Any:
+        """Padded alike on all sides, where "same" would depend on the size of the image."""
+        padding = "same"
+        if size > 1 and strides > 1:
+            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+            padding = "valid"
+        return layers.Conv2D(
+            filters,
+            size,
+            strides=strides,
+            padding=padding,
+            use_bias=bias,
+            kernel_initializer=self.initializer,
+            name=f"{name}_conv",
+        )(x)
+
+    def normalised(self, x: Any, name: str, activated: bool = True) -> Any:
+        """Batch normalisation and, mostly, a ReLU."""
+        epsilon = 1.001e-5 if self.as_keras else 1e-5
+        x = layers.BatchNormalization(momentum=self.momentum, epsilon=epsilon, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if activated else x

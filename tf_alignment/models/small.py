@@ -1,0 +1,179 @@
+"""Small networks of the field's studies, in stock Keras layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tf_alignment.conversion import convert
+
+__all__ = ["alexnet", "convnet", "lenet", "perceptron"]
+
+layers = keras.layers
+
+
+def perceptron(
+    sizes: Sequence[int] = (784, 512, 512, 10), activation: str = "relu", *, feedback: Any = None
+) -> keras.Model:
+    """Dense layers.
+
+    Args:
+        sizes: Of the input, of the hidden layers and of the output. 784-512-512-10 is that of
+            product feedback on MNIST, 784-50-20-10 with `"sigmoid"` that of node perturbation,
+            784-256-128-64-10 the one that spike-based alignment is tried on.
+        activation: Of the hidden layers.
+        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+
+    Returns:
+        A model from anything that flattens to `(batch, sizes[0])` to logits.
+
+    Raises:
+        ValueError: For fewer than two sizes.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.models.perceptron((784, 50, 20, 10), "sigmoid").count_params()
+    40480
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"Argument `sizes` must have at least two entries. Received: {sizes}")
+    inputs, *hidden, outputs = sizes
+    model = keras.Sequential([keras.Input((inputs,))], name="perceptron")
+    for i, units in enumerate(hidden, 1):
+        model.add(layers.Dense(units, activation, name=f"hidden{i}"))
+    model.add(layers.Dense(outputs, name="output"))
+    return _with(feedback, model)
+
+
+def lenet(
+    input_shape: tuple[int, int, int] = (28, 28, 1), classes: int = 10, *, feedback: Any = None
+) -> keras.Model:
+    """LeNet-5 with ReLU and max pooling: convolutions of 6 and 16 filters, dense of 120 and 84.
+
+    Args:
+        input_shape: `(height, width, channels)`. The first convolution is padded up to 32x32.
+        classes: Outputs.
+        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+
+    Returns:
+        A model from `(batch, height, width, channels)` to logits.
+
+    Reference: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.models.lenet().count_params()
+    61706
+    """
+    padding = "same" if input_shape[0] < 32 else "valid"
+    model = keras.Sequential(
+        [
+            keras.Input(input_shape),
+            layers.Conv2D(6, 5, padding=padding, activation="relu", name="conv1"),
+            layers.MaxPooling2D(name="pool1"),
+            layers.Conv2D(16, 5, activation="relu", name="conv2"),
+            layers.MaxPooling2D(name="pool2"),
+            layers.Flatten(name="features"),
+            layers.Dense(120, activation="relu", name="dense1"),
+            layers.Dense(84, activation="relu", name="dense2"),
+            layers.Dense(classes, name="output"),
+        ],
+        name="lenet",
+    )
+    return _with(feedback, model)
+
+
+def alexnet(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    classes: int = 1000,
+    width: float = 1.0,
+    *,
+    feedback: Any = None,
+) -> keras.Model:
+    """AlexNet in one stream: five convolutions, three dense layers.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 63x63.
+        classes: Outputs.
+        width: Factor on the filters and units.
+        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+
+    Returns:
+        A model from `(batch, height, width, channels)` to logits.
+
+    Reference: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks".
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.models.alexnet().count_params()
+    61100840
+    """
+    model = keras.Sequential([keras.Input(input_shape)], name="alexnet")
+    kernels = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
+    for i, (filters, size, strides, padding) in enumerate(kernels, 1):
+        model.add(layers.ZeroPadding2D(padding, name=f"conv{i}_pad"))
+        filters = round(width * filters)
+        model.add(layers.Conv2D(filters, size, strides, activation="relu", name=f"conv{i}"))
+        if i in (1, 2, 5):
+            model.add(layers.MaxPooling2D(3, 2, name=f"pool{i}"))
+    if input_shape[0] == 224 == input_shape[1]:
+        assert model.output_shape[1:3] == (6, 6)
+    model.add(layers.Flatten(name="features"))
+    for i in (1, 2):
+        model.add(layers.Dropout(0.5, name=f"dropout{i}"))
+        model.add(layers.Dense(round(width * 4096), activation="relu", name=f"dense{i}"))
+    model.add(layers.Dense(classes, name="output"))
+    return _with(feedback, model)
+
+
+def convnet(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    filters: int = 64,
+    units: Sequence[int] = (384, 192),
+    *,
+    augment: Sequence[keras.layers.Layer] = (),
+    feedback: Any = None,
+) -> keras.Model:
+    """Two convolutions and three dense layers, of the studies on spikes.
+
+    Convolutions are 5x5, valid and without bias; each layer is followed by ReLU and batch
+    normalisation, but for the last.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        classes: Outputs.
+        filters: Of each convolution.
+        units: Of the hidden dense layers.
+        augment: Layers that change images in training, put in front.
+        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+
+    Returns:
+        A model from `(batch, height, width, channels)` to logits, with the dense layers `dense1`,
+        `dense2` and `output`.
+
+    Reference: Guerguiev et al. 2020, "Spike-based causal inference for weight alignment", table 1;
+    its last three layers are those of Gierlich et al. 2026.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.models.convnet().get_layer("features").output.shape
+    (None, 1600)
+    """
+    model = keras.Sequential([keras.Input(input_shape), *augment], name="convnet")
+    for i in (1, 2):
+        model.add(layers.Conv2D(filters, 5, activation="relu", use_bias=False, name=f"conv{i}"))
+        model.add(layers.BatchNormalization(name=f"conv{i}_norm"))
+        model.add(layers.MaxPooling2D(name=f"conv{i}_pool"))
+    model.add(layers.Flatten(name="features"))
+    for i, number in enumerate(units, 1):
+        model.add(layers.Dense(number, activation="relu", name=f"dense{i}"))
+        model.add(layers.BatchNormalization(name=f"dense{i}_norm"))
+    model.add(layers.Dense(classes, name="output"))
+    return _with(feedback, model)
+
+
+def _with(feedback: Any, model: keras.Model) -> keras.Model:
+    return model if feedback is None else convert(model, feedback)
