@@ -20,12 +20,11 @@ import brain  # noqa: E402
 import expansion  # noqa: E402
 import imagenet  # noqa: E402
 import mnist  # noqa: E402
-import networks  # noqa: E402
 import study  # noqa: E402
 
 # Other examples may have modules of the same names.
 sys.path.remove(str(FOLDER))
-for module in (brain, expansion, imagenet, mnist, networks, study):
+for module in (brain, expansion, imagenet, mnist, study):
     del sys.modules[module.__name__]
 
 
@@ -228,34 +227,6 @@ def test_the_model_of_the_cortex_gives_the_papers_numbers():
     assert found["correlation"] == pytest.approx(0.2, abs=0.01)
     assert found["angle"] == pytest.approx(78, abs=1)
     assert found["correlation"] == pytest.approx(found["correlation_by_formula"], abs=0.01)
-
-
-def test_residual_networks_have_the_papers_sizes():
-    def trainable(model):
-        return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-
-    assert len([v for v in networks.resnet20().weights if v.name == "kernel"]) == 22
-    assert trainable(networks.resnet18()) == 11_689_512
-    assert networks.resnet20(width=4).output_shape == (None, 10)
-
-
-def test_crops_are_parts_of_the_padded_image_and_differ():
-    images = np.random.default_rng(0).random((16, 6, 6, 2)).astype(np.float32)
-    layer = networks.CropAndFlip(2)
-    np.testing.assert_array_equal(layer(images, training=False), images)
-    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
-    seen = set()
-    for image, cut in zip(padded, layer(images, training=True).numpy(), strict=True):
-        parts = {
-            (row, column, flip): image[row : row + 6, column : column + 6][:, :: -1 if flip else 1]
-            for row in range(5)
-            for column in range(5)
-            for flip in (False, True)
-        }
-        places = [place for place, part in parts.items() if np.array_equal(part, cut)]
-        assert len(places) == 1
-        seen.add(places[0])
-    assert len(seen) > 8
 
 
 def test_imagenet_crops():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import networks
+import keras
 import study
 
 import tf_alignment as ta
@@ -31,6 +31,18 @@ def first(data: ta.data.Arrays, examples: int) -> ta.data.Arrays:
     return dataclasses.replace(data, train=ta.data.Split(x[:examples], y[:examples]))
 
 
+def network(width: int, size: int, channels: int) -> keras.Model:
+    """ResNet-20 with crops and flips in front."""
+    return ta.models.resnet(
+        20,
+        input_shape=(size, size, channels),
+        width=width,
+        shortcuts="projection",
+        kernel_initializer="glorot_uniform",
+        augment=ta.models.CropAndFlip(size // 8),  # 4 pixels on 32
+    )
+
+
 def main() -> None:
     """Train, draw and print."""
     parser = study.parser(__doc__, epochs="200", width=16, methods=PAPER)
@@ -42,14 +54,11 @@ def main() -> None:
         name, recipe, width = "cifar10", RECIPE, 16
         data = study.normalised(first(ta.data.load("cifar10", arguments.data_dir), 45_000))
     size, channels = data.train.x.shape[2:]
-    network = functools.partial(
-        networks.resnet20, arguments.width or width, size=size, channels=channels
-    )
     study.carry_out(
         arguments,
         study.Study(
             name,
-            network,
+            functools.partial(network, arguments.width or width, size, channels),
             study.InMemory(data),
             study.with_epochs(recipe, arguments.epochs),
             arguments.output,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import networks
 import study
 import tensorflow as tf
 
@@ -206,7 +205,12 @@ def main() -> None:
         name, recipe, width, classes = "imagenet", RECIPE, 64, 1000
         data = imagenet(arguments.data_dir)
     network = functools.partial(
-        networks.resnet18, arguments.width or width, classes=classes, size=data.size
+        ta.models.resnet,
+        18,
+        width=arguments.width or width,
+        classes=classes,
+        input_shape=(data.size, data.size, 3),
+        kernel_initializer="glorot_uniform",
     )
     study.carry_out(
         arguments,

@@ -18,11 +18,9 @@ DENSE = ("dense1", "dense2", "output")
 def convolutional(
     size: int, channels: int, classes: int, filters: int = 64, units: Sequence[int] = (384, 192)
 ) -> keras.Model:
-    """Two convolutions and three dense layers: table 1 of the paper, in stock Keras.
+    """Table 1 of the paper, with random crops and flips in front.
 
-    Convolutions are 5x5, valid and without bias; each layer is followed by ReLU and batch
-    normalisation, but for the last; in front stand random crops (of images in [-1, 1] with 4 pixels
-    of -1 around them), as shifts, and flips.
+    Crops are of images in [-1, 1] with 4 pixels of -1 around them, as shifts.
 
     Args:
         size: Height and width of the images.
@@ -35,27 +33,14 @@ def convolutional(
         A model from `(batch, size, size, channels)` to logits.
     """
     shift = 4 / size
-    layers = [
-        keras.Input((size, size, channels)),
+    augment = [
         keras.layers.RandomTranslation(
             shift, shift, fill_mode="constant", interpolation="nearest", fill_value=-1.0
         ),
         keras.layers.RandomFlip("horizontal"),
     ]
-    for i in (1, 2):
-        layers += [
-            keras.layers.Conv2D(filters, 5, activation="relu", use_bias=False, name=f"conv{i}"),
-            keras.layers.BatchNormalization(name=f"conv{i}_norm"),
-            keras.layers.MaxPooling2D(name=f"conv{i}_pool"),
-        ]
-    layers.append(keras.layers.Flatten(name="features"))
-    for name, number in zip(DENSE, units, strict=False):
-        layers += [
-            keras.layers.Dense(number, activation="relu", name=name),
-            keras.layers.BatchNormalization(name=f"{name}_norm"),
-        ]
-    layers.append(keras.layers.Dense(classes, name=DENSE[-1]))
-    return keras.Sequential(layers, name="convnet")
+    shape = (size, size, channels)
+    return ta.models.convnet(shape, classes, filters, units, augment=augment)
 
 
 def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:

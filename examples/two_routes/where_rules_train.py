@@ -21,7 +21,6 @@ import functools
 import itertools
 import json
 import math
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,6 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1] / "product_feedback"))
-from networks import resnet20
 
 FORWARD = (0.003, 0.01, 0.03, 0.1)
 FEEDBACK = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -85,7 +81,14 @@ def perceptron(seed: int) -> keras.Model:
 def residual(seed: int) -> keras.Model:
     """ResNet-20, half as wide, for digits."""
     keras.utils.set_random_seed(seed)
-    return resnet20(width=8, size=8, channels=1)
+    return ta.models.resnet(
+        20,
+        input_shape=(8, 8, 1),
+        width=8,
+        shortcuts="projection",
+        kernel_initializer="glorot_uniform",
+        augment=ta.models.CropAndFlip(1),
+    )
 
 
 # name: (network, dataset, epochs, batch size)
