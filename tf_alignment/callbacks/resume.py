@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,10 +12,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from tf_alignment.distribute import worker
 
 __all__ = ["Resume"]
 
 _POINTER = "latest.json"
+_PREFIX = "epoch_"
 
 
 class Resume(keras.callbacks.Callback):
@@ -49,7 +54,8 @@ class Resume(keras.callbacks.Callback):
 
     Args:
         backup_dir: Local directory for the backup, used by nothing else. Each worker of a
-            multi-worker strategy needs one of its own.
+            multi-worker strategy keeps its backup in a directory of its own there; when they are
+            started again, all go on from the last epoch that every one of them had stored.
         data: Object with an integer attribute `epoch`, or None.
         delete_checkpoint: Whether the backup is removed when training ends. If False, the same
             call of `fit` finds all its epochs done.
@@ -94,6 +100,7 @@ class Resume(keras.callbacks.Callback):
         self._history: dict[str, list[Any]] = {}
         self._finished: list[int] = []
         self._resumed = False
+        self._own, self._workers = self.backup_dir, 1
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Restore the state of the last finished epoch, if there is one."""
@@ -105,10 +112,12 @@ class Resume(keras.callbacks.Callback):
         self._history, self._finished = {}, []
         for phase in self.phases:
             phase.build(self.model)
-        pointer = self.backup_dir / _POINTER
-        self._resumed = pointer.exists()
-        if self._resumed:
-            self._restore(self.backup_dir / json.loads(pointer.read_text())["directory"])
+        number, self._workers = worker(self.model.distribute_strategy)
+        self._own = self.backup_dir / f"worker_{number}" if self._workers > 1 else self.backup_dir
+        name = self._latest()
+        self._resumed = name is not None
+        if name is not None:
+            self._restore(self._own / name)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Tell the data which epoch it is, and give `History` the epochs of earlier runs."""
@@ -128,15 +137,28 @@ class Resume(keras.callbacks.Callback):
         self._restore_history()
         if self._resumed:
             # Keras keeps the epoch to start from, and would apply it to the next `fit` as well.
-            fresh = self._keras_backup(self.backup_dir / "restart")
+            fresh = self._keras_backup(self._own / "restart")
             fresh.on_epoch_end(-1)
             fresh.on_train_begin()
             shutil.rmtree(fresh.backup_dir)
             self._resumed = False
-        if self.delete_checkpoint and self.backup_dir.exists():
+        if self.delete_checkpoint and self._own.exists():
             # Without the pointer the rest is no backup, wherever the removal is interrupted.
-            (self.backup_dir / _POINTER).unlink(missing_ok=True)
-            shutil.rmtree(self.backup_dir)
+            (self._own / _POINTER).unlink(missing_ok=True)
+            shutil.rmtree(self._own)
+            if self._workers > 1:
+                with contextlib.suppress(OSError):  # not empty: another worker is not done
+                    self.backup_dir.rmdir()
+
+    def _latest(self) -> str | None:
+        """The directory of the last epoch that was stored, by every worker if there are several."""
+        pointer = self._own / _POINTER
+        name = json.loads(pointer.read_text())["directory"] if pointer.exists() else _name(0)
+        if self._workers > 1:
+            strategy = self.model.distribute_strategy
+            stored = strategy.run(lambda: tf.constant([int(name.removeprefix(_PREFIX))]))
+            name = _name(int(tf.reduce_min(strategy.gather(stored, 0))))
+        return None if name == _name(0) else name
 
     def _keras_backup(self, directory: Path) -> keras.callbacks.BackupAndRestore:
         backup = keras.callbacks.BackupAndRestore(str(directory))
@@ -150,8 +172,8 @@ class Resume(keras.callbacks.Callback):
         return [*states.values(), *(v for phase in self.phases for v in phase.variables)]
 
     def _store(self, epoch: int) -> None:
-        name = f"epoch_{epoch + 1:06d}"
-        directory = self.backup_dir / name
+        name = _name(epoch + 1)
+        directory = self._own / name
         if directory.exists():  # left by a run that was killed before the switch
             shutil.rmtree(directory)
         directory.mkdir(parents=True)
@@ -162,12 +184,14 @@ class Resume(keras.callbacks.Callback):
         (directory / "history.json").write_text(json.dumps(history))
         for file in directory.iterdir():
             _flush(file)
-        pointer = self.backup_dir / f"{_POINTER}.new"
+        pointer = self._own / f"{_POINTER}.new"
         pointer.write_text(json.dumps({"directory": name}))
         _flush(pointer)
-        os.replace(pointer, self.backup_dir / _POINTER)
-        for other in self.backup_dir.glob("epoch_*"):
-            if other != directory:
+        os.replace(pointer, self._own / _POINTER)
+        # another worker may be killed before it has stored this epoch
+        kept = {name, _name(epoch)} if self._workers > 1 else {name}
+        for other in self._own.glob(f"{_PREFIX}*"):
+            if other.name not in kept:
                 shutil.rmtree(other)
 
     def _restore(self, directory: Path) -> None:
@@ -191,6 +215,11 @@ class Resume(keras.callbacks.Callback):
         if self._resumed and not history.epoch:
             history.epoch = list(self._finished)
             history.history.update({name: list(v) for name, v in self._history.items()})
+
+
+def _name(epochs: int) -> str:
+    """The directory of the state after so many epochs."""
+    return f"{_PREFIX}{epochs:06d}"
 
 
 def _flush(file: Path) -> None:

@@ -1,0 +1,159 @@
+"""Strategies of `tf.distribute` by name, and what `fit` needs to train with several workers.
+
+    with ta.distribute.strategy("auto").scope():
+        model = ta.convert(stock_model(), "sa")
+        model.compile("sgd", "mse")
+    model.fit(dataset)
+
+Everything else is Keras': layers, callbacks and phases of this library look at the model's strategy
+themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow import trainer as _keras_trainer
+
+__all__ = ["NAMES", "strategy", "worker"]
+
+NAMES = ("auto", "default", "mirrored", "multi_worker", "tpu")
+"""What `strategy` knows; `"tpu:NAME"` besides."""
+
+
+def strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """A strategy by name.
+
+    Args:
+        name: `"default"`: one device. `"mirrored"`: a replica on every GPU of this machine (or on
+            its CPU). `"multi_worker"`: a replica on every GPU (or the CPU) of several machines,
+            each of which runs the same script, with the environment variable TF_CONFIG, or as the
+            tasks of a Slurm job step. `"tpu"` or `"tpu:NAME"`: all cores of a TPU, the one of this
+            machine or that of the name. `"auto"`: whichever of these the environment shows: a TPU
+            (TPU_NAME), several workers, several GPUs, or else one device.
+
+    Returns:
+        The strategy; `"multi_worker"` and TPUs wait until all machines are there.
+
+    Raises:
+        ValueError: If the name is unknown, or `"multi_worker"` finds no description of a cluster.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.distribute.strategy("default").num_replicas_in_sync
+    1
+    """
+    kind, _, address = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind not in NAMES or (address and kind != "tpu"):
+        raise ValueError(
+            f"Argument `name` must be one of {NAMES} or 'tpu:NAME'. Received: name={name!r}"
+        )
+    if kind == "auto":
+        kind, address = _found()
+    if kind == "default":
+        return tf.distribute.get_strategy()
+    if kind == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if kind == "tpu":
+        tpu = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
+        tf.config.experimental_connect_to_cluster(tpu)
+        tf.tpu.experimental.initialize_tpu_system(tpu)
+        return tf.distribute.TPUStrategy(tpu)
+    cluster = _cluster()
+    if cluster is None:
+        raise ValueError(
+            "Strategy 'multi_worker' needs the environment variable TF_CONFIG, e.g. "
+            '\'{"cluster": {"worker": ["host0:1234", "host1:1234"]}, '
+            '"task": {"type": "worker", "index": 0}}\', or a Slurm job step with several tasks. '
+            "Received: neither"
+        )
+    _mend_fit()
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
+
+
+def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
+    """Which of the machines of a strategy this is.
+
+    Args:
+        of: Any strategy.
+
+    Returns:
+        The number of this machine, from 0, and how many there are.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> ta.distribute.worker(tf.distribute.get_strategy())
+    (0, 1)
+    """
+    if not isinstance(of, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    cluster = of.cluster_resolver
+    tasks = cluster.cluster_spec().as_dict()
+    chiefs, workers = len(tasks.get("chief", ())), len(tasks.get("worker", ()))
+    number = cluster.task_id if cluster.task_type == "chief" else chiefs + cluster.task_id
+    return int(number), max(1, chiefs + workers)
+
+
+def _found() -> tuple[str, str]:
+    """The kind of strategy that the environment shows, and the name of the TPU."""
+    if "TPU_NAME" in os.environ or tf.config.list_logical_devices("TPU"):
+        return "tpu", os.environ.get("TPU_NAME", "")
+    if _cluster() is not None:
+        return "multi_worker", ""
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return "mirrored", ""
+    return "default", ""
+
+
+def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver | None:
+    """The cluster that this process is a worker of, if there is one."""
+    if os.environ.get("TF_CONFIG"):
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    return None
+
+
+def _mend_fit() -> None:
+    """Let `fit` train with several workers, where Keras 3.15 fails twice.
+
+    It averages the first batch over the workers to learn its shapes, which cannot be done outside
+    of a function; here each worker takes its own. And it averages the loss, a scalar, over its
+    first axis. There is no public hook for either. Other strategies go the way they went.
+    """
+    if not keras.__version__.startswith("3.15.") or hasattr(_keras_trainer, "_mended"):
+        return
+    trainer: Any = _keras_trainer
+    trainer._mended = True
+    build, reduce = trainer.TensorFlowTrainer._maybe_symbolic_build, trainer.reduce_per_replica
+
+    def build_from_own_batch(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        if not _several(self._distribute_strategy) or iterator is None:
+            build(self, iterator, data_batch)
+            return
+        _, _, batches = next(iter(iterator))
+        own = self._distribute_strategy.experimental_local_results
+        with self._distribute_strategy.scope():
+            self._symbolic_build(
+                data_batch=tf.nest.map_structure(lambda x: own(x)[0], next(batches))
+            )
+
+    def reduce_scalars(values: Any, strategy: Any, reduction: str) -> Any:
+        if not _several(strategy) or reduction not in ("auto", "mean"):
+            return reduce(values, strategy, reduction)
+
+        def mean(v: Any) -> Any:
+            own = strategy.experimental_local_results(v)[0]
+            return strategy.reduce("MEAN", v, axis=0 if own.shape.rank else None)
+
+        return keras.tree.map_structure(mean, values)
+
+    trainer.TensorFlowTrainer._maybe_symbolic_build = build_from_own_batch
+    trainer.reduce_per_replica = reduce_scalars
+
+
+def _several(strategy: Any) -> bool:
+    return worker(strategy)[1] > 1
