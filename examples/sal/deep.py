@@ -118,7 +118,7 @@ def draw(runs: dict[str, dict[str, Any]]) -> Any:
         accuracy.plot(epochs, [100 * a for a in curves["val_accuracy"]], label=method)
         angle.plot(epochs, curves[run["first layer"]], label=method)
     accuracy.set(xlabel="epoch", ylabel="test accuracy, %")
-    angle.set(xlabel="epoch", ylabel="gradient angle of the first layer, degrees")
+    angle.set(xlabel="epoch", ylabel="gradient angle, first layer (°)")
     accuracy.legend()
     return figure
 

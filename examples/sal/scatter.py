@@ -139,7 +139,9 @@ def angle(w: Any, b: Any) -> float:
 
 def draw(results: dict[str, Any]) -> Any:
     """Drift, scatter, angle over time, imperfections."""
-    figure, [[drift, scatter, other, over_time, bars]] = common.new_figure(1, 5)
+    figure, axes = common.new_figure(2, 3, width=4.2)
+    drift, scatter, other, over_time, bars, empty = axes.flat
+    empty.set_axis_off()
     drift.axhline(0, color="grey", lw=0.5)
     drift.plot(results["two neurons"]["B"], results["two neurons"]["drift"], "o-")
     drift.set(xlabel="B (W = 1)", ylabel="drift of B / η, per refractory time", title="two neurons")
@@ -147,13 +149,14 @@ def draw(results: dict[str, Any]) -> Any:
     scatter.plot(shown["W"], shown["B"], ".", ms=2)
     ends = [min(shown["W"]), max(shown["W"])]
     scatter.plot(ends, ends, color="grey", lw=0.8)
-    scatter.set(xlabel="W", ylabel="B", title=f"50 → 50, published: {shown['angle']:.1f}°")
+    scatter.set(xlabel="W", ylabel="B", title=f"50 → 50, SAL as published: {shown['angle']:.1f}°")
     shown = results["settings"][RDD]
     other.plot(shown["W"], shown["B"], ".", ms=2, color="C3")
-    other.set(xlabel="W", ylabel="B", title=f"50 → 50, {RDD}: {shown['angle']:.1f}°")
+    other.set(xlabel="W", ylabel="B", title=f"50 → 50, RDD: {shown['angle']:.1f}°")
     for name, run in results["settings"].items():
-        over_time.plot(run["refractory times"], run["angles"], label=name)
-    over_time.set(xlabel="refractory times", ylabel="angle, degrees", ylim=(0, 95))
+        thousands = [time / 1000 for time in run["refractory times"]]
+        over_time.plot(thousands, run["angles"], label=name)
+    over_time.set(xlabel="thousands of refractory times", ylabel="angle, degrees", ylim=(0, 95))
     over_time.legend(fontsize=7)
     names = list(results["imperfect"])
     bars.barh(names[::-1], [results["imperfect"][n]["angle"] for n in names[::-1]])
@@ -178,7 +181,8 @@ def main(arguments: argparse.Namespace) -> None:
     print(common.markdown([("50 → 50", "angle", "correlation", "slope"), ("---",) * 4]))
 
     def report(group: str, name: str, run: dict[str, Any]) -> None:
-        results[group][name] = run
+        drawn = name in ("published", RDD)  # weights fill a file
+        results[group][name] = {k: v for k, v in run.items() if drawn or k not in ("W", "B")}
         found = f"{run['angle']:.1f}°", f"{run['correlation']:.3f}", f"{run['slope']:.2f}"
         print(common.markdown([(name, *found)]), flush=True)
 
