@@ -1,6 +1,7 @@
 """Datasets by name, and batches whose order depends on the seed and the epoch alone."""
 
 import sys
+import types
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tf_alignment import data
+from tf_alignment.data import arrays
 
 
 class TestLoad:
@@ -65,6 +67,154 @@ class TestLoad:
             data.load(name)
 
 
+MOCK = {
+    "mnist": ((28, 28, 1), 10),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "voc": ((32, 32, 3), 21),
+}
+
+
+@pytest.fixture
+def mock_data(monkeypatch):
+    """Made-up examples of any TensorFlow Dataset, at full image size."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=6):
+        yield
+
+
+@pytest.mark.parametrize("name", list(MOCK))
+def test_every_name_on_mock_data(name, mock_data):
+    assert set(MOCK) | {"digits"} == set(data.NAMES)
+    shape, classes = MOCK[name]
+    loaded = data.load(name)
+    assert loaded.classes == classes
+    for split in (loaded.train, loaded.test):
+        assert split.x.shape[1:] == shape and len(split.x) == len(split.y) >= 6
+        assert split.x.dtype == np.float32 and 0.0 <= split.x.min() < split.x.max() <= 1.0
+        assert split.y.dtype == np.int32 and split.y.min() >= 0 and split.y.max() < classes
+
+
+def test_the_label_of_an_image_is_its_largest_object():
+    example = {
+        "image": tf.zeros((40, 60, 3), tf.uint8),
+        "objects": {
+            "bbox": tf.constant([[0.0, 0.0, 0.5, 0.5], [0.1, 0.0, 1.0, 0.9]]),
+            "label": tf.constant([3, 7], tf.int64),
+        },
+    }
+    image, label = arrays._largest_object(example)
+    assert image.shape == (32, 32, 3) and int(label) == 8
+    example["objects"] = {"bbox": tf.zeros((0, 4)), "label": tf.zeros((0,), tf.int64)}
+    assert int(arrays._largest_object(example)[1]) == 0
+
+
+# ---- images of different sizes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preprocessing", "size"), [("resnet", 224), ("inception", 299)])
+def test_imagenet_on_mock_data(preprocessing, size, mock_data, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    splits = {
+        name: types.SimpleNamespace(num_examples=1_281_167, num_bytes=1 << 37)
+        for name in ("train", "validation")
+    }
+    monkeypatch.setattr(tfds.core.DatasetInfo, "splits", splits)
+    images = data.images("imagenet2012", preprocessing=preprocessing)
+    assert images.size == size and images.examples == 1_281_167
+    images.buffer = 8
+    x, y = next(iter(images.batches(2, seed=1).dataset))
+    assert x.shape == (2, size, size, 3) and y.shape == (2,)
+    least, most = (-1.0, 1.0) if preprocessing == "inception" else (-2.2, 2.7)
+    for values in (x, next(iter(images.validation(3)))[0]):
+        assert least <= tf.reduce_min(values) < tf.reduce_max(values) <= most
+    assert images.validation(3).element_spec[0].shape == (None, size, size, 3)
+
+
+def test_imagenet_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"'imagenet2012'.*tfds\.load\("):
+        data.images(data_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_crops():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    cut = data.central_crop(image, 28)  # the short side becomes 32
+    assert cut.shape == (28, 28, 3)
+    scaled = tf.image.resize(image, (32, 48)).numpy()
+    np.testing.assert_allclose(cut, scaled[2:30, 10:38], atol=1e-3)
+    one, same, other = (
+        data.random_crop(tf.constant(image), 16, tf.constant(seed, tf.int64)).numpy()
+        for seed in ((0, 2), (0, 2), (0, 4))
+    )
+    assert one.shape == (16, 16, 3)
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert one.min() >= 0 and one.max() <= 255
+
+
+def pictures(examples=60, **kwargs):
+    """Grey pictures of 20 x 24, each of its own brightness, which is its label."""
+    labels = np.arange(examples)
+    x = np.broadcast_to(labels[:, None, None, None], (examples, 20, 24, 3)).astype(np.uint8)
+    dataset = tf.data.Dataset.from_tensor_slices((x, labels))
+    return data.Images(dataset, dataset, examples, **{"size": 8, "buffer": 16, **kwargs})
+
+
+def one_epoch(stream, number):
+    stream.epoch = number
+    found = list(stream.dataset.as_numpy_iterator())
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("preprocessing", ["resnet", "inception"])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_batches_of_images_depend_on_seed_and_epoch_alone(preprocessing, seed):
+    images = pictures(preprocessing=preprocessing)
+    tf.random.set_seed(0)  # Dataset.shuffle has a case of its own for it
+    stream = images.batches(20, seed)
+    assert len(stream) == 3
+    x, y = one_epoch(stream, 1)
+    tf.random.set_seed(3)
+    for found, expected in zip(one_epoch(images.batches(20, seed), 1), (x, y), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for other in (one_epoch(stream, 2), one_epoch(images.batches(20, seed + 1), 1)):
+        assert not np.array_equal(other[1], y) and sorted(other[1]) == sorted(y) == list(range(60))
+    if preprocessing == "inception":  # the same picture in other colours
+        brightness = {e: dict(zip(*one_epoch(stream, e)[::-1], strict=True)) for e in (1, 2)}
+        assert np.abs(brightness[1][30] - brightness[2][30]).max() > 0.01
+
+
+def test_every_worker_reads_a_part_of_its_own():
+    images = pictures()
+    parts = []
+    for number in range(3):
+        stream = data.Stream(images, 10, seed=1, shard=(number, 3))
+        assert len(stream) == 6  # steps, in each of which a worker takes a third of a batch
+        policy = stream.dataset.options().experimental_distribute.auto_shard_policy
+        assert policy == tf.data.experimental.AutoShardPolicy.OFF
+        parts.append(one_epoch(stream, 0)[1])
+    assert sorted(np.concatenate(parts)) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pictures(preprocessing="vgg"), "preprocessing='vgg'"),
+        (lambda: pictures(size=0), "size=0"),
+        (lambda: pictures().batches(61), "batch_size=61, 60 examples"),
+        (lambda: pictures().batches(4, seed=-1), "seed=-1"),
+    ],
+)
+def test_images_with_wrong_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def epochs_seen(batches, epochs):
     """Labels in the order in which `epochs` passes give them."""
     return [[int(v) for _, y in batches.dataset for v in y.numpy()] for _ in range(epochs)]
@@ -107,10 +257,16 @@ class TestEpochShuffled:
     @pytest.mark.parametrize(
         ("kwargs", "message"),
         [
-            ({"batch_size": 0}, "`batch_size` must be an integer >= 1. Received: batch_size=0"),
-            ({"batch_size": 2.0}, "`batch_size` must be an integer >= 1. Received: batch_size=2.0"),
-            ({"seed": -1}, "`seed` must be an integer >= 0. Received: seed=-1"),
-            ({"epoch": None}, "`epoch` must be an integer >= 0. Received: epoch=None"),
+            (
+                {"batch_size": 0},
+                "`batch_size` .* at least 1. Received: batch_size=0",
+            ),
+            (
+                {"batch_size": 2.0},
+                "`batch_size` .* at least 1. Received: batch_size=2.0",
+            ),
+            ({"seed": -1}, "`seed` must be an integer of at least 0. Received: seed=-1"),
+            ({"epoch": None}, "`epoch` must be an integer of at least 0. Received: epoch=None"),
             ({"batch_size": 11, "drop_remainder": True}, "at least one example"),
         ],
     )

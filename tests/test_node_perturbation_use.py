@@ -215,7 +215,7 @@ def test_interleave_says_what_it_needs():
         ({"forgetting": 1.5}, ValueError, "forgetting=1.5"),
         ({"form": "both"}, ValueError, "form='both'"),
         ({"antithetic": "no"}, TypeError, "antithetic='no'"),
-        ({"draws": 0}, ValueError, "`draws` must be a positive integer.*draws=0"),
+        ({"draws": 0}, ValueError, "`draws` must be an integer of at least 1.*draws=0"),
         ({"steps": 0}, ValueError, "steps=0"),
         ({"solver": "magic"}, ValueError, "`solver` must be 'nlms'.*solver='magic'"),
     ],

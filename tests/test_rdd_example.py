@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tf_alignment as ta
 
@@ -69,48 +68,6 @@ def test_spike_rates_follow_activities():
     [rates] = rdd_network.spike_rates([kernel], features)
     assert rates.shape == (10, 12)
     assert np.corrcoef(np.maximum(features @ kernel, 0).ravel(), rates.ravel())[0, 1] > 0.7
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "classes"),
-    [
-        ("fashion_mnist", (28, 28, 1), 10),
-        ("svhn_cropped", (32, 32, 3), 10),
-        ("voc", (32, 32, 3), 21),
-    ],
-)
-def test_loaders_on_mock_data(name, shape, classes, monkeypatch):
-    tfds = pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-    with tfds.testing.mock_data(num_examples=6):
-        data = rdd_data.load(name)
-    assert data.classes == classes
-    for split in (data.train, data.test):
-        assert split.x.shape[1:] == shape and len(split.x) == len(split.y) >= 6
-        assert split.x.dtype == np.float32 and -1.0 <= split.x.min() < split.x.max() <= 1.0
-        assert split.y.min() >= 0 and split.y.max() < classes
-
-
-def test_the_label_of_an_image_is_its_largest_object():
-    example = {
-        "image": tf.zeros((40, 60, 3), tf.uint8),
-        "objects": {
-            "bbox": tf.constant([[0.0, 0.0, 0.5, 0.5], [0.1, 0.0, 1.0, 0.9]]),
-            "label": tf.constant([3, 7], tf.int64),
-        },
-    }
-    image, label = rdd_data._largest_object(example)
-    assert image.shape == (32, 32, 3) and int(label) == 8
-    example["objects"] = {"bbox": tf.zeros((0, 4)), "label": tf.zeros((0,), tf.int64)}
-    assert int(rdd_data._largest_object(example)[1]) == 0
-
-
-def test_data_that_is_not_there(tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    with pytest.raises(FileNotFoundError, match=r"fashion_mnist.*tfds\.load"):
-        rdd_data.load("fashion_mnist", str(tmp_path))
-    with pytest.raises(ValueError, match="name='imagenet'"):
-        rdd_data.load("imagenet")
 
 
 def test_it_runs_and_writes_figures_and_numbers(tmp_path):

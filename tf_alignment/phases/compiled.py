@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import numbers
 import random
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,11 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import integer
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Phase, Results
 
-__all__ = ["CompiledPhase", "positive"]
+__all__ = ["CompiledPhase"]
 
 
 class CompiledPhase(Phase):
@@ -48,10 +48,10 @@ class CompiledPhase(Phase):
     ) -> None:
         super().__init__(layers)
         self.dataset = dataset
-        self.steps = positive("steps", steps)
-        self.batch_size = positive("batch_size", batch_size)
+        self.steps = integer("steps", steps)
+        self.batch_size = integer("batch_size", batch_size)
         self.optimizer = None if optimizer is None else keras.optimizers.get(optimizer)
-        self.seed = random.randint(1, 10**9) if seed is None else int(seed)
+        self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
         self._model: Callable[[], keras.Model | None] = lambda: None
 
     def create(
@@ -196,12 +196,3 @@ def _tensor(array: Any) -> tf.Tensor:
     """The array as a tensor; floating numbers as Keras has them."""
     tensor = tf.convert_to_tensor(array)
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
-
-
-def positive(name: str, value: Any) -> int:
-    """Raise unless `value` is a positive integer; `name` is for the message."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(
-            f"Argument `{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return int(value)

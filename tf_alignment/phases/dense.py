@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import keras
 
+from tf_alignment.arguments import integer
 from tf_alignment.layers.base import Connection
 from tf_alignment.linear_maps import Matmul
 from tf_alignment.phases.base import Phase
-from tf_alignment.spiking.arguments import integer
 
 __all__ = ["DensePhase"]
 

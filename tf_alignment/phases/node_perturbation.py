@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import integer
 from tf_alignment.noise import Noise
-from tf_alignment.phases.compiled import positive
 from tf_alignment.phases.least_squares import over_replicas
 from tf_alignment.phases.perturbation import Sent, Site
 from tf_alignment.phases.regression import GradientRegression
@@ -127,7 +127,7 @@ class NodePerturbation(GradientRegression):
             dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed
         )
         self.noise = Noise(noise, kind)
-        self.draws = positive("draws", draws)
+        self.draws = integer("draws", draws)
         for name, value in (
             ("antithetic", antithetic),
             ("one_at_a_time", one_at_a_time),

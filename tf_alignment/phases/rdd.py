@@ -10,11 +10,11 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import metrics
+from tf_alignment.arguments import number
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.dense import DensePhase
-from tf_alignment.spiking.arguments import number
 from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
 from tf_alignment.spiking.lif.plan import Plan, mean
 

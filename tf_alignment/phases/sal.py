@@ -12,12 +12,12 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_alignment import metrics
+from tf_alignment.arguments import integer, number
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.dense import DensePhase
-from tf_alignment.spiking.arguments import integer, number
 from tf_alignment.spiking.rates import silent_and_saturated
 from tf_alignment.spiking.sampling import (
     FeedbackLearning,

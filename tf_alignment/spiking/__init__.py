@@ -4,8 +4,7 @@
 `tf_alignment.phases.RDD` runs; `sampling` stochastic neurons in discrete time and spike-based
 alignment, which `tf_alignment.phases.SAL` runs.
 
-For both, `loops` has loops over time, `rates` finds silent and saturated units, and `arguments`
-checks numbers.
+For both, `loops` has loops over time, and `rates` finds silent and saturated units.
 """
 
 from tf_alignment.spiking import lif, sampling

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.spiking.arguments import number
+from tf_alignment.arguments import number
 from tf_alignment.spiking.loops import scan
 
 __all__ = [

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tf_alignment.spiking.arguments import number
+from tf_alignment.arguments import number
 from tf_alignment.spiking.lif.neuron import (
     Neuron,
     State,

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.spiking.arguments import integer, number
+from tf_alignment.arguments import integer, number
 from tf_alignment.spiking.sampling.pairs import chance, exponential, pair_sums, triangular
 
 __all__ = ["SpikeAlignment"]

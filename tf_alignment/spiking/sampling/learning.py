@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from tf_alignment.arguments import integer, number
 from tf_alignment.initializers import derived_seed
-from tf_alignment.spiking.arguments import integer, number
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
 from tf_alignment.spiking.sampling.layered import LayeredNetwork
 from tf_alignment.spiking.sampling.neuron import (

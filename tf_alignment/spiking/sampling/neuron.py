@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.spiking.arguments import integer
+from tf_alignment.arguments import integer
 from tf_alignment.spiking.loops import scan
 
 __all__ = [

@@ -33,7 +33,7 @@ def number(
 
     Example:
     >>> import numpy as np
-    >>> from tf_alignment.spiking.arguments import number
+    >>> from tf_alignment.arguments import number
     >>> number("rate", np.float32(0.5), above=0)
     0.5
     >>> number("rate", "fast", above=0)
@@ -65,7 +65,7 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
         ValueError: If it is none, or out of range.
 
     Example:
-    >>> from tf_alignment.spiking.arguments import integer
+    >>> from tf_alignment.arguments import integer
     >>> integer("steps", 2.5)
     Traceback (most recent call last):
     ...

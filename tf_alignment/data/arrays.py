@@ -1,0 +1,140 @@
+"""Datasets by name, as arrays.
+
+`"digits"` is embedded in scikit-learn and needs no network; the others come from TensorFlow
+Datasets, from files that have been prepared before: nothing is downloaded behind the user's back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_alignment._optional import require
+
+__all__ = ["NAMES", "Arrays", "Split", "builder_of", "load"]
+
+NAMES = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100", "voc")
+"""What `load` knows."""
+
+
+class Split(NamedTuple):
+    """Inputs and labels of one split; unpacks into the arguments of `fit` and `evaluate`.
+
+    Attributes:
+        x: `(examples, height, width, channels)`, float32 in [0, 1].
+        y: `(examples,)`, int32 class labels.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+    """A dataset in memory.
+
+    Attributes:
+        name: What `load` was asked for.
+        train: Training split.
+        test: Test split.
+        classes: Number of classes.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: int
+
+
+def load(name: str, data_dir: str | None = None) -> Arrays:
+    """Load an image classification dataset into memory.
+
+    Args:
+        name: `"digits"` (8x8 handwritten digits of scikit-learn; 1437 for training and 360 for
+            testing, split by class and always in the same way), `"mnist"`, `"fashion_mnist"`,
+            `"svhn_cropped"`, `"cifar10"` or `"cifar100"` (from TensorFlow Datasets, with their own
+            splits), or `"voc"`: Pascal VOC of 2007 at 32x32, an image with the class of its largest
+            object, 21 classes with the background.
+        data_dir: Directory that holds the prepared TensorFlow Datasets; `None` takes their own
+            default. Has no meaning for `"digits"`.
+
+    Returns:
+        The dataset: `x` float32 in [0, 1] with a channel axis, `y` int32.
+
+    Raises:
+        ValueError: If `name` is unknown.
+        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to put
+            it there.
+        ImportError: If the library that holds the dataset is not installed.
+
+    Example:
+        >>> digits = load("digits")
+        >>> digits.train.x.shape, digits.test.x.shape, digits.classes
+        ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
+    """
+    if name not in NAMES:
+        raise ValueError(f"`name` must be one of {', '.join(NAMES)}. Received: name={name!r}")
+    return _digits() if name == "digits" else _prepared(name, data_dir)
+
+
+def _digits() -> Arrays:
+    datasets = require("sklearn.datasets", "The digits dataset")
+    selection = require("sklearn.model_selection", "The digits dataset")
+    x, y = datasets.load_digits(return_X_y=True)
+    x = (x / 16.0).reshape(-1, 8, 8, 1).astype(np.float32)
+    x_train, x_test, y_train, y_test = selection.train_test_split(
+        x, y.astype(np.int32), test_size=0.2, stratify=y, random_state=0
+    )
+    return Arrays("digits", Split(x_train, y_train), Split(x_test, y_test), classes=10)
+
+
+def _prepared(name: str, data_dir: str | None) -> Arrays:
+    builder = builder_of(name, data_dir)
+
+    def split(part: str, **options: bool) -> Split:
+        examples = builder.as_dataset(split=part, **options)
+        if name == "voc":
+            examples = examples.map(_largest_object)
+        batches = list(examples.batch(4096).as_numpy_iterator())
+        images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+        return Split(images.astype(np.float32) / np.float32(255.0), labels.astype(np.int32))
+
+    if name == "voc":
+        # The paper that trains on it has 21 outputs, and does not say what its labels are.
+        return Arrays(name, split("train+validation"), split("test"), classes=21)
+    classes = builder.info.features["label"].num_classes
+    train, test = (split(part, as_supervised=True) for part in ("train", "test"))
+    return Arrays(name, train, test, classes)
+
+
+def builder_of(name: str, data_dir: str | None) -> Any:
+    """The TensorFlow Dataset of a name.
+
+    Raises:
+        FileNotFoundError: If it is not in `data_dir`; the message says how to put it there.
+        ImportError: If TensorFlow Datasets is not installed.
+    """
+    tfds = require("tensorflow_datasets", f"The dataset {name!r}")
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"`data_dir` must hold the TensorFlow dataset {name!r}; expected its files in "
+            f"{builder.data_path}. To download and prepare it there, run: "
+            f"python -c \"import tensorflow_datasets as tfds; tfds.load('{name}', "
+            f'data_dir={data_dir!r})". A copy that was prepared elsewhere can be put into that '
+            f"directory as it is. Received: data_dir={data_dir!r}"
+        )
+    return builder
+
+
+def _largest_object(example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The image at 32x32, and 1 + the class of its largest object; 0 is the background."""
+    image = tf.image.resize(tf.cast(example["image"], tf.float32), (32, 32), antialias=True)
+    boxes, labels = example["objects"]["bbox"], example["objects"]["label"]
+    if tf.size(labels) == 0:
+        return image, tf.constant(0, tf.int64)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return image, 1 + labels[tf.argmax(area)]

@@ -1,0 +1,281 @@
+"""Images of different sizes, read from disk, cropped and shuffled on the way to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.data.arrays import builder_of
+from tf_alignment.data.epochs import FollowEpoch, integer
+from tf_alignment.distribute import worker
+
+__all__ = ["Images", "Stream", "central_crop", "images", "random_crop"]
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+_LEAST_AREA = {"resnet": 0.08, "inception": 0.05}
+_SIZES = {"resnet": 224, "inception": 299}
+
+
+def random_crop(
+    image: tf.Tensor, size: int, seed: tf.Tensor, least_area: float = 0.08
+) -> tf.Tensor:
+    """A part of the image with an aspect of 3/4 to 4/3, scaled to `size`; half are mirrored.
+
+    Args:
+        image: `(height, width, 3)`, uint8.
+        size: Height and width of the result.
+        seed: Two int64 numbers, on which alone the result depends.
+        least_area: The smallest part of the area; the largest is all.
+
+    Returns:
+        `(size, size, 3)`, float32, in [0, 255].
+
+    Reference: Szegedy et al. 2015, "Going deeper with convolutions".
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> image = tf.zeros((40, 60, 3), tf.uint8)
+    >>> tuple(ta.data.random_crop(image, 16, tf.constant([1, 2], tf.int64)).shape)
+    (16, 16, 3)
+    """
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros((1, 0, 4)),
+        seed,
+        min_object_covered=0.0,
+        area_range=(least_area, 1.0),
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        use_image_if_no_bounding_boxes=True,
+    )
+    part = tf.image.resize(tf.slice(image, begin, extent), (size, size))
+    part.set_shape((size, size, 3))
+    return tf.image.stateless_random_flip_left_right(part, seed + 1)
+
+
+def central_crop(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Scale the short side to 8/7 of `size`, cut the centre out.
+
+    Args:
+        image: `(height, width, 3)`, uint8.
+        size: Height and width of the result; 224 makes the short side 256.
+
+    Returns:
+        `(size, size, 3)`, float32, in [0, 255].
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> tuple(ta.data.central_crop(tf.zeros((40, 60, 3), tf.uint8), 28).shape)
+    (28, 28, 3)
+    """
+    extent = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = size * 8 / 7 / tf.reduce_min(extent)
+    scaled = tf.image.resize(image, tf.cast(tf.round(extent * scale), tf.int32))
+    cut = tf.image.resize_with_crop_or_pad(scaled, size, size)
+    cut.set_shape((size, size, 3))
+    return cut
+
+
+def _colours(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Other brightness, saturation, hue and contrast, of an image in [0, 1]."""
+    image = tf.image.stateless_random_brightness(image, 32 / 255, seed)
+    image = tf.image.stateless_random_saturation(image, 0.5, 1.5, seed + 2)
+    image = tf.image.stateless_random_hue(image, 0.2, seed + 4)
+    image = tf.image.stateless_random_contrast(image, 0.5, 1.5, seed + 6)
+    return tf.clip_by_value(image, 0.0, 1.0)
+
+
+class Images:
+    """A dataset of images of different sizes, with what is done to them.
+
+    Args:
+        train: Dataset of `(image, label)`, image `(height, width, 3)` uint8, in a fixed order.
+        test: Likewise.
+        examples: How many are in `train`.
+        size: Height and width after cropping.
+        preprocessing: `"resnet"`: crops of at least 8 % of the area, channels with mean 0 and
+            deviation 1. `"inception"`: crops of at least 5 %, colours changed in training, values
+            in [-1, 1].
+        buffer: Examples among which the next is drawn.
+
+    Raises:
+        ValueError: If `preprocessing` is unknown, or a number out of range.
+
+    Example:
+    >>> import numpy as np, tensorflow as tf, tf_alignment as ta
+    >>> pictures = tf.data.Dataset.from_tensor_slices(
+    ...     (np.zeros((10, 40, 60, 3), np.uint8), np.arange(10)))
+    >>> images = ta.data.Images(pictures, pictures, examples=10, size=32)
+    >>> x, y = next(iter(images.batches(4, seed=1).dataset))
+    >>> tuple(x.shape), tuple(y.shape)
+    ((4, 32, 32, 3), (4,))
+    """
+
+    def __init__(
+        self,
+        train: tf.data.Dataset,
+        test: tf.data.Dataset,
+        examples: int,
+        size: int = 224,
+        preprocessing: str = "resnet",
+        buffer: int = 16_384,
+    ) -> None:
+        if preprocessing not in _LEAST_AREA:
+            raise ValueError(
+                f"Argument `preprocessing` must be one of {list(_LEAST_AREA)}. "
+                f"Received: preprocessing={preprocessing!r}"
+            )
+        self.train, self.test = train, test
+        self.examples, self.size = integer("examples", examples, 1), integer("size", size, 1)
+        self.preprocessing, self.buffer = preprocessing, integer("buffer", buffer, 1)
+
+    def batches(
+        self, batch_size: int, seed: int = 0, strategy: tf.distribute.Strategy | None = None
+    ) -> Stream:
+        """The training data in the order of a seed.
+
+        Args:
+            batch_size: Examples a batch, on all replicas together. What is left of an epoch is
+                dropped, so that all batches have the same shape.
+            seed: Of order and crops.
+            strategy: If it has several workers, each reads its own part of the data.
+        """
+        return Stream(self, batch_size, seed, worker(strategy or tf.distribute.get_strategy()))
+
+    def validation(self, batch_size: int) -> tf.data.Dataset:
+        """The test data, from the centres of the images."""
+
+        def crop(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return self.scaled(central_crop(image, self.size)), label
+
+        return self.test.map(crop, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+
+    def scaled(self, image: tf.Tensor) -> tf.Tensor:
+        """Values as the network gets them, of an image in [0, 255]."""
+        image = image / 255.0
+        if self.preprocessing == "resnet":
+            return (image - _MEAN) / _DEVIATION
+        return 2.0 * image - 1.0
+
+    def varied(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """An image as in training."""
+        image = random_crop(image, self.size, seed, _LEAST_AREA[self.preprocessing])
+        if self.preprocessing == "inception":
+            image = 255.0 * _colours(image / 255.0, seed + 2)
+        return self.scaled(image)
+
+
+class Stream:
+    """Batches whose order and crops depend on the seed and the epoch alone.
+
+    So a run that `ta.callbacks.Resume` continues sees what it would have seen. It is made by
+    `Images.batches`.
+
+    Args:
+        images: Where from.
+        batch_size: Examples a batch, on all workers together.
+        seed: Of order and crops.
+        shard: Number of this worker, and how many there are.
+
+    Attributes:
+        epoch: That of the next pass.
+        dataset: One epoch, for `fit(stream.dataset, shuffle=False)`.
+        callback: Sets `epoch` to Keras' count at the start of every epoch.
+    """
+
+    def __init__(
+        self, images: Images, batch_size: int, seed: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.epoch = 0
+        self.callback: keras.callbacks.Callback = FollowEpoch(self)
+        batch_size, seed = integer("batch_size", batch_size, 1), integer("seed", seed, 0)
+        index, workers = shard
+        # A strategy cuts every batch into as many pieces as there are workers, and each takes a
+        # piece a step: of batches of the common size, each worker needs only its share.
+        batches = images.examples // (batch_size * workers)
+        if not batches:
+            raise ValueError(
+                "Argument `batch_size` must leave every worker a batch. Received: "
+                f"batch_size={batch_size}, {images.examples} examples, {workers} workers"
+            )
+        self.steps = batches * workers
+
+        def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+            # `shuffle` compares (seed of the graph, own seed) to (0, 0), which a tensor allows only
+            # if the first is not 0. This graph is that of the pass alone.
+            tf.compat.v1.get_default_graph().seed = seed + 1
+            epoch = tf.numpy_function(lambda: self.epoch, [], tf.int64)
+            start = tf.ensure_shape(epoch, ()) * images.examples
+
+            def vary(index: tf.Tensor, example: Any) -> tuple[tf.Tensor, tf.Tensor]:
+                image, label = example
+                own = tf.stack([tf.cast(seed, tf.int64), 16 * (start + index)])
+                return images.varied(image, own), label
+
+            return (
+                images.train.enumerate()
+                .shard(workers, index)
+                .shuffle(images.buffer, seed=seed + 1 + start)
+                .map(vary, tf.data.AUTOTUNE)
+                .batch(batch_size, drop_remainder=True)
+                .take(batches)
+            )
+
+        options = tf.data.Options()
+        if workers > 1:
+            options.experimental_distribute.auto_shard_policy = (
+                tf.data.experimental.AutoShardPolicy.OFF
+            )
+        self.dataset: tf.data.Dataset = (
+            tf.data.Dataset.from_tensors(0)
+            .flat_map(one_pass)
+            .apply(tf.data.experimental.assert_cardinality(batches))
+            .prefetch(2)
+            .with_options(options)
+        )
+
+    def __len__(self) -> int:
+        """Number of steps an epoch."""
+        return self.steps
+
+
+def images(
+    name: str = "imagenet2012",
+    data_dir: str | None = None,
+    preprocessing: str = "resnet",
+    size: int | None = None,
+) -> Images:
+    """Images from TensorFlow Datasets, for networks of ImageNet's size.
+
+    Args:
+        name: Of a dataset with images and labels; ImageNet by default.
+        data_dir: Directory that holds the prepared TensorFlow Datasets; None takes their own
+            default.
+        preprocessing: `"resnet"` or `"inception"`, see `Images`.
+        size: Height and width after cropping; by default 224, or 299 for `"inception"`.
+
+    Raises:
+        ValueError: If `preprocessing` is unknown.
+        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to put it
+            there.
+        ImportError: If TensorFlow Datasets is not installed.
+
+    Example:
+    ```python
+    images = ta.data.images("imagenet2012", "~/tensorflow_datasets")
+    stream = images.batches(256, seed=1)
+    model.fit(stream.dataset, validation_data=images.validation(250), shuffle=False, epochs=90,
+              callbacks=[ta.callbacks.Resume("backup", data=stream)])
+    ```
+    """
+    builder = builder_of(name, data_dir)
+    splits = builder.info.splits
+    # Files in their order: what shuffles is `Stream`, by the epoch.
+    read: Callable[[str], tf.data.Dataset] = lambda split: builder.as_dataset(  # noqa: E731
+        split=split, as_supervised=True, shuffle_files=False
+    )
+    test = "validation" if "validation" in splits else "test"
+    size = size or _SIZES.get(preprocessing, 224)
+    return Images(read("train"), read(test), splits["train"].num_examples, size, preprocessing)
