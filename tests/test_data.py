@@ -190,15 +190,18 @@ def test_batches_of_images_depend_on_seed_and_epoch_alone(preprocessing, seed):
 
 
 def test_every_worker_reads_a_part_of_its_own():
-    images = pictures()
+    """Three workers with two replicas each."""
+    stream = pictures(62).batches(12, seed=1)
+    assert len(stream) == 5
     parts = []
     for number in range(3):
-        stream = data.Stream(images, 10, seed=1, shard=(number, 3))
-        assert len(stream) == 6  # steps, in each of which a worker takes a third of a batch
-        policy = stream.dataset.options().experimental_distribute.auto_shard_policy
-        assert policy == tf.data.experimental.AutoShardPolicy.OFF
-        parts.append(one_epoch(stream, 0)[1])
-    assert sorted(np.concatenate(parts)) == list(range(60))
+        batches = stream.of_worker(tf.distribute.InputContext(3, number, 6))
+        assert int(batches.cardinality()) == 10
+        stream.epoch = 0
+        labels = [y for _, y in batches.as_numpy_iterator()]
+        assert [len(y) for y in labels] == 10 * [2]
+        parts.append(np.concatenate(labels))
+    assert len(set(np.concatenate(parts))) == 60
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
 
 def _found() -> tuple[str, str]:
     """The kind of strategy that the environment shows, and the name of the TPU."""
-    if "TPU_NAME" in os.environ or tf.config.list_logical_devices("TPU"):
+    # no logical devices are listed here: that starts them, after which no worker can join others
+    if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):
         return "tpu", os.environ.get("TPU_NAME", "")
     if _cluster() is not None:
         return "multi_worker", ""

@@ -142,7 +142,7 @@ class Images:
             seed: Of order and crops.
             strategy: If it has several workers, each reads its own part of the data.
         """
-        return Stream(self, batch_size, seed, worker(strategy or tf.distribute.get_strategy()))
+        return Stream(self, batch_size, seed, strategy)
 
     def validation(self, batch_size: int) -> tf.data.Dataset:
         """The test data, from the centres of the images."""
@@ -175,9 +175,9 @@ class Stream:
 
     Args:
         images: Where from.
-        batch_size: Examples a batch, on all workers together.
+        batch_size: Examples a batch, on all replicas together.
         seed: Of order and crops.
-        shard: Number of this worker, and how many there are.
+        strategy: If it has several workers, each reads its own part of the data.
 
     Attributes:
         epoch: That of the next pass.
@@ -186,21 +186,40 @@ class Stream:
     """
 
     def __init__(
-        self, images: Images, batch_size: int, seed: int = 0, shard: tuple[int, int] = (0, 1)
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int = 0,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.epoch = 0
         self.callback: keras.callbacks.Callback = FollowEpoch(self)
-        batch_size, seed = integer("batch_size", batch_size, 1), integer("seed", seed, 0)
-        index, workers = shard
-        # A strategy cuts every batch into as many pieces as there are workers, and each takes a
-        # piece a step: of batches of the common size, each worker needs only its share.
-        batches = images.examples // (batch_size * workers)
-        if not batches:
+        self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed, 0)
+        self._images = images
+        if not len(self):
             raise ValueError(
-                "Argument `batch_size` must leave every worker a batch. Received: "
-                f"batch_size={batch_size}, {images.examples} examples, {workers} workers"
+                "Argument `batch_size` must be at most the number of examples. Received: "
+                f"batch_size={batch_size}, {images.examples} examples"
             )
-        self.steps = batches * workers
+        self.dataset: tf.data.Dataset | tf.distribute.DistributedDataset
+        if strategy is not None and worker(strategy)[1] > 1:
+            # else every worker would read and decode what the others use
+            self.dataset = strategy.distribute_datasets_from_function(self.of_worker)
+        else:
+            self.dataset = self.of_worker(tf.distribute.InputContext())
+
+    def of_worker(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        """One epoch of what one worker reads.
+
+        Args:
+            context: Which worker, and how many replicas share a batch.
+
+        Returns:
+            Batches of one replica.
+        """
+        images, seed = self._images, self.seed
+        workers, replicas = context.num_input_pipelines, context.num_replicas_in_sync
+        batches = len(self) * replicas // workers
 
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             # `shuffle` compares (seed of the graph, own seed) to (0, 0), which a tensor allows only
@@ -216,29 +235,23 @@ class Stream:
 
             return (
                 images.train.enumerate()
-                .shard(workers, index)
+                .shard(workers, context.input_pipeline_id)
                 .shuffle(images.buffer, seed=seed + 1 + start)
                 .map(vary, tf.data.AUTOTUNE)
-                .batch(batch_size, drop_remainder=True)
+                .batch(context.get_per_replica_batch_size(self.batch_size), drop_remainder=True)
                 .take(batches)
             )
 
-        options = tf.data.Options()
-        if workers > 1:
-            options.experimental_distribute.auto_shard_policy = (
-                tf.data.experimental.AutoShardPolicy.OFF
-            )
-        self.dataset: tf.data.Dataset = (
+        return (
             tf.data.Dataset.from_tensors(0)
             .flat_map(one_pass)
             .apply(tf.data.experimental.assert_cardinality(batches))
             .prefetch(2)
-            .with_options(options)
         )
 
     def __len__(self) -> int:
         """Number of steps an epoch."""
-        return self.steps
+        return self._images.examples // self.batch_size
 
 
 def images(
