@@ -7,6 +7,10 @@ EXTRAS ?= tensorflow,tfp,examples,dev
 # Extra arguments, e.g. `make demo ARGS="--methods fa kp --epochs 5"` or `make test ARGS="-k data"`.
 ARGS ?=
 
+# An environment of its own for `make tpu-check`: the TPU build of TensorFlow is another distribution.
+TPU_VENV ?= .venv-tpu
+TPU_STAMP := $(TPU_VENV)/.installed
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := tf_alignment examples benchmarks tests setup.py
@@ -19,7 +23,7 @@ PYTEST := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pyt
   --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-quick clean
+.PHONY: help demo test test-slow lint format bench bench-quick tpu-check clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
@@ -29,6 +33,7 @@ help:
 	@echo "make format     rewrite the sources in the project's format"
 	@echo "make bench      time and memory of a training step, time of the import, speed of spikes"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
+	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make clean      remove the virtual environment and everything generated"
 
 # The environment is built again when a requirement changes, and repaired if setting it up was
@@ -74,6 +79,16 @@ bench-quick: $(STAMP)
 	  --modes fit --rounds 5 --seconds 0.3 $(ARGS)
 	$(BIN)/python benchmarks/memory.py --models lenet_cifar --methods fa wm --runs 1
 
+$(TPU_STAMP): setup.py
+	@echo "Installing the TPU build of TensorFlow into $(TPU_VENV) (once; 2 GB)"
+	@$(PYTHON) -m venv --clear $(TPU_VENV)
+	@$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "tensorflow-tpu==2.20.0" "libtpu==0.0.20" -e .
+	@touch $@
+
+tpu-check: $(TPU_STAMP)
+	@$(TPU_VENV)/bin/python benchmarks/tpu_check.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TPU_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -151,8 +151,11 @@ class NormalizedLMS(Solver):
         by_path = dict(zip(self.connections, rates, strict=True))
         for path, step in over_replicas(half_gradients(self.connections, fits, by_path)).items():
             kernel = self.connections[path].weights["feedback_kernel"]
-            # `assign` of a Keras variable would make the difference first, and then copy it
-            kernel.value.assign_sub(step)
+            value = kernel.value
+            if hasattr(value, "assign_sub"):  # `assign` would make the difference, and then copy it
+                value.assign_sub(step)
+            else:  # a tensor, in a `keras.StatelessScope`
+                kernel.assign(value - step)
             _constrain(kernel)
 
 

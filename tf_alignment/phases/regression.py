@@ -193,7 +193,9 @@ class GradientRegression(CompiledPhase):
             backprop: Likewise.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        unchanged = [(v, tf.convert_to_tensor(v)) for v in self.network.model.variables]
+        # the count too: noise is drawn in here
+        variables = [*self.network.model.variables, self._count]
+        unchanged = [(v, tf.convert_to_tensor(v)) for v in variables]
         with keras.StatelessScope(unchanged):
             found = self.network.run(x, perturb, tape, backprop)
         y_pred = keras.tree.map_structure(lambda p: tf.cast(p, keras.config.floatx()), found.y_pred)
