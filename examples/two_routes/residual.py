@@ -1,0 +1,293 @@
+"""One residual network trained with one method by the recipe of "Two Routes".
+
+A run is a JSON file once it is finished, and is not done again; a killed one goes on from its last
+epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
+
+__all__ = ["METHODS", "Settings", "arguments_of", "run", "settings_of"]
+
+tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+
+_LOCAL = {"noise": None, "normalize": None, "response_bias": True}
+METHODS: dict[str, Any] = {
+    **{name: name for name in ta.feedback.METHODS},
+    # on the layer's own activity, as published
+    "wm-published": ta.feedback.WeightMirror(1.0, 1.0, **_LOCAL),
+    "ia-published": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_LOCAL),
+    "aa-published": ta.feedback.ActivationAlignment(1.0, 1.0, **_LOCAL),
+}
+"""What `ta.convert` gets for each; backpropagation trains the stock network."""
+IMAGENET = "imagenet2012"
+QUICK = {"dataset": "digits", "depth": 8, "width": 4, "epochs": 3, "batch_size": 32}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run becomes.
+
+    Attributes:
+        method: One of `METHODS`.
+        depth: See `ta.models.resnet`.
+        version: Likewise.
+        width: Likewise; None for the published one.
+        dataset: A name of `ta.data.load`, or `"imagenet2012"`.
+        epochs: Passes over the training split; 90 in the paper.
+        batch_size: Examples a step, on all replicas together.
+        rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
+            batch. The paper does not state it.
+        feedback_rate: Of the feedback weights that learn by alignment.
+        decay: Weight decay of all kernels, and of feedback kernels that go with them.
+        seed: Of weights, crops, noise, and the order of the examples.
+    """
+
+    method: str = "sa"
+    depth: int = 20
+    version: int = 1
+    width: int | None = None
+    dataset: str = "cifar10"
+    epochs: int = 90
+    batch_size: int = 256
+    rate: float = 0.1
+    feedback_rate: float = 0.5
+    decay: float = 1e-4
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the run's files."""
+        return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}-{self.seed}"
+
+
+@keras.saving.register_keras_serializable(package="two_routes")
+class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that grows from 0 over 5 of 90 parts, and falls tenfold after 30, 60 and 80 of them.
+
+    Args:
+        rate: The highest.
+        steps: Of the whole training.
+    """
+
+    def __init__(self, rate: float, steps: int) -> None:
+        self.rate, self.steps = rate, steps
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The rate of a step."""
+        part = 90.0 * tf.cast(step, tf.float32) / self.steps
+        falls = tf.reduce_sum(tf.cast(part >= tf.constant([30.0, 60.0, 80.0]), tf.float32))
+        return self.rate * tf.minimum(1.0, (part + 90.0 / self.steps) / 5.0) * 0.1**falls
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"rate": self.rate, "steps": self.steps}
+
+
+def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
+    """Of forward weights and, apart, of feedback weights that learn by alignment.
+
+    Args:
+        settings: Of the run.
+        steps: Of the whole training.
+    """
+    rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
+    forward = keras.optimizers.SGD(rate, 0.9, nesterov=True, weight_decay=settings.decay)
+    forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return ta.optimizers.split(
+        forward, keras.optimizers.SGD(settings.feedback_rate, name="feedback")
+    )
+
+
+class Source:
+    """Training batches and test data of a run.
+
+    Args:
+        settings: Of the run.
+        data_dir: Where the TensorFlow Datasets are.
+        strategy: That of the training.
+
+    Attributes:
+        shape: Of an image.
+        classes: How many there are.
+        augment: Makes a layer that changes images in training, or None.
+        train: With an attribute `dataset`, as `ta.data.EpochShuffled`.
+        test: Batches.
+        probe: Examples on which gradients are compared.
+    """
+
+    def __init__(
+        self, settings: Settings, data_dir: str | None, strategy: tf.distribute.Strategy
+    ) -> None:
+        self.augment: Callable[[], keras.layers.Layer | None] = lambda: None
+        self.train: Any
+        if settings.dataset == IMAGENET:
+            preprocessing = "resnet" if settings.version == 1 else "inception"
+            images = ta.data.images(IMAGENET, data_dir, preprocessing)
+            self.shape, self.classes = (images.size, images.size, 3), 1000
+            self.train = images.batches(settings.batch_size, settings.seed, strategy)
+            self.test = images.validation(250)
+            self.probe = next(iter(self.test.unbatch().batch(64)))
+            return
+        data = ta.data.load(settings.dataset, data_dir)
+        mean, deviation = (f(data.train.x, axis=(0, 1, 2)) for f in (np.mean, np.std))
+        train, test = (
+            ta.data.Split(((s.x - mean) / deviation).astype(np.float32), s.y)
+            for s in (data.train, data.test)
+        )
+        self.shape, self.classes = train.x.shape[1:], data.classes
+        self.augment = lambda: ta.models.CropAndFlip(self.shape[0] // 8)
+        self.train = ta.data.EpochShuffled(
+            *train, settings.batch_size, seed=settings.seed, drop_remainder=True
+        )
+        self.test = tf.data.Dataset.from_tensor_slices(tuple(test)).batch(500)
+        self.probe = test.x[:128], test.y[:128]
+
+
+class Progress(keras.callbacks.Callback):
+    """Prints one line an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Print."""
+        logs = logs or {}
+        print(
+            f"  epoch {epoch + 1:>3}/{self.params['epochs']}  loss {logs['loss']:.4f}"
+            f"  test accuracy {100 * logs['val_accuracy']:5.2f} %",
+            flush=True,
+        )
+
+
+def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> keras.Model:
+    """The compiled network of a seed; forward weights are the same for all methods."""
+    keras.utils.set_random_seed(settings.seed)
+    model = ta.models.resnet(
+        settings.depth,
+        settings.version,
+        input_shape=source.shape,
+        classes=source.classes,
+        width=settings.width,
+        augment=source.augment(),
+    )
+    if settings.method != "backprop":
+        model = ta.convert(model, METHODS[settings.method])
+    model.compile(
+        optimizer(settings, steps),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=jit_compile,
+    )
+    return model
+
+
+def run(
+    settings: Settings,
+    output: Path,
+    data_dir: str | None = None,
+    strategy: str = "default",
+    tensorboard: bool = False,
+) -> common.Numbers:
+    """Train, or read what came of it before.
+
+    Args:
+        settings: Of the run.
+        output: Directory of the files.
+        data_dir: Where the TensorFlow Datasets are.
+        strategy: See `ta.distribute.strategy`.
+        tensorboard: Whether curves are written for TensorBoard too.
+
+    Returns:
+        Settings, curves over the epochs, and whether training diverged.
+
+    Raises:
+        ValueError: If the output directory holds that run with other settings.
+    """
+    file = output / "runs" / f"{settings.name}.json"
+    given = dataclasses.asdict(settings)
+    if file.exists():
+        done: common.Numbers = json.loads(file.read_text())
+        if done["settings"] != given:
+            raise ValueError(
+                f"{file} is of a run with other settings: remove it, or choose another --output. "
+                f"Expected: {given}"
+            )
+        return done
+    print(settings.name, flush=True)
+    began = time.perf_counter()
+    keras.utils.clear_session()
+    devices = ta.distribute.strategy(strategy)
+    with devices.scope():
+        source = Source(settings, data_dir, devices)
+        steps = settings.epochs * len(source.train)
+        model = build(settings, source, steps, "auto")
+    callbacks = [
+        ta.callbacks.AlignmentMonitor(probe_data=source.probe),
+        Progress(),
+        ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train),
+    ]
+    if tensorboard:
+        callbacks.insert(0, keras.callbacks.TensorBoard(output / "tensorboard" / settings.name))
+    history = model.fit(
+        source.train.dataset,
+        epochs=settings.epochs,
+        shuffle=False,
+        validation_data=source.test,
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    kept = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    kept += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
+    curves = {k: [round(float(v), 5) for v in history[k]] for k in kept if k in history}
+    result = {
+        "settings": given,
+        "seconds": round(time.perf_counter() - began, 1),
+        "parameters": int(model.count_params()),
+        "diverged": len(curves["loss"]) < settings.epochs or not np.isfinite(curves["loss"][-1]),
+        "curves": curves,
+    }
+    if ta.distribute.worker(devices)[0] == 0:
+        common.write_json(file, result)
+    return result
+
+
+def arguments_of(text: str) -> argparse.ArgumentParser:
+    """A command line with all settings but those that a script varies."""
+    parser = common.new_parser(text, "two_routes")
+    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    parser.add_argument(
+        "--strategy", default="default", help=f"one of {', '.join(ta.distribute.NAMES)}"
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
+    for field in dataclasses.fields(Settings):
+        if field.name in ("method", "depth", "seed"):
+            continue
+        kind = float if field.name.endswith(("rate", "decay")) else common.positive
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=str if field.name == "dataset" else kind,
+            help=f"default: {field.default}",
+        )
+    return parser
+
+
+def settings_of(arguments: argparse.Namespace, **changes: Any) -> Settings:
+    """The settings that a command line asks for."""
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given = {n: v for n in names if (v := getattr(arguments, n, None)) is not None}
+    return Settings(**{**(QUICK if arguments.quick else {}), **given, **changes})

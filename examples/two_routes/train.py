@@ -1,0 +1,39 @@
+r"""One residual network, one method: a run of "Two Routes to Scalable Credit Assignment".
+
+    python examples/two_routes/train.py --method sa --depth 20 --data-dir ~/tensorflow_datasets
+    python examples/two_routes/train.py --method sa --depth 50 --version 2 --dataset imagenet2012 \
+        --data-dir gs://bucket/tensorflow_datasets --batch-size 1024 --strategy tpu
+    python examples/two_routes/train.py --quick
+
+SGD with Nesterov momentum .9, weight decay 1e-4, warm-up over the first 5 of 90 epochs, a tenth of
+the rate after 30, 60 and 80. Version 1 has ResNet's preprocessing at 224 pixels, version 2
+Inception's at 299. A killed run goes on from its last epoch.
+
+Paper: Kunin et al. 2020.
+"""
+
+from __future__ import annotations
+
+from residual import METHODS, arguments_of, run, settings_of
+
+
+def main() -> None:
+    """Train, and say what came of it."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--method", choices=METHODS, default="sa", metavar="ID")
+    parser.add_argument("--depth", type=int, help="default: 20")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    settings = settings_of(arguments)
+    found = run(
+        settings, arguments.output, arguments.data_dir, arguments.strategy, arguments.tensorboard
+    )
+    accuracy = found["curves"]["val_accuracy"]
+    print(
+        f"{settings.name}: test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy)} epochs"
+        + (", diverged" if found["diverged"] else "")
+    )
+
+
+if __name__ == "__main__":
+    main()

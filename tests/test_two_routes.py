@@ -1,0 +1,89 @@
+"""The scripts on "Two Routes": the recipe, runs that are kept, sweeps that go on."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+FOLDER = Path(__file__).parents[1] / "examples" / "two_routes"
+sys.path.insert(0, str(FOLDER))  # as Python does for a script
+
+import depth_sweep  # noqa: E402
+import residual  # noqa: E402
+
+sys.path.remove(str(FOLDER))
+
+SMALL = residual.Settings(
+    "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
+)
+
+
+def test_the_rate_warms_up_and_falls():
+    rate = residual.WarmUpAndSteps(0.4, steps=900)
+    found = [float(rate(step)) for step in (0, 24, 49, 50, 299, 300, 600, 800, 899)]
+    expected = [0.008, 0.2, 0.4, 0.4, 0.4, 0.04, 0.004, 0.0004, 0.0004]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_own():
+    source = residual.Source(SMALL, None, tf.distribute.get_strategy())
+    assert source.shape == (8, 8, 1) and source.probe[0].shape == (128, 8, 8, 1)
+    model = residual.build(SMALL, source, steps=11, jit_compile=False)
+    feedback, forward = sorted(model.optimizer.optimizers, key=lambda o: o.momentum)
+    assert float(feedback.learning_rate) == pytest.approx(0.4) and forward.nesterov
+    forward.build(model.trainable_variables)
+    own = [v for v in model.trainable_variables if not v.path.endswith("_aligned")]
+    assert {v.name for v in own if forward._use_weight_decay(v)} == {"kernel"}
+    control = dataclasses.replace(SMALL, method="backprop")
+    stock = residual.build(control, source, steps=11, jit_compile=False)
+    for layer in stock.layers:
+        if hasattr(layer, "kernel"):
+            np.testing.assert_array_equal(layer.kernel, model.get_layer(layer.name).kernel)
+
+
+def test_a_run_is_kept_and_not_done_again(tmp_path, capsys):
+    first = residual.run(SMALL, tmp_path)
+    assert "epoch   1/1" in capsys.readouterr().out
+    assert first["settings"]["method"] == "sa" and not first["diverged"]
+    assert 0 < first["curves"]["mean/weight_angle"][0] < 90
+    assert residual.run(SMALL, tmp_path) == json.loads(json.dumps(first))
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="other settings"):
+        residual.run(dataclasses.replace(SMALL, epochs=2), tmp_path)
+
+
+def test_the_table_has_means_errors_and_what_diverged():
+    def made(method, depth, seed, accuracy, diverged=False):
+        settings = {"method": method, "depth": depth, "seed": seed}
+        return {"settings": settings, "diverged": diverged, "curves": {"val_accuracy": [accuracy]}}
+
+    runs = [made("sa", 8, 0, 0.5), made("sa", 8, 1, 0.7), made("wm", 14, 0, 0.1, diverged=True)]
+    lines = depth_sweep.table(runs).splitlines()
+    assert lines[0] == "| method | 8 | 14 |"
+    assert lines[2:] == ["| `sa` | 60.0 ± 10.0 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_does_what_is_missing(tmp_path):
+    script = [sys.executable, str(FOLDER / "depth_sweep.py"), "--quick", "--output", str(tmp_path)]
+
+    def sweep():
+        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+
+    assert sweep().count("epoch   3/3") == 4
+    assert (tmp_path / "depth-digits-v1.png").stat().st_size > 10_000
+    (tmp_path / "runs" / "digits-v1-14-sa-0.json").unlink()
+    again = sweep()
+    assert again.count("epoch   3/3") == 1 and "| `sa` |" in again
+    command = [sys.executable, str(FOLDER / "train.py"), "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--seed", "3", "--tensorboard"], check=True, capture_output=True, text=True
+    )
+    assert "digits-v1-8-sa-3: test accuracy" in done.stdout
+    assert list((tmp_path / "tensorboard").rglob("events.out.*"))
