@@ -231,7 +231,8 @@ def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
     curves: dict[str, list[Any]] = {"iterations": [], "divergence": [], "asymmetry": []}
     points, long = (4, 200) if arguments.quick else (10, 200)
     part = arguments.iterations // points
-    file = unfinished(arguments, "boltzmann").with_suffix(".json")
+    folder = unfinished(arguments, "boltzmann")
+    file = folder.with_name(f"{folder.name}.json")
     if file.exists():
         stored = json.loads(file.read_text())
         curves = stored["curves"]
