@@ -52,9 +52,11 @@ def test_spikes_are_those_of_a_plain_simulation(neuron, jit_compile):
 @pytest.mark.parametrize("function", ["simulate", "respond"])
 def test_no_python_runs_for_each_step(function, monkeypatch):
     calls = []
-    for name in ("lif_step", "synapse_step"):
-        step = getattr(lif, name)
-        monkeypatch.setattr(lif, name, lambda *args, step=step: calls.append(0) or step(*args))
+    for name in ("step", "synapse_step"):
+        step = getattr(lif.neuron, name)
+        monkeypatch.setattr(
+            lif.neuron, name, lambda *args, step=step: calls.append(0) or step(*args)
+        )
     for _ in range(2):
         getattr(lif, function)(tf.ones((123, 2)), lif.Neuron(tau_long=11.0))
     assert 1 <= len(calls) < 5  # for 246 steps
