@@ -15,7 +15,16 @@ import tensorflow as tf
 
 import tf_alignment as ta
 
-__all__ = ["Numbers", "markdown", "new_figure", "new_parser", "positive", "versions", "write_json"]
+__all__ = [
+    "Numbers",
+    "finished",
+    "markdown",
+    "new_figure",
+    "new_parser",
+    "positive",
+    "versions",
+    "write_json",
+]
 
 Numbers = dict[str, Any]
 """What goes into a JSON file."""
@@ -53,6 +62,29 @@ def write_json(file: Path, content: Any) -> None:
     new = file.with_suffix(".new")
     new.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(new, file)
+
+
+def finished(file: Path, settings: Numbers) -> Numbers | None:
+    """What came of a run before, if it was made.
+
+    Args:
+        file: Of its result, which has the settings among its entries, or under `settings`.
+        settings: Those of the run that is wanted.
+
+    Raises:
+        ValueError: If the file is of a run with other settings.
+    """
+    if not file.exists():
+        return None
+    done: Numbers = json.loads(file.read_text())
+    kept = done.get("settings", done)
+    wanted = json.loads(json.dumps(settings))  # as a file has them: lists for tuples
+    if {name: kept.get(name) for name in wanted} != wanted:
+        raise ValueError(
+            f"{file} is of a run with other settings: remove it, or choose another --output. "
+            f"Expected: {wanted}"
+        )
+    return done
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:

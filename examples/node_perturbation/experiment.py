@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 import math
 import multiprocessing
 import os
@@ -27,14 +26,13 @@ import tensorflow as tf
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, new_parser, positive, versions, write_json
+from common import Numbers, finished, new_parser, positive, versions, write_json
 
 __all__ = [
     "Run",
     "Task",
     "carry_out",
     "chosen",
-    "finished",
     "grouped",
     "kept_settings",
     "last",
@@ -159,31 +157,8 @@ def train(task: Task, output: Path) -> Numbers:
 
 
 def kept_settings(settings: Numbers) -> Numbers:
-    """As a JSON file has them, without where the data lie: that changes nothing."""
-    kept: Numbers = json.loads(json.dumps(settings))
-    kept.pop("data_dir", None)
-    return kept
-
-
-def finished(file: Path, settings: Numbers) -> Numbers | None:
-    """What came of a run before, if it was made.
-
-    Args:
-        file: Of its result.
-        settings: As `kept_settings` gives them.
-
-    Raises:
-        ValueError: If the file is of a run with other settings.
-    """
-    if not file.exists():
-        return None
-    done: Numbers = json.loads(file.read_text())
-    if done["settings"] != settings:
-        raise ValueError(
-            f"{file} is of a run with other settings: remove it, or choose another --output. "
-            f"Expected: {settings}"
-        )
-    return done
+    """Without where the data lie: that changes nothing."""
+    return {name: value for name, value in settings.items() if name != "data_dir"}
 
 
 def run_all(tasks: Sequence[Task], output: Path, jobs: int) -> list[Numbers]:

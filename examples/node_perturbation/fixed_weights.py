@@ -19,13 +19,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import chosen, finished, kept_settings, mean_and_error, parser
+from experiment import chosen, kept_settings, mean_and_error, parser
 from perceptron import FIRST, SECOND, compare, half_squared_error, network, vectors
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure, positive, versions, write_json
+from common import Numbers, finished, markdown, new_figure, positive, versions, write_json
 
 NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
 WIDTHS = [30, 100, 300, 1000]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 import time
@@ -25,7 +24,7 @@ from recipe import METHODS, DecaySGD, Recipe
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, new_parser, positive, versions, write_json
+from common import Numbers, finished, new_parser, positive, versions, write_json
 
 __all__ = ["DecaySGD", "InMemory", "Numbers", "Progress", "Recipe", "Source", "Study"]
 
@@ -173,20 +172,15 @@ class Study:
             "study": self.name,
             "method": method,
             "seed": seed,
-            "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+            "recipe": dataclasses.asdict(recipe),
             "expansion": self.expansion,
             "input_layer": self.input_layer,
             "weights": self.network().count_params(),
         }
         stem = f"{self.name}-{method}-{seed}"
         file = self.output / "runs" / f"{stem}.json"
-        if file.exists():
-            done: Numbers = json.loads(file.read_text())
-            if {name: done.get(name) for name in settings} != settings:
-                raise ValueError(
-                    f"{file} is of a run with other settings: remove it, or choose another "
-                    f"--output. Expected: {settings}"
-                )
+        done = finished(file, settings)
+        if done is not None:
             print(f"{text or stem}  was finished before: {file}", flush=True)
             return done
         start = time.perf_counter()

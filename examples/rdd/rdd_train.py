@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -125,14 +124,9 @@ def run(
     """
     stem = f"{settings.dataset}-{method}-{seed}"
     file = output / "runs" / f"{stem}.json"
-    given = {"method": method, "seed": seed, **json.loads(json.dumps(dataclasses.asdict(settings)))}
-    if file.exists():
-        done: dict[str, Any] = json.loads(file.read_text())
-        if {name: done.get(name) for name in given} != given:
-            raise ValueError(
-                f"{file} is of a run with other settings: remove it, or choose another --output. "
-                f"Expected: {given}"
-            )
+    given = {"method": method, "seed": seed, **dataclasses.asdict(settings)}
+    done = common.finished(file, given)
+    if done is not None:
         print(f"{stem} was finished before: {file}", flush=True)
         return done
     print(stem, flush=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -220,13 +219,8 @@ def run(
     """
     file = output / "runs" / f"{settings.name}.json"
     given = dataclasses.asdict(settings)
-    if file.exists():
-        done: common.Numbers = json.loads(file.read_text())
-        if done["settings"] != given:
-            raise ValueError(
-                f"{file} is of a run with other settings: remove it, or choose another --output. "
-                f"Expected: {given}"
-            )
+    done = common.finished(file, given)
+    if done is not None:
         return done
     print(settings.name, flush=True)
     began = time.perf_counter()
