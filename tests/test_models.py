@@ -19,19 +19,19 @@ def trainable(model):
         (18, 11_689_512),
         (34, 21_797_672),
         (50, 25_557_032),
-        (101, 44_549_160),
-        (152, 60_192_808),
+        pytest.param(101, 44_549_160, marks=pytest.mark.slow),
+        pytest.param(152, 60_192_808, marks=pytest.mark.slow),
         (20, 269_722),
         (32, 464_154),
         (56, 853_018),
-        (110, 1_727_962),
+        pytest.param(110, 1_727_962, marks=pytest.mark.slow),
     ],
 )
 def test_version_1_has_as_many_parameters_as_published(depth, parameters):
     assert trainable(ta.models.resnet(depth)) == parameters
 
 
-@pytest.mark.parametrize("depth", [18, 50, 20, 110])
+@pytest.mark.parametrize("depth", [18, 50, 20])
 def test_version_2_has_the_same_convolutions(depth):
     """And norms before instead of after them: none after a shortcut, one more at the end."""
     found = [
