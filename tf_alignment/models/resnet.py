@@ -141,6 +141,7 @@ def resnet(
             f"depths other than 50, 101 and 152. Received: layout={layout!r}, depth={depth}"
         )
     size = 32 if cifar else (224 if version == 1 else 299)
+    width = width or (16 if cifar else 64)
     inputs = keras.Input(input_shape or (size, size, 3))
     builder = _Builder(
         version,
@@ -151,10 +152,9 @@ def resnet(
         momentum or (0.9 if version == 1 else 0.997),
     )
     x = inputs if augment is None else augment(inputs)
-    x = builder.stem(x, width or (16 if cifar else 64), cifar)
+    x = builder.stem(x, width, cifar)
     for number, blocks in enumerate(stages):
-        filters = (width or (16 if cifar else 64)) * 2**number
-        x = builder.stage(x, filters, blocks, number, len(stages))
+        x = builder.stage(x, width * 2**number, blocks, number, len(stages))
     if version == 2:
         x = builder.normalised(x, "post")
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)

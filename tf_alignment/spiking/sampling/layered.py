@@ -13,9 +13,10 @@ import tensorflow as tf
 from tf_alignment.arguments import integer
 from tf_alignment.spiking.sampling.neuron import Neuron, Potential, State, initial_state
 
-__all__ = ["LayeredNetwork"]
+__all__ = ["LayeredNetwork", "Layers"]
 
 Layers = tuple[tf.Tensor, ...]
+"""A tensor of each layer, or of each connection."""
 
 
 class LayeredNetwork:

@@ -15,7 +15,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from tf_alignment.arguments import integer, number
 from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
-from tf_alignment.spiking.sampling.layered import LayeredNetwork
+from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
 from tf_alignment.spiking.sampling.neuron import (
     Neuron,
     State,
@@ -27,8 +27,6 @@ __all__ = ["FeedbackLearning", "LearningState"]
 
 # Random numbers and spikes are kept for so many steps at a time.
 _CHUNK = 100
-
-Layers = tuple[tf.Tensor, ...]
 
 
 class LearningState(NamedTuple):
