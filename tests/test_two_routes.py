@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import tf_alignment as ta
 
 FOLDER = Path(__file__).parents[1] / "examples" / "two_routes"
 sys.path.insert(0, str(FOLDER))  # as Python does for a script
@@ -46,8 +49,38 @@ def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_o
             np.testing.assert_array_equal(layer.kernel, model.get_layer(layer.name).kernel)
 
 
+def test_images_become_means_over_squares_of_pixels():
+    images = np.random.default_rng(0).random((3, 8, 8, 2))
+    small = residual.averaged(images, 4)
+    assert small.shape == (3, 4, 4, 2)
+    np.testing.assert_allclose(small[1, 2, 3], images[1, 4:6, 6:8].mean((0, 1)))
+    np.testing.assert_array_equal(residual.averaged(images, None), images)
+    with pytest.raises(ValueError, match="must divide the images' side, 8"):
+        residual.averaged(images, 3)
+
+
+def test_noise_is_on_feedback_updates_and_on_gradients_of_backpropagation():
+    noisy = dataclasses.replace(SMALL, noise=1e-4)
+    feedback = residual.optimizer(noisy, 10).optimizers
+    control = residual.optimizer(dataclasses.replace(noisy, method="backprop"), 10).optimizers
+    found = [[getattr(o, "on", None) for o in pair] for pair in (feedback, control)]
+    assert sorted(map(str, found[0])) == ["None", "updates"]
+    assert sorted(map(str, found[1])) == ["None", "gradients"]
+
+
+def test_a_rule_of_its_own_replaces_that_of_the_method():
+    rule = keras.saving.serialize_keras_object(ta.feedback.WeightMirror(0.3, 0.2))
+    settings = dataclasses.replace(SMALL, method="tuned", rule=json.loads(json.dumps(rule)))
+    source = residual.Source(settings, None, tf.distribute.get_strategy())
+    model = residual.build(settings, source, steps=11, jit_compile=False)
+    rules = {repr(layer.feedback) for layer in model.layers if getattr(layer, "feedback", None)}
+    assert rules == {repr(ta.feedback.WeightMirror(0.3, 0.2))}
+
+
 def test_a_run_is_kept_and_not_done_again(tmp_path, capsys):
     first = residual.run(SMALL, tmp_path)
+    saved = keras.saving.load_model(tmp_path / "models" / f"{SMALL.name}.keras", safe_mode=True)
+    assert saved.count_params() == first["parameters"]
     assert "epoch   1/1" in capsys.readouterr().out
     assert first["settings"]["method"] == "sa" and not first["diverged"]
     assert 0 < first["curves"]["mean/weight_angle"][0] < 90

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -57,6 +58,10 @@ class Settings:
         feedback_rate: Of the feedback weights that learn by alignment.
         decay: Weight decay of all kernels, and of feedback kernels that go with them.
         seed: Of weights, crops, noise, and the order of the examples.
+        size: Side of the images, averaged over squares of pixels; None for all pixels.
+        noise: Variance of the noise of figure 5, on the updates of feedback weights that learn by
+            alignment; for backpropagation, on all gradients.
+        rule: A feedback rule as Keras saves it, in place of what `METHODS` has.
     """
 
     method: str = "sa"
@@ -70,11 +75,15 @@ class Settings:
     feedback_rate: float = 0.5
     decay: float = 1e-4
     seed: int = 0
+    size: int | None = None
+    noise: float = 0.0
+    rule: Any = None
 
     @property
     def name(self) -> str:
         """Of the run's files."""
-        return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}-{self.seed}"
+        noise = f"-noise{self.noise:g}" if self.noise else ""
+        return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}{noise}-{self.seed}"
 
 
 @keras.saving.register_keras_serializable(package="two_routes")
@@ -109,10 +118,15 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     forward = keras.optimizers.SGD(rate, 0.9, nesterov=True, weight_decay=settings.decay)
+    feedback = keras.optimizers.SGD(settings.feedback_rate, name="feedback")
+    if settings.noise:
+        noisy = functools.partial(ta.optimizers.NoisyUpdates, variance=settings.noise, seed=1)
+        if settings.method == "backprop":
+            forward = noisy(forward, on="gradients")
+        else:
+            feedback = noisy(feedback)
     forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return ta.optimizers.split(
-        forward, keras.optimizers.SGD(settings.feedback_rate, name="feedback")
-    )
+    return ta.optimizers.split(forward, feedback)
 
 
 class Source:
@@ -146,10 +160,11 @@ class Source:
             self.probe = next(iter(self.test.unbatch().batch(64)))
             return
         data = ta.data.load(settings.dataset, data_dir)
-        mean, deviation = (f(data.train.x, axis=(0, 1, 2)) for f in (np.mean, np.std))
+        pixels, test_pixels = (averaged(s.x, settings.size) for s in (data.train, data.test))
+        mean, deviation = (f(pixels, axis=(0, 1, 2)) for f in (np.mean, np.std))
         train, test = (
-            ta.data.Split(((s.x - mean) / deviation).astype(np.float32), s.y)
-            for s in (data.train, data.test)
+            ta.data.Split(((x - mean) / deviation).astype(np.float32), s.y)
+            for x, s in ((pixels, data.train), (test_pixels, data.test))
         )
         self.shape, self.classes = train.x.shape[1:], data.classes
         self.augment = lambda: ta.models.CropAndFlip(self.shape[0] // 8)
@@ -158,6 +173,19 @@ class Source:
         )
         self.test = tf.data.Dataset.from_tensor_slices(tuple(test)).batch(500)
         self.probe = test.x[:128], test.y[:128]
+
+
+def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
+    """Images `(n, side, side, channels)` as `(n, size, size, channels)`: means over squares.
+
+    Raises:
+        ValueError: If the side is no multiple of the size.
+    """
+    count, side, _, channels = images.shape
+    size = size or side
+    if side % size:
+        raise ValueError(f"`size` must divide the images' side, {side}. Received: size={size}")
+    return images.reshape(count, size, side // size, size, side // size, channels).mean((2, 4))
 
 
 class Progress(keras.callbacks.Callback):
@@ -185,7 +213,8 @@ def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> k
         augment=source.augment(),
     )
     if settings.method != "backprop":
-        model = ta.convert(model, METHODS[settings.method])
+        rule = keras.saving.deserialize_keras_object(settings.rule)
+        model = ta.convert(model, METHODS[settings.method] if rule is None else rule)
     model.compile(
         optimizer(settings, steps),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -202,7 +231,7 @@ def run(
     strategy: str = "default",
     tensorboard: bool = False,
 ) -> common.Numbers:
-    """Train, or read what came of it before.
+    """Train and save the network, or read what came of it before.
 
     Args:
         settings: Of the run.
@@ -256,6 +285,9 @@ def run(
         "curves": curves,
     }
     if ta.distribute.worker(devices)[0] == 0:
+        models = output / "models"
+        models.mkdir(exist_ok=True)
+        model.save(models / f"{settings.name}.keras")
         common.write_json(file, result)
     return result
 
@@ -269,7 +301,7 @@ def arguments_of(text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
-        if field.name in ("method", "depth", "seed"):
+        if field.name in ("method", "depth", "seed", "noise", "rule"):
             continue
         kind = float if field.name.endswith(("rate", "decay")) else common.positive
         parser.add_argument(
