@@ -16,8 +16,8 @@ import tf_alignment as ta
 FOLDER = Path(__file__).parents[1] / "examples" / "two_routes"
 sys.path.insert(0, str(FOLDER))  # as Python does for a script
 
-import depth_sweep  # noqa: E402
 import residual  # noqa: E402
+import sweep  # noqa: E402
 
 sys.path.remove(str(FOLDER))
 
@@ -96,7 +96,7 @@ def test_the_table_has_means_errors_and_what_diverged():
         return {"settings": settings, "diverged": diverged, "curves": {"val_accuracy": [accuracy]}}
 
     runs = [made("sa", 8, 0, 0.5), made("sa", 8, 1, 0.7), made("wm", 14, 0, 0.1, diverged=True)]
-    lines = depth_sweep.table(runs).splitlines()
+    lines = sweep.table(runs, "depth").splitlines()
     assert lines[0] == "| method | 8 | 14 |"
     assert lines[2:] == ["| `sa` | 60.0 ± 10.0 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
 

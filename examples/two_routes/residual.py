@@ -24,17 +24,29 @@ import tf_alignment as ta
 sys.path.append(str(Path(__file__).parents[1]))
 import common
 
-__all__ = ["METHODS", "Settings", "arguments_of", "run", "settings_of"]
+__all__ = [
+    "METHODS",
+    "Settings",
+    "arguments_of",
+    "common",
+    "devices",
+    "run",
+    "settings_of",
+    "train",
+]
 
 tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 
-_LOCAL = {"noise": None, "normalize": None, "response_bias": True}
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
-    # on the layer's own activity, as published
-    "wm-published": ta.feedback.WeightMirror(1.0, 1.0, **_LOCAL),
-    "ia-published": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_LOCAL),
-    "aa-published": ta.feedback.ActivationAlignment(1.0, 1.0, **_LOCAL),
+    # as published: nothing is divided by a layer's scale; the local rules learn from noise
+    "wm-published": ta.feedback.WeightMirror(1e-3, 1e-3, noise="gaussian", normalize=None),
+    "ia-published": ta.feedback.InformationAlignment(
+        1e-3, 1e-3, 1e-4, noise="gaussian", normalize=None
+    ),
+    "aa-published": ta.feedback.ActivationAlignment(
+        2e-3, 2e-3, noise=None, normalize=None, response_bias=True
+    ),
 }
 """What `ta.convert` gets for each; backpropagation trains the stock network."""
 IMAGENET = "imagenet2012"
@@ -59,6 +71,8 @@ class Settings:
         decay: Weight decay of all kernels, and of feedback kernels that go with them.
         seed: Of weights, crops, noise, and the order of the examples.
         size: Side of the images, averaged over squares of pixels; None for all pixels.
+        held_out: How many examples of the training split take the place of the test split, for a
+            search over metaparameters. ImageNet's own held-out split is what it is tested on.
         noise: Variance of the noise of figure 5, on the updates of feedback weights that learn by
             alignment; for backpropagation, on all gradients.
         rule: A feedback rule as Keras saves it, in place of what `METHODS` has.
@@ -76,6 +90,7 @@ class Settings:
     decay: float = 1e-4
     seed: int = 0
     size: int | None = None
+    held_out: int = 0
     noise: float = 0.0
     rule: Any = None
 
@@ -84,6 +99,12 @@ class Settings:
         """Of the run's files."""
         noise = f"-noise{self.noise:g}" if self.noise else ""
         return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}{noise}-{self.seed}"
+
+    @property
+    def data(self) -> Settings:
+        """What of it decides the data, all else as by default."""
+        names = ("version", "dataset", "batch_size", "seed", "size", "held_out")
+        return Settings(**{name: getattr(self, name) for name in names})
 
 
 @keras.saving.register_keras_serializable(package="two_routes")
@@ -166,6 +187,11 @@ class Source:
             ta.data.Split(((x - mean) / deviation).astype(np.float32), s.y)
             for x, s in ((pixels, data.train), (test_pixels, data.test))
         )
+        if settings.held_out:
+            train, test = (
+                ta.data.Split(*(part[chosen] for part in train))
+                for chosen in (slice(-settings.held_out), slice(-settings.held_out, None))
+            )
         self.shape, self.classes = train.x.shape[1:], data.classes
         self.augment = lambda: ta.models.CropAndFlip(self.shape[0] // 8)
         self.train = ta.data.EpochShuffled(
@@ -173,6 +199,12 @@ class Source:
         )
         self.test = tf.data.Dataset.from_tensor_slices(tuple(test)).batch(500)
         self.probe = test.x[:128], test.y[:128]
+
+
+# Both once for all runs: a pipeline keeps its data as long as the process lives, and a second
+# strategy of a process can get in the way of the first.
+source_of = functools.cache(Source)
+devices = functools.cache(ta.distribute.strategy)
 
 
 def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
@@ -224,6 +256,53 @@ def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> k
     return model
 
 
+def train(
+    settings: Settings,
+    data_dir: str | None,
+    strategy: tf.distribute.Strategy,
+    callbacks: Callable[[Source], list[keras.callbacks.Callback]] = lambda source: [],
+) -> tuple[keras.Model, common.Numbers]:
+    """Train one network.
+
+    Args:
+        settings: Of the run.
+        data_dir: Where the TensorFlow Datasets are.
+        strategy: One of `devices`.
+        callbacks: Makes those of `fit`, after the monitor's.
+
+    Returns:
+        The network; settings, curves over the epochs, and whether training diverged.
+    """
+    began = time.perf_counter()
+    keras.utils.clear_session()
+    with strategy.scope():
+        source = source_of(settings.data, data_dir, strategy)
+        steps = settings.epochs * len(source.train)
+        model = build(settings, source, steps, "auto")
+    history = model.fit(
+        source.train.dataset,
+        epochs=settings.epochs,
+        shuffle=False,
+        validation_data=source.test,
+        callbacks=[
+            ta.callbacks.AlignmentMonitor(probe_data=source.probe),
+            source.train.callback,
+            *callbacks(source),
+        ],
+        verbose=0,
+    ).history
+    kept = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    kept += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
+    curves = {k: [round(float(v), 5) for v in history[k]] for k in kept if k in history}
+    return model, {
+        "settings": dataclasses.asdict(settings),
+        "seconds": round(time.perf_counter() - began, 1),
+        "parameters": int(model.count_params()),
+        "diverged": len(curves["loss"]) < settings.epochs or not np.isfinite(curves["loss"][-1]),
+        "curves": curves,
+    }
+
+
 def run(
     settings: Settings,
     output: Path,
@@ -247,47 +326,20 @@ def run(
         ValueError: If the output directory holds that run with other settings.
     """
     file = output / "runs" / f"{settings.name}.json"
-    given = dataclasses.asdict(settings)
-    done = common.finished(file, given)
+    done = common.finished(file, dataclasses.asdict(settings))
     if done is not None:
         return done
     print(settings.name, flush=True)
-    began = time.perf_counter()
-    keras.utils.clear_session()
-    devices = ta.distribute.strategy(strategy)
-    with devices.scope():
-        source = Source(settings, data_dir, devices)
-        steps = settings.epochs * len(source.train)
-        model = build(settings, source, steps, "auto")
-    callbacks = [
-        ta.callbacks.AlignmentMonitor(probe_data=source.probe),
-        Progress(),
-        ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train),
-    ]
-    if tensorboard:
-        callbacks.insert(0, keras.callbacks.TensorBoard(output / "tensorboard" / settings.name))
-    history = model.fit(
-        source.train.dataset,
-        epochs=settings.epochs,
-        shuffle=False,
-        validation_data=source.test,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
-    kept = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    kept += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
-    curves = {k: [round(float(v), 5) for v in history[k]] for k in kept if k in history}
-    result = {
-        "settings": given,
-        "seconds": round(time.perf_counter() - began, 1),
-        "parameters": int(model.count_params()),
-        "diverged": len(curves["loss"]) < settings.epochs or not np.isfinite(curves["loss"][-1]),
-        "curves": curves,
-    }
-    if ta.distribute.worker(devices)[0] == 0:
-        models = output / "models"
-        models.mkdir(exist_ok=True)
-        model.save(models / f"{settings.name}.keras")
+
+    def callbacks(source: Source) -> list[keras.callbacks.Callback]:
+        board = keras.callbacks.TensorBoard(output / "tensorboard" / settings.name)
+        kept = ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train)
+        return [*([board] if tensorboard else []), Progress(), kept]
+
+    model, result = train(settings, data_dir, devices(strategy), callbacks)
+    if ta.distribute.worker(devices(strategy))[0] == 0:
+        (output / "models").mkdir(exist_ok=True)
+        model.save(output / "models" / f"{settings.name}.keras")
         common.write_json(file, result)
     return result
 

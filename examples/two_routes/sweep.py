@@ -1,0 +1,111 @@
+"""What the sweeps share: which rules they run, tables and curves of what came of them."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from residual import METHODS, arguments_of, common, run, settings_of
+
+__all__ = ["accuracy", "arguments", "chosen", "common", "methods_of", "runs", "table", "write"]
+
+QUICK = ("backprop", "sa")
+
+
+def arguments(text: str, methods: Iterable[str]) -> argparse.ArgumentParser:
+    """A command line with all settings, methods, rules from files, and seeds."""
+    parser = arguments_of(text)
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=methods, metavar="ID")
+    parser.add_argument(
+        "--rules", nargs="*", type=Path, default=(), metavar="FILE", help="of search.py"
+    )
+    parser.add_argument("--seeds", type=common.positive, default=1, help="runs of each (1)")
+    return parser
+
+
+def chosen(given: argparse.Namespace) -> dict[str, Any]:
+    """Names of the methods, with the rule of those that come from a file."""
+    rules = {file.stem: json.loads(file.read_text())["rule"] for file in given.rules}
+    known = [m for m in given.methods if not given.quick or m in QUICK]
+    return {**dict.fromkeys(known), **rules}
+
+
+def runs(
+    given: argparse.Namespace, methods: dict[str, Any], name: str, values: Iterable[Any]
+) -> list[common.Numbers]:
+    """Train what is missing: every method at every value of a setting, from every seed.
+
+    Args:
+        given: Of the command line.
+        methods: See `chosen`.
+        name: Of the setting.
+        values: That it takes.
+    """
+    found = []
+    for seed, value, (method, rule) in itertools.product(
+        range(given.seeds), values, methods.items()
+    ):
+        settings = settings_of(given, method=method, rule=rule, seed=seed, **{name: value})
+        kept = run(settings, given.output, given.data_dir, given.strategy, given.tensorboard)
+        found.append(kept)
+    return found
+
+
+def accuracy(found: list[common.Numbers], method: str, name: str, value: Any) -> np.ndarray:
+    """Test accuracies of a method at a value of a setting, percent, one a seed."""
+    wanted = [
+        100 * r["curves"]["val_accuracy"][-1]
+        for r in found
+        if (r["settings"]["method"], r["settings"][name]) == (method, value)
+    ]
+    return np.array(wanted)
+
+
+def table(found: list[common.Numbers], name: str) -> str:
+    """Test accuracy by method and value of a setting, percent; mean and standard error of seeds."""
+    values = sorted({r["settings"][name] for r in found})
+    rows = [("method", *(f"{v:g}" for v in values)), ("---",) * (1 + len(values))]
+    rows += [
+        (f"`{method}`", *(_cell(found, method, name, v) for v in values))
+        for method in methods_of(found)
+    ]
+    return common.markdown(rows)
+
+
+def methods_of(found: list[common.Numbers]) -> list[str]:
+    """Names, in their order."""
+    return list(dict.fromkeys(r["settings"]["method"] for r in found))
+
+
+def _cell(found: list[common.Numbers], method: str, name: str, value: Any) -> str:
+    values = accuracy(found, method, name, value)
+    if not len(values):
+        return "-"
+    text = f"{values.mean():.1f}"
+    if len(values) > 1:
+        text += f" ± {values.std(ddof=1) / len(values) ** 0.5:.1f}"
+    diverged = sum(
+        r["diverged"]
+        for r in found
+        if (r["settings"]["method"], r["settings"][name]) == (method, value)
+    )
+    return text + (f" ({diverged} of {len(values)} diverged)" if diverged else "")
+
+
+def write(
+    output: Path,
+    kind: str,
+    found: list[common.Numbers],
+    draw: Callable[[list[common.Numbers], Path], None],
+) -> None:
+    """Keep settings, curves and versions in one file, and draw a figure beside it."""
+    settings = found[0]["settings"]
+    stem = output / f"{kind}-{settings['dataset']}-v{settings['version']}"
+    common.write_json(Path(f"{stem}.json"), {"versions": common.versions(), "runs": found})
+    draw(found, Path(f"{stem}.png"))
+    print(f"\nNumbers and figure: {stem}.json and .png")
