@@ -1,7 +1,10 @@
 """The scripts on "Two Routes": the recipe, runs that are kept, sweeps that go on."""
 
+import argparse
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +20,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "two_routes"
 sys.path.insert(0, str(FOLDER))  # as Python does for a script
 
 import residual  # noqa: E402
+import search  # noqa: E402
 import sweep  # noqa: E402
 
 sys.path.remove(str(FOLDER))
@@ -101,6 +105,55 @@ def test_the_table_has_means_errors_and_what_diverged():
     assert lines[2:] == ["| `sa` | 60.0 ± 10.0 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
 
 
+@pytest.fixture
+def studied(tmp_path, monkeypatch):
+    """Searches whose accuracy is known: the closer α is to .01, the better."""
+    tried = []
+
+    def trained(settings, data_dir, strategy):
+        rule = keras.saving.deserialize_keras_object(settings.rule)
+        tried.append(rule)
+        accuracy = 1.0 / (1.0 + np.log10(rule.coefficients["alpha"] / 0.01) ** 2)
+        diverged = rule.coefficients["beta"] > 0.1
+        return None, {"diverged": diverged, "curves": {"val_accuracy": [float(accuracy)]}}
+
+    def search_for(trials, rule="wm-published", operations=False):
+        line = ["search.py", "--quick", "--output", str(tmp_path), "--trials", str(trials)]
+        line += ["--rule", rule, *(["--operations"] if operations else [])]
+        monkeypatch.setattr(sys, "argv", line)
+        tried.clear()
+        search.main()
+        return list(tried)
+
+    monkeypatch.setattr(residual, "train", trained)
+    return search_for
+
+
+def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
+    assert len(studied(4)) == 4 and len(studied(30)) == 26 and studied(30) == []
+    found = json.loads((tmp_path / "wm-published-tuned.json").read_text())
+    accuracies = [t["accuracy"] for t in found["trials"]]
+    assert found["accuracy"] == max(accuracies) and 0.0 in accuracies
+    assert np.mean(accuracies[-10:]) > np.mean(accuracies[:10])
+    arguments = argparse.Namespace(
+        methods=["sa"], quick=True, rules=[tmp_path / "wm-published-tuned.json"]
+    )
+    rules = sweep.chosen(arguments)
+    assert list(rules) == ["sa", "wm-published-tuned"] and rules["sa"] is None
+    best = keras.saving.deserialize_keras_object(rules["wm-published-tuned"])
+    assert best.noise == "gaussian" and best.normalize is None
+    assert abs(np.log10(best.coefficients["alpha"]) + 2) < 0.3
+    with pytest.raises(SystemExit, match="other settings"):
+        studied(31, operations=True)
+
+
+def test_a_search_over_operations(studied):
+    tried = studied(12, rule="ia-published", operations=True)
+    assert {rule.noise for rule in tried} == set(search.OPERATIONS["noise"])
+    assert {getattr(rule.feedback_activation, "__name__", None) for rule in tried} == {None, "relu"}
+    assert len({rule.coefficients["gamma"] for rule in tried}) == 12
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_does_what_is_missing(tmp_path):
@@ -120,3 +173,28 @@ def test_a_sweep_does_what_is_missing(tmp_path):
     )
     assert "digits-v1-8-sa-3: test accuracy" in done.stdout
     assert list((tmp_path / "tensorboard").rglob("events.out.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_search_of_two_processes_goes_on(tmp_path):
+    command = [sys.executable, str(FOLDER / "search.py"), "--quick", "--output", str(tmp_path)]
+    command += ["--trials", "4", "--processes", "2"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert first.stdout.readline().startswith("trial")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.stdout.close()
+    first.wait()
+    again = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads((tmp_path / "wm-published-tuned.json").read_text())["trials"]
+    assert len(found) >= 4 and again.count("trial ") < len(found)
+
+
+@pytest.mark.slow
+def test_noise_levels_are_swept(tmp_path):
+    script = [sys.executable, str(FOLDER / "noise_robustness.py"), "--quick"]
+    done = subprocess.run(
+        [*script, "--output", str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert "| method | 0 | 0.01 |" in done.stdout
+    assert (tmp_path / "noise-digits-v1.png").stat().st_size > 10_000

@@ -1,0 +1,217 @@
+r"""The search of "Two Routes": a rule's coefficients, its noise, its operations.
+
+    python examples/two_routes/search.py --rule wm-published --trials 824 --dataset imagenet2012 \
+        --data-dir gs://bucket/tensorflow_datasets --depth 18 --strategy tpu
+    python examples/two_routes/search.py --rule ia-published --operations --trials 40 \
+        --processes 2 --depth 8 --held-out 5000 --data-dir ~/tensorflow_datasets
+    python examples/two_routes/search.py --quick
+
+Tree-structured Parzen estimator on the accuracy of examples held out from training. The study is a
+database beside the results: a search that is started again goes on, one whose process died tries
+its settings once more, and several processes, on one machine or on a shared disk, search together.
+Written are all trials, the best rule for `depth_sweep.py --rules FILE`, and a figure.
+
+Paper: Kunin et al. 2020, section 4 and appendix B.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+import residual
+from residual import METHODS, common
+
+import tf_alignment as ta
+
+RULES = ("wm", "ia", "aa", "sa", "wm-published", "ia-published", "aa-published")
+COEFFICIENT, NOISE = (1e-5, 1.0), (0.01, 3.0)
+OPERATIONS: dict[str, tuple[Any, ...]] = {
+    "noise": (None, "gaussian", "uniform"),
+    "batch_center": (False, True),
+    "feature_center": (False, True),
+    "feature_normalize": (False, True),
+    "feedback_activation": (None, "relu"),
+    "feedback_bias": (False, True),
+    "response_bias": (False, True),
+}
+"""The categorical options of the published search."""
+
+
+def suggest(trial: optuna.Trial, base: Any, operations: bool) -> dict[str, Any]:
+    """The arguments of a rule like `base` that a trial is to try.
+
+    Args:
+        trial: Of the study.
+        base: Its coefficients are searched for on a logarithmic scale; if it learns from noise, so
+            is the noise's standard deviation.
+        operations: Whether to search for `OPERATIONS` too.
+    """
+    found = {name: trial.suggest_float(name, *COEFFICIENT, log=True) for name in base.coefficients}
+    if operations:
+        found |= {
+            name: trial.suggest_categorical(name, values) for name, values in OPERATIONS.items()
+        }
+    if found.get("noise", base.noise) is not None:
+        found["noise_stddev"] = trial.suggest_float("noise_stddev", *NOISE, log=True)
+    return found
+
+
+def rule(base: Any, changes: dict[str, Any]) -> Any:
+    """A rule like `base` with other arguments."""
+    return type(base).from_config({**base.get_config(), **changes})
+
+
+class Search:
+    """Trials of one rule on one network; every process of a study has its own.
+
+    Args:
+        given: Of the command line.
+    """
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.file = given.output / f"{given.rule}-tuned.json"
+        self.base = ta.feedback.get(METHODS[given.rule])
+
+    def open(self) -> optuna.Study:
+        """The study, new or as it was left. A trial whose process died is tried once more."""
+        self.given.output.mkdir(parents=True, exist_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
+            storage = optuna.storages.RDBStorage(
+                f"sqlite:///{self.file.with_suffix('.db')}",
+                heartbeat_interval=30,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(1),
+            )
+        study = optuna.create_study(
+            storage=storage, study_name=self.given.rule, direction="maximize", load_if_exists=True
+        )
+        settings = residual.settings_of(self.given, method=self.file.stem)
+        wanted = {"settings": repr(settings), "operations": self.given.operations}
+        if study.user_attrs and study.user_attrs != wanted:
+            raise SystemExit(
+                f"{self.file.with_suffix('.db')} is a study with other settings: remove it, or "
+                f"choose another --output. Expected: {study.user_attrs}. Received: {wanted}"
+            )
+        for name, value in wanted.items():
+            study.set_user_attr(name, value)
+        return study
+
+    def run(self, number: int = 0) -> None:
+        """Try until the study has as many trials as are wanted.
+
+        Args:
+            number: Of the process.
+        """
+        study = self.open()
+        # what was done before counts for a seed, or a search that goes on would repeat itself
+        study.sampler = optuna.samplers.TPESampler(seed=1000 * len(study.trials) + number)
+        enough = optuna.study.MaxTrialsCallback(self.given.trials)
+        if len(complete(study)) < self.given.trials:
+            study.optimize(self.trial, callbacks=[enough, report])
+
+    def trial(self, trial: optuna.Trial) -> float:
+        """Train with what is suggested; the accuracy on held-out examples, 0 if it diverged."""
+        tried = rule(self.base, suggest(trial, self.base, self.given.operations))
+        settings = residual.settings_of(
+            self.given,
+            method=self.file.stem,
+            rule=keras.saving.serialize_keras_object(tried),
+        )
+        strategy = residual.devices(self.given.strategy)
+        _, result = residual.train(settings, self.given.data_dir, strategy)
+        accuracy = result["curves"]["val_accuracy"][-1]
+        return 0.0 if result["diverged"] or not np.isfinite(accuracy) else accuracy
+
+    def write(self) -> None:
+        """Write trials, the best rule, and a figure."""
+        study = self.open()
+        best = rule(self.base, study.best_params)
+        content = {
+            "versions": common.versions(),
+            "settings": study.user_attrs,
+            "accuracy": study.best_value,
+            "rule": keras.saving.serialize_keras_object(best),
+            "trials": [{**t.params, "accuracy": t.value} for t in complete(study)],
+        }
+        common.write_json(self.file, content)
+        draw(study, self.file.with_suffix(".png"))
+        print(f"\n{100 * study.best_value:.1f} % on held-out examples:\n{best!r}")
+
+
+def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that came to an end."""
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """One line a trial."""
+    tried = ", ".join(
+        f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items()
+    )
+    print(f"trial {trial.number:>3}: {100 * (trial.value or 0):5.2f} %  {tried}", flush=True)
+
+
+def draw(study: optuna.Study, file: Path) -> None:
+    """Accuracy over the trials, and against everything that was searched for."""
+    trials = complete(study)
+    names = list(dict.fromkeys(name for t in trials for name in t.params))
+    rows = -(-(1 + len(names)) // 4)
+    figure, panels = common.new_figure(rows, min(4, 1 + len(names)), width=3.0)
+    accuracies = 100 * np.array([t.value for t in trials])
+    over, *rest = panels.flat
+    over.plot(accuracies, ".", label="trial")
+    over.plot(np.maximum.accumulate(accuracies), label="best so far")
+    over.set(xlabel="trial", ylabel="accuracy on held-out examples, %")
+    over.legend(fontsize=7)
+    for panel, name in zip(rest, names, strict=False):
+        having = [(t.params[name], 100 * t.value) for t in trials if name in t.params]
+        values, reached = zip(*having, strict=True)
+        numbers = all(isinstance(v, float) for v in values)
+        panel.plot(values if numbers else [str(v) for v in values], reached, ".")
+        panel.set(xlabel=name, xscale="log" if numbers else "linear")
+    for panel in rest[len(names) :]:
+        panel.set_axis_off()
+    figure.savefig(file, dpi=110)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = residual.arguments_of(__doc__)
+    parser.add_argument("--rule", choices=RULES, default="wm-published", metavar="ID")
+    parser.add_argument("--operations", action="store_true", help="search for categorical options")
+    parser.add_argument("--trials", type=common.positive, help="of the whole study (40)")
+    parser.add_argument("--processes", type=common.positive, default=1, help="at once (1)")
+    parser.add_argument("--depth", type=int, help="default: 20; --quick: 8")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.trials = given.trials or (3 if given.quick else 40)
+    return given
+
+
+def main() -> None:
+    """Search, and write what was found."""
+    search = Search(parse())
+    search.open()  # one process makes the database
+    others = [
+        multiprocessing.get_context("spawn").Process(target=search.run, args=(number,))
+        for number in range(1, search.given.processes)
+    ]
+    for process in others:
+        process.start()
+    search.run()
+    for process in others:
+        process.join()
+    search.write()
+
+
+if __name__ == "__main__":
+    main()
