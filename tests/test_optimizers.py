@@ -331,3 +331,56 @@ def test_a_map_that_cannot_be_seen_is_passed_over():
 def test_an_uncompiled_model_is_refused():
     with pytest.raises(ValueError, match=r"compiled with an optimizer. Received: .*'net'"):
         ta.optimizers.check(network())
+
+
+# ---- ReplicatedSGD ---------------------------------------------------------------------------
+
+
+def trained(feedback_optimizer, policy="float32"):
+    keras.config.set_dtype_policy(policy)
+    model = network("sa")
+    forward = SGD(0.05, momentum=0.9)
+    model.compile(ta.optimizers.split(forward, feedback_optimizer), "mse", jit_compile=False)
+    model.fit(*data(), batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_replicas_that_compute_alike_need_no_sum(two_replicas, policy):
+    expected = trained(SGD(0.4, name="feedback"), policy).get_weights()
+    one = trained(ta.optimizers.ReplicatedSGD(0.4), policy).get_weights()
+    with two_replicas.scope():
+        two = trained(ta.optimizers.ReplicatedSGD(0.4), policy)
+    for a, b, variable in zip(expected, one, two.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+        copies = [np.asarray(c) for c in two_replicas.experimental_local_results(variable.value)]
+        np.testing.assert_array_equal(*copies)
+        tolerance = 1e-5 if policy == "float32" else 5e-3
+        np.testing.assert_allclose(copies[0], a, atol=tolerance)
+
+
+def test_a_split_of_both_is_saved_and_loaded(tmp_path):
+    model = trained(ta.optimizers.ReplicatedSGD(0.4))
+    model.save(tmp_path / "m.keras")
+    found = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True).optimizer.optimizers
+    [replicated] = [o for o in found if isinstance(o, ta.optimizers.ReplicatedSGD)]
+    assert (
+        float(replicated.learning_rate) == pytest.approx(0.4) and int(replicated.iterations) == 12
+    )
+
+
+@pytest.mark.parametrize("feedback", ["wm", "ia", "aa"])
+def test_weights_that_see_activity_or_noise_must_be_summed(feedback):
+    model = network(feedback)
+    model.compile(ta.optimizers.split(SGD(0.05), ta.optimizers.ReplicatedSGD()), "mse")
+    with pytest.raises(ValueError, match=r"ReplicatedSGD.*Received: 'net/.*aligned'"):
+        ta.optimizers.check(model)
+
+
+def test_forward_weights_must_be_summed():
+    model = network("sa")
+    model.compile(ta.optimizers.ReplicatedSGD(), "mse")
+    with pytest.raises(ValueError, match=r"Received: 'net/low/kernel'"):
+        ta.optimizers.check(model)
+    model.compile(ta.optimizers.split(SGD(0.05), ta.optimizers.ReplicatedSGD()), "mse")
+    assert ta.optimizers.check(model) == []

@@ -232,6 +232,10 @@ class Primitive:
     save models with it, register the class (`keras.saving.register_keras_serializable`).
     `tf_alignment.testing.check_rule` compares the two with each other, on every layer.
 
+    Attributes:
+        weights_only: Whether the gradient is a function of B and W alone, so that all replicas of a
+            strategy compute the same (see `tf_alignment.optimizers.ReplicatedSGD`).
+
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
     >>> class Lasso(ta.primitives.Primitive):
@@ -241,6 +245,8 @@ class Primitive:
     ...     def gradient(self, local):
     ...         return ta.primitives.Gradient(direct=tf.sign(local.feedback))
     """
+
+    weights_only: bool = False
 
     @property
     def name(self) -> str:
@@ -271,6 +277,8 @@ class Primitive:
 @_package
 class Decay(Primitive):
     """`½‖B‖²`, with gradient `B`: keeps feedback weights small."""
+
+    weights_only = True
 
     def value(self, local: Local) -> tf.Tensor:
         return 0.5 * tf.reduce_sum(tf.square(local.feedback))
@@ -317,6 +325,8 @@ class Sparse(Primitive):
 @_package
 class Self(Primitive):
     """`−tr(Bᵀ W)`, with gradient `−W`. Not local: a feedback synapse measures its forward one."""
+
+    weights_only = True
 
     def value(self, local: Local) -> tf.Tensor:
         return -tf.reduce_sum(local.feedback * local.kernel)

@@ -145,6 +145,7 @@ class Alignment(Feedback):
         self.positions = _one_of("positions", positions, ("sum", "mean"))
         self.random = None if noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
+        self.weights_only = all(primitive.weights_only for primitive, _ in self.terms)
 
     def build(self, setup: Setup) -> None:
         setup.add("feedback_kernel", setup.kernel.shape, setup.draw, trainable=True, aligned=True)

@@ -103,6 +103,8 @@ class Feedback:
         scheduled: Whether the method counts training steps.
         linear: Whether the weights learn rightly only under an optimizer that is linear in gradient
             and weights, as SGD is.
+        weights_only: Whether weights that learn by alignment see nothing but weights, so that all
+            replicas of a strategy compute the same gradient.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -120,6 +122,7 @@ class Feedback:
     random: Literal["shared", "replica"] | None = None
     scheduled: bool = False
     linear: bool = False
+    weights_only: bool = False
 
     def build(self, setup: Setup) -> None:
         """Create the weights of one connection through `setup.add`. Default: none."""

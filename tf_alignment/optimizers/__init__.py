@@ -1,6 +1,7 @@
 """Optimizers for forward and feedback weights, built on Keras' own."""
 
 from tf_alignment.optimizers.noisy import NoisyUpdates
+from tf_alignment.optimizers.replicated import ReplicatedSGD
 from tf_alignment.optimizers.split import ALIGNED, check, split
 
-__all__ = ["ALIGNED", "NoisyUpdates", "check", "split"]
+__all__ = ["ALIGNED", "NoisyUpdates", "ReplicatedSGD", "check", "split"]

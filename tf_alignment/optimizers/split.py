@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from tf_alignment.layers.base import feedback_layers
+from tf_alignment.optimizers.replicated import ReplicatedSGD
 
 __all__ = ["ALIGNED", "check", "split"]
 
@@ -120,7 +121,8 @@ def check(model: keras.Model) -> list[str]:
     """Warn of feedback weights under an optimizer that is wrong for them.
 
     That is, weights that learn by alignment under momentum, and those of collapsed product feedback
-    under any of Keras' optimizers but SGD.
+    under any of Keras' optimizers but SGD. Weights that would differ between replicas, because
+    `ReplicatedSGD` does not add their gradients up, are an error.
 
     Looks through `LossScaleOptimizer` and `MultiOptimizer` for the optimizer that each of these
     weights gets. `ta.callbacks.AlignmentMonitor` calls this when training begins. Weights whose
@@ -134,7 +136,8 @@ def check(model: keras.Model) -> list[str]:
         The paths of the feedback weights concerned; empty if all is well.
 
     Raises:
-        ValueError: If `model` has not been compiled with an optimizer.
+        ValueError: If `model` has not been compiled with an optimizer, or `ReplicatedSGD` updates
+            weights whose gradient depends on more than weights.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -149,6 +152,7 @@ def check(model: keras.Model) -> list[str]:
             "`model` must have been compiled with an optimizer. "
             f"Received: a model named '{model.name}' with optimizer={optimizer!r}"
         )
+    _check_replicated(model, optimizer)
     found: list[str] = []
     swinging: dict[str, str] = {}  # {connection: what its optimizer has}
     bent: dict[str, str] = {}
@@ -181,6 +185,28 @@ def check(model: keras.Model) -> list[str]:
             stacklevel=2,
         )
     return found
+
+
+def _check_replicated(model: keras.Model, optimizer: Any) -> None:
+    outer = optimizer
+    while isinstance(outer, keras.optimizers.LossScaleOptimizer):
+        outer = outer.inner_optimizer
+    if not any(isinstance(o, ReplicatedSGD) for o in (outer, *getattr(outer, "optimizers", ()))):
+        return
+    alike = {
+        weight.path
+        for layer in feedback_layers(model)
+        if layer.feedback.weights_only
+        for connection in layer.connections
+        for weight in connection.weights.values()
+    }
+    for weight in model.trainable_variables:
+        if weight.path not in alike and isinstance(_optimizer_of(optimizer, weight), ReplicatedSGD):
+            raise ValueError(
+                "`ReplicatedSGD` is for feedback weights whose gradient depends on weights alone "
+                "(feedback 'sa'): others differ between replicas, which it would let drift apart. "
+                f"Received: '{weight.path}'. Take `keras.optimizers.SGD` for it."
+            )
 
 
 def _some(names: dict[str, str]) -> str:
