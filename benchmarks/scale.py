@@ -1,18 +1,19 @@
-r"""What a training step costs with each method, from one machine to a TPU pod.
+r"""What a training step needs with each method: operations, bytes, traffic; bounds on its time.
 
-    python benchmarks/scale.py                        # ResNet-50v2 at 299 pixels, 8 to 512 cores
-    python benchmarks/scale.py --depth 50 --version 1 --size 224 --batch 32
-    python benchmarks/scale.py --check                # the counts against what graphs and devices do
+    python benchmarks/scale.py                       # ResNet-50v2 at 299 pixels, 8 to 512 TPU cores
+    python benchmarks/scale.py --depth 18 --version 1 --size 224 --cores 8 128
+    python benchmarks/scale.py --check               # the counts against graphs and two devices
 
-Operations, weights and traffic are counted from the layers' shapes. Times are bounds, not
-predictions: arithmetic at a part of the peak rate, weights and states through memory once, and an
-all-reduce at the interconnect's bandwidth, none of it hidden behind another.
+Everything is counted from the shapes of a stock network's layers. Times are bounds, not
+predictions: products at a part of the peak rate, weights and optimizer states through memory once,
+an all-reduce at the interconnect's bandwidth without its latency, and none of it behind another.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,6 @@ from typing import Any
 import flops
 import keras
 import models
-import numpy as np
-import step_time
 import tensorflow as tf
 
 import tf_alignment as ta
@@ -30,131 +29,349 @@ import tf_alignment as ta
 FLOAT = 4  # bytes
 POPULATION = 10  # neurons of product feedback for every output
 NOISE_PRODUCTS = {"wm": 2, "ia": 3, "aa": 2}
-"""Products of a layer's size besides those of backpropagation, for the rules' defaults."""
-LEARNED = ("kp", "wm", "ia", "sa", "aa")
-"""Methods whose feedback kernel is trained, as large as the forward kernel."""
-FIXED = ("fa", "frsf")
+"""Products of a layer's size besides those of backpropagation."""
+FIXED, COPIED = ("fa", "frsf"), ("kp",)
+ALIGNED = ("wm", "ia", "sa", "aa")
+PRODUCT = ("pfa", "pfa_o")
 
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
-    """A forward kernel and what passes through it, for one example.
+    """A forward kernel.
 
     Attributes:
-        kernel: Number of its entries.
+        size: Number of its entries.
         outputs: Channels or units that it leads to.
-        positions: Where it is applied.
+        positions: Where it is applied in one example.
+        spatial: Whether it is a convolution's.
     """
 
-    kernel: int
+    size: int
     outputs: int
     positions: int
+    spatial: bool
 
     @property
     def operations(self) -> int:
-        """Of one product, a multiply and an add being two."""
-        return 2 * self.kernel * self.positions
+        """Of one product for one example; a multiply and an add are two."""
+        return 2 * self.size * self.positions
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
-    """An accelerator of which many are connected, two cores a chip.
+class Chip:
+    """An accelerator; the defaults are a TPU v3 chip, as published.
 
     Attributes:
-        rate: Peak operations a second of a chip.
-        memory: Bytes a second between a chip and its memory.
-        links: Bytes a second that a chip exchanges with others in an all-reduce.
-        used: Part of the peak rate that training reaches.
+        cores: Each has the whole batch of a replica.
+        rate: Peak operations a second.
+        memory: Bytes a second to and from its memory.
+        links: Bytes a second that it gives to others in an all-reduce.
+        used: Part of the peak rate that training reaches, an assumption.
     """
 
+    cores: int = 2
     rate: float = 123e12
     memory: float = 900e9
     links: float = 340e12 / 1024
     used: float = 0.4
 
 
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a method needs.
+
+    Attributes:
+        method: Its id.
+        operations: Of the products of a step, for a core's batch.
+        weights: Bytes of what backpropagation trains.
+        feedback: Bytes of feedback weights.
+        trained: Bytes of those among them that are trained.
+        states: Bytes of the optimizer's momenta.
+        alike: Bytes of trained feedback weights whose gradient needs no all-reduce of its own: all
+            replicas compute it alike (SA), or it is that of W once more (KP).
+    """
+
+    method: str
+    operations: int
+    weights: int
+    feedback: int
+    trained: int
+    states: int
+    alike: int
+
+    @property
+    def reduced(self) -> int:
+        """Bytes that a replica gives to the all-reduce: gradients of all that is trained."""
+        return self.weights + self.trained
+
+    def arithmetic(self, chip: Chip) -> float:
+        """Seconds of the products."""
+        return chip.cores * self.operations / (chip.rate * chip.used)
+
+    def update(self, chip: Chip) -> float:
+        """Seconds to read gradients, weights and states, and to write what changes."""
+        moved = 3 * (self.weights + self.trained) + 2 * self.states
+        return chip.cores * moved / chip.memory
+
+    def all_reduce(self, chip: Chip, cores: int, spared: bool = False) -> float:
+        """Seconds of the all-reduce.
+
+        Args:
+            chip: The accelerator.
+            cores: How many take part.
+            spared: Whether gradients that need none of their own are left out.
+        """
+        chips = max(1, cores // chip.cores)
+        given = self.reduced - (self.alike if spared else 0)
+        return 2 * (chips - 1) / chips * given / chip.links
+
+
 def connections(model: keras.Model) -> list[Connection]:
-    """The kernels of a stock model, from the input on."""
+    """The kernels of a stock model, from the input on; the first sends no error down."""
     found = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            shape, output = tuple(layer.kernel.shape), layer.output.shape
-            found.append(Connection(math.prod(shape), shape[-1], math.prod(output[1:-1])))
+            shape, positions = layer.kernel.shape, math.prod(layer.output.shape[1:-1])
+            found.append(Connection(math.prod(shape), shape[-1], positions, len(shape) > 2))
     return found
 
 
-def operations(kernels: Sequence[Connection], method: str, batch: int) -> int:
-    """Floating-point operations of the products in a training step.
+def cost(model: keras.Model, method: str, batch: int) -> Cost:
+    """What a step needs.
 
     Args:
-        kernels: See `connections`. The first sends no error down.
+        model: A stock model.
         method: A method id.
-        batch: Examples of the step.
+        batch: Examples.
     """
+    kernels = connections(model)
+    weights = FLOAT * sum(math.prod(v.shape) for v in model.trainable_variables)
+    feedback, trained = _feedback(kernels, method)
+    return Cost(
+        method=method,
+        operations=_operations(kernels, method, batch),
+        weights=weights,
+        feedback=feedback,
+        trained=trained,
+        # what learns by alignment descends without momentum
+        states=weights + (trained if method in (*COPIED, *PRODUCT) else 0),
+        alike=trained if method in ("sa", *COPIED) else 0,
+    )
+
+
+def _operations(kernels: Sequence[Connection], method: str, batch: int) -> int:
     once = batch * sum(k.operations for k in kernels)
     above = kernels[1:]
     sent = batch * sum(k.operations for k in above)
     if method == "dfa":
-        classes = kernels[-1].outputs
-        return 2 * once + batch * sum(2 * k.outputs * k.positions * classes for k in kernels[:-1])
-    total = 2 * once + sent + NOISE_PRODUCTS.get(method, 0) * sent
-    if method in ("pfa", "pfa_o"):
-        total += sum(_population(k, batch) for k in above)
-    return total
+        return 2 * once + batch * 2 * _direct(kernels)
+    added = NOISE_PRODUCTS.get(method, 0) * sent
+    if method in PRODUCT:
+        added = sum(_population(k, batch) for k in above)
+    return 2 * once + sent + added
 
 
 def _population(k: Connection, batch: int) -> int:
     """Operations of product feedback beyond those of backpropagation."""
-    neurons, inputs = POPULATION * k.outputs, k.kernel // k.outputs
-    if k.positions > 1 or k.outputs <= 32:  # the path R B, and R's gradient from W's
+    neurons, inputs = POPULATION * k.outputs, k.size // k.outputs
+    if k.spatial or k.outputs <= 32:  # the path R B, and R's gradient from W's
         return 2 * (2 * inputs * neurons * k.outputs)
     # every example through the population, and R's gradient from its activity
-    through = 2 * neurons * k.outputs + 2 * (2 * inputs * neurons)
-    return batch * (through - k.operations)
+    return batch * (2 * neurons * k.outputs + 2 * (2 * inputs * neurons) - k.operations)
 
 
-def feedback_bytes(kernels: Sequence[Connection], method: str) -> tuple[int, int]:
-    """Bytes of feedback weights: all of them, and those that are trained.
+def _direct(kernels: Sequence[Connection]) -> int:
+    """Entries of the matrices from the outputs to every hidden layer."""
+    return kernels[-1].outputs * sum(k.outputs * k.positions for k in kernels[:-1])
 
-    Sign symmetry has a number a layer at most, which is left out.
-    """
-    above = sum(k.kernel for k in kernels[1:])
+
+def _feedback(kernels: Sequence[Connection], method: str) -> tuple[int, int]:
+    """Bytes of feedback weights, and of those that are trained; a scale a layer is left out."""
+    above = FLOAT * sum(k.size for k in kernels[1:])
     if method in FIXED:
-        return FLOAT * above, 0
-    if method in LEARNED:
-        return FLOAT * above, FLOAT * above
-    if method == "dfa":
-        classes = kernels[-1].outputs
-        return FLOAT * classes * sum(k.outputs * k.positions for k in kernels[:-1]), 0
-    if method in ("pfa", "pfa_o"):
-        plastic = FLOAT * POPULATION * above
-        fixed = FLOAT * POPULATION * sum(k.outputs**2 for k in kernels[1:])
-        return plastic + fixed, plastic
-    return 0, 0
+        return above, 0
+    if method in (*COPIED, *ALIGNED):
+        return above, above
+    if method in PRODUCT:
+        fixed = FLOAT * sum(k.outputs**2 for k in kernels[1:])
+        return POPULATION * (above + fixed), POPULATION * above
+    return (FLOAT * _direct(kernels), 0) if method == "dfa" else (0, 0)
 
 
-def reduced_bytes(model: keras.Model, x: np.ndarray, y: np.ndarray) -> int:
-    """Bytes that each of two replicas gives to all-reduces in a training step, counted.
+def table(costs: Sequence[Cost], chip: Chip, batch: int, cores: Sequence[int]) -> str:
+    """All methods, in Markdown."""
+    head = ["method", "operations", "feedback", "weights, feedback, momenta", "all-reduce"]
+    head += ["products", "update", *(f"all-reduce, {n} cores" for n in cores), "spared"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    stock = costs[0].operations
+    for c in costs:
+        stored = c.weights + c.feedback + c.states
+        times = [c.arithmetic(chip), c.update(chip), *(c.all_reduce(chip, n) for n in cores)]
+        spared = c.all_reduce(chip, cores[-1], spared=True)
+        cells = [f"`{c.method}`", f"{c.operations / stock:.2f}"]
+        cells += [_bytes(n) for n in (c.feedback, stored, c.reduced)]
+        cells += [f"{1e3 * t:.2f}" for t in times]
+        cells.append(f"{1e3 * spared:.2f}" if c.alike else "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append(
+        f"\n`backprop`: {stock / batch / 1e9:.1f} GFLOP an example. Times in milliseconds."
+    )
+    return "\n".join(lines)
 
-    Args:
-        model: Makes a model under the strategy's scope, compiled.
-        x: A batch for both.
-        y: Its targets.
-    """
+
+def _bytes(number: int) -> str:
+    if not number:
+        return "–"
+    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
+
+
+def draw(model: keras.Model, chip: Chip, cores: int, file: Path) -> None:
+    """The step's bound over that of backpropagation, against the examples a core."""
+    from matplotlib.figure import Figure
+
+    def bound(method: str, batch: int, spared: bool = False) -> float:
+        c = cost(model, method, batch)
+        return c.arithmetic(chip) + c.update(chip) + c.all_reduce(chip, cores, spared)
+
+    batches = [1, 2, 4, 8, 16, 32, 64, 128]
+    stock = [bound("backprop", batch) for batch in batches]
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    panel = figure.subplots()
+    lines = [(m, False) for m in ("fa", "sa", "kp", "wm", "ia", "pfa")] + [("sa", True)]
+    for method, spared in lines:
+        ratio = [bound(method, b, spared) / s for b, s in zip(batches, stock, strict=True)]
+        label = f"{method}, without its all-reduce" if spared else method
+        panel.plot(batches, ratio, "--" if spared else "o-", label=label, markersize=3)
+    panel.set(xlabel="examples a core", ylabel="step over backpropagation's", xscale="log")
+    panel.set_xticks(batches, [str(b) for b in batches])
+    panel.set_yscale("log")
+    panel.set_title(f"{cores} cores", size=10)
+    panel.legend(fontsize=7)
+    panel.grid(alpha=0.25)
+    figure.savefig(file, dpi=130)
 
 
 class Counting(tf.distribute.ReductionToOneDevice):
-    """Reduces, and counts the bytes that a replica gives."""
+    """Reduces, and counts the bytes that a replica gives to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
 
-    def reduce_implementation(self, reduce_op: Any, value: Any, *others: Any) -> Any:
+    def reduce_implementation(
+        self, reduce_op: Any, per_replica_value: Any, destinations: Any, options: Any
+    ) -> Any:
         """Count, then reduce."""
-        self.bytes += _size(value)
-        return super().reduce_implementation(reduce_op, value, *others)
+        value = per_replica_value.values[0]
+        self.bytes += value.dtype.size * math.prod(value.shape)
+        return super().reduce_implementation(reduce_op, per_replica_value, destinations, options)
 
-    def batch_reduce_implementation(self, reduce_op: Any, pairs: Any, options: Any) -> Any:
-        """Count all, then reduce them one by one."""
-        return [self.reduce_implementation(reduce_op, v, d, options) for v, d in pairs]
+
+def check(names: Sequence[str], batch: int) -> float:
+    """Hold the counts against what is in graphs, variables and all-reduces; print both.
+
+    Args:
+        names: Of `models.MODELS`.
+        batch: Examples of a step.
+
+    Returns:
+        The largest relative difference, direct feedback's apart: its matrices begin behind the
+        pooling that may follow a layer.
+    """
+    [cpu] = tf.config.list_physical_devices("CPU")
+    devices = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, devices)
+    counting, worst = Counting(), 0.0
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=counting)
+    print(f"{'':<22}{'operations':>22}{'feedback bytes':>22}{'all-reduced bytes':>22}")
+    for name in names:
+        stock = models.MODELS[name][0]()
+        x, y = tf.zeros((batch, *stock.input_shape[1:])), tf.zeros((batch,), tf.int32)
+        for method in ta.feedback.METHODS:
+            expected = cost(stock, method, batch)
+            keras.utils.clear_session()
+            model = compiled(name, method)
+            feedback = sum(
+                FLOAT * math.prod(weight.shape)
+                for layer in ta.layers.feedback_layers(model)
+                for weight in layer.feedback_weights.values()
+                if weight.shape  # a scale is left out
+            )
+            with strategy.scope():
+                _trace(compiled(name, method), x, y, counting)
+            pairs = [
+                (expected.operations, flops.step_flops(model, x, y)),
+                (expected.feedback, feedback),
+                (expected.reduced, counting.bytes),
+            ]
+            cells = "".join(f"{a:>11.4g}{b:>11.4g}" for a, b in pairs)
+            print(f"{name:<12}{method:<10}{cells}", flush=True)
+            if method != "dfa":
+                worst = max(worst, *(abs(a - b) / max(a, b, 1) for a, b in pairs))
+    return worst
+
+
+def compiled(name: str, method: str) -> keras.Model:
+    """One of `models.MODELS` with a method and the usual optimizers, their states made."""
+    model = ta.convert(models.MODELS[name][0](), method)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = ta.optimizers.split(keras.optimizers.SGD(0.1, momentum=0.9))
+    model.compile(optimizer, loss, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _trace(model: keras.Model, x: tf.Tensor, y: tf.Tensor, counting: Counting) -> None:
+    """Build the graph of a step of all replicas, and count what it reduces."""
+    strategy = tf.distribute.get_strategy()
+
+    @tf.function(autograph=False)
+    def step() -> None:
+        counting.bytes = 0  # where the step makes variables, it is traced twice
+        strategy.run(lambda: model.train_step((x, y)))
+
+    step.get_concrete_function()
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--depth", type=int, default=50, help="of the residual network (50)")
+    parser.add_argument("--version", type=int, default=2, help="of the residual network (2)")
+    parser.add_argument("--size", type=int, default=299, help="side of the images (299)")
+    parser.add_argument("--batch", type=int, default=32, help="examples a core (32)")
+    parser.add_argument("--cores", type=int, nargs="+", default=[8, 32, 128, 512])
+    for field in dataclasses.fields(Chip):
+        parser.add_argument(
+            f"--{field.name}-of-chip" if field.name == "cores" else f"--{field.name}",
+            type=type(field.default),
+            default=field.default,
+            help=f"of a chip ({field.default:g})",
+        )
+    parser.add_argument("--check", action="store_true", help="hold the counts against graphs")
+    parser.add_argument("--models", nargs="+", choices=models.MODELS, default=list(models.MODELS))
+    parser.add_argument("--output", type=Path, default=Path("results/scale"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, or print, write and draw."""
+    given = parse()
+    if given.check:
+        worst = check(given.models, batch=8)
+        print(f"\nLargest difference (without dfa): {100 * worst:.2f} %")
+        return
+    chip = Chip(given.cores_of_chip, given.rate, given.memory, given.links, given.used)
+    shape = (given.size, given.size, 3)
+    model = ta.models.resnet(given.depth, given.version, input_shape=shape, classes=1000)
+    costs = [cost(model, method, given.batch) for method in ta.feedback.METHODS]
+    print(table(costs, chip, given.batch, given.cores))
+    given.output.mkdir(parents=True, exist_ok=True)
+    content = {"chip": dataclasses.asdict(chip), "costs": [dataclasses.asdict(c) for c in costs]}
+    (given.output / "scale.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw(model, chip, given.cores[-1], given.output / "scale.png")
+    print(f"\nFigure and numbers: {given.output}")
+
+
+if __name__ == "__main__":
+    main()
