@@ -4,7 +4,7 @@ It comes after `pymdownx.arithmatex`, which finds the formulas.
 """
 
 import re
-import xml.etree.ElementTree as etree
+import xml.etree.ElementTree as ET
 
 import latex2mathml.converter
 from markdown import Markdown
@@ -15,7 +15,7 @@ _DELIMITERS = re.compile(r"\s*\\[(\[](.*)\\[)\]]\s*", re.DOTALL)
 
 
 class _Formulas(Treeprocessor):
-    def run(self, root: etree.Element) -> None:
+    def run(self, root: ET.Element) -> None:
         for element in root.iter():
             formula = _DELIMITERS.fullmatch(element.text or "")
             if element.get("class") == "arithmatex" and formula:
@@ -25,13 +25,13 @@ class _Formulas(Treeprocessor):
 
 
 class MathML(Extension):
-    """Formulas in `$$...$$` and `\\(...\\)` as MathML."""
+    """Formulas as MathML."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 Markdown's name
+    def extendMarkdown(self, md: Markdown) -> None:
         """Come after the inline patterns."""
         md.treeprocessors.register(_Formulas(md), "mathml", 15)
 
 
-def makeExtension(**options: object) -> MathML:  # noqa: N802 Markdown's name
+def makeExtension(**options: object) -> MathML:
     """What Markdown calls."""
     return MathML(**options)

@@ -190,7 +190,8 @@ def synapse_step(
     As \(\kappa(0) = 0\), a spike has no effect in its own step.
 
     Args:
-        spikes: Spikes of this step, of the state's shape, or any sum of them: the synapse is linear.
+        spikes: Spikes of this step, of the state's shape, or any sum of them: the synapse is
+            linear.
         state: State before the step.
         neuron: Constants.
 
