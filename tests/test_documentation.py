@@ -109,6 +109,12 @@ def test_every_page_is_in_the_navigation():
     assert sorted(listed(config["nav"])) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
 
 
+def test_every_namespace_has_a_page():
+    assert {name for name in NAMESPACES if name and "." not in name} == {
+        page.stem for page in DOCS.glob("api/*.md") if page.stem != "index"
+    }
+
+
 # --- docstrings --------------------------------------------------------------------------------
 
 
