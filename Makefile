@@ -11,9 +11,15 @@ ARGS ?=
 TPU_VENV ?= .venv-tpu
 TPU_STAMP := $(TPU_VENV)/.installed
 
+# Likewise for the site, which needs no TensorFlow.
+DOCS_VENV ?= .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+# Extensions of our own are in docs/tools. The notice is that of Material's successor.
+MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := tf_alignment examples benchmarks tests setup.py
+CODE := tf_alignment examples benchmarks tests docs/tools setup.py
 
 # TensorFlow's messages at start-up say nothing about the run; errors arrive as exceptions.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -23,7 +29,7 @@ PYTEST := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pyt
   --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-quick tpu-check clean
+.PHONY: help demo test test-slow lint format bench bench-quick tpu-check docs docs-serve clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
@@ -34,6 +40,8 @@ help:
 	@echo "make bench      time and memory of a training step, time of the import, speed of spikes"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
+	@echo "make docs       build the documentation site into build/site"
+	@echo "make docs-serve  show it in a browser, and build it again when a page changes"
 	@echo "make clean      remove the virtual environment and everything generated"
 
 # The environment is built again when a requirement changes, and repaired if setting it up was
@@ -89,6 +97,19 @@ $(TPU_STAMP): setup.py
 tpu-check: $(TPU_STAMP)
 	@$(TPU_VENV)/bin/python benchmarks/tpu_check.py $(ARGS)
 
+$(DOCS_STAMP): setup.py constraints.txt
+	@echo "Installing what builds the site into $(DOCS_VENV) (once)"
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	$(MKDOCS) build --strict
+
+docs-serve: $(DOCS_STAMP)
+	$(MKDOCS) serve
+
 clean:
-	rm -rf $(VENV) $(TPU_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TPU_VENV) $(DOCS_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

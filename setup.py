@@ -33,8 +33,17 @@ EXTRAS = {
         "pytest>=9.2,<10",
         "pytest-timeout>=2.4,<3",
         "pytest-xdist>=3.8,<4",
+        "PyYAML>=6,<7",
         "ruff>=0.17.5,<0.18",
         "tensorboard>=2.21,<2.22",
+    ],
+    # Building the site imports neither TensorFlow nor Keras. Material for MkDocs is maintained
+    # until May 2027; its successor, Zensical, reads the same mkdocs.yml.
+    "docs": [
+        "latex2mathml>=3.81,<4",
+        "mkdocs-material>=9.8,<10",
+        "mkdocstrings[python]>=1.0,<2",
+        "ruff>=0.17.5,<0.18",
     ],
 }
 

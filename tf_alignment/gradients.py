@@ -92,8 +92,7 @@ class GradientProbe:
             - `"error"`: angle between the errors sent down, the whole batch as one vector, degrees;
             - `"error_per_example"`: mean of that angle over the examples whose error is not zero;
             - `"kernel_norm_ratio"`, `"error_norm_ratio"`: own norm over backpropagation's;
-            - `"input_norm"`: mean over examples of the norm of the layer's input, `‖y‖` of what is
-              below.
+            - `"input_norm"`: mean over examples of the norm of the layer's input, of what is below.
 
             Stock layers have only those of the kernel. So has a model under direct feedback
             alignment, where the layers send no error down.

@@ -44,12 +44,22 @@ class Local:
         y: Response to it, `(batch, ...)`, shaped like the layer's output.
         kernel: Forward kernel `W`, in B's type.
         feedback: Feedback kernel `B`, shaped like `W`, in its own type (float32 in mixed
-        precision).
+            precision).
         divisor: What sums over the batch are divided by: N, or as the rule's options say.
         bias: Bias of the feedback projection (one a channel of `x`), or None.
         post: What follows a feedback projection (activation, centring ...), or None.
         sparse_x: Input of the projection `x B`, where it differs from `x` (batch centring).
         linear: Whether y is `x W` as it stands, so that `x B` and y may share a product.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> from tf_alignment.linear_maps import Matmul
+    >>> x, w, b = tf.ones((2, 4)), tf.ones((4, 3)), tf.zeros((4, 3))
+    >>> local = ta.primitives.Local(Matmul(), x, x @ w, w, b, divisor=tf.constant(2.0))
+    >>> local.reconstruction.shape, local.projection.shape
+    (TensorShape([2, 4]), TensorShape([2, 3]))
+    >>> float(ta.primitives.sparse.value(local))  # of B = 0
+    0.0
     """
 
     map: LinearMap
@@ -103,6 +113,14 @@ class Gradient:
         to_projection: Gradient for `x B`, times N, or None.
         projected: A kernel `K` of B's shape that stands for `to_projection = x K`, or None: kernels
             are cheaper to add than what a batch makes of them.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> decay = ta.primitives.Gradient(direct=tf.constant([[1.0]]))
+    >>> mirror = ta.primitives.Gradient(hebb=1.0)
+    >>> both = decay.scaled(0.5) + mirror
+    >>> both.direct.numpy().tolist(), both.hebb
+    ([[0.5]], 1.0)
     """
 
     direct: tf.Tensor | None = None

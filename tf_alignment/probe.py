@@ -34,6 +34,14 @@ class Probe:
             bias; its gradient is δ, the error at the pre-activation. Empty with `backprop`.
         perturb: `f(path, call, x)` gives the input that the connection is to see in place of x.
         tape: A tape that is to watch inputs and responses, or None.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Dense(2, feedback="fa", name="top")
+    >>> with ta.probe.probe() as seen:
+    ...     _ = layer(tf.ones((1, 3)))
+    >>> {path: [tuple(x.shape) for x in calls] for path, calls in seen.inputs.items()}
+    {'top': [(1, 3)]}
     """
 
     def __init__(

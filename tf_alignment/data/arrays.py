@@ -26,6 +26,12 @@ class Split(NamedTuple):
     Attributes:
         x: `(examples, height, width, channels)`, float32 in [0, 1].
         y: `(examples,)`, int32 class labels.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> x, y = ta.data.load("digits").test
+    >>> x.shape, y.shape
+    ((360, 8, 8, 1), (360,))
     """
 
     x: np.ndarray
@@ -41,6 +47,12 @@ class Arrays:
         train: Training split.
         test: Test split.
         classes: Number of classes.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> digits = ta.data.load("digits")
+    >>> digits.name, len(digits.train.x), digits.classes
+    ('digits', 1437, 10)
     """
 
     name: str

@@ -183,6 +183,15 @@ class Stream:
         epoch: That of the next pass.
         dataset: One epoch, for `fit(stream.dataset, shuffle=False)`.
         callback: Sets `epoch` to Keras' count at the start of every epoch.
+
+    Raises:
+        ValueError: If a batch is to have more examples than there are, or values are out of range.
+
+    Example:
+    ```python
+    stream = ta.data.images("imagenet2012").batches(256, seed=1)
+    model.fit(stream.dataset, epochs=90, shuffle=False, callbacks=[stream.callback])
+    ```
     """
 
     def __init__(

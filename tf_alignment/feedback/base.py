@@ -30,6 +30,19 @@ class Setup:
             regularizer and constraint.
         seed: `seed()` gives an integer of the connection's own, reproducible from the kernel's.
         input_channels: Shape of a bias on the connection's input, broadcastable to the input.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> class Doubled(ta.feedback.FeedbackAlignment):
+    ...     \"\"\"FA whose B is drawn twice as large.\"\"\"
+    ...     def build(self, setup):
+    ...         def draw(shape, dtype=None):
+    ...             return 2.0 * setup.draw(shape, dtype)
+    ...         setup.add("feedback_kernel", setup.kernel.shape, draw, trainable=False)
+    >>> layer = ta.layers.Dense(8, feedback=Doubled())
+    >>> layer.build((None, 4))
+    >>> tuple(layer.feedback_weights["feedback_kernel"].shape)
+    (4, 8)
     """
 
     map: LinearMap
@@ -50,6 +63,17 @@ class Backward:
         kernel: Forward kernel, in the compute dtype.
         weights: `{name: tensor}`, the method's own weights, cast to the compute dtype.
         seed: Two int32 numbers, new at every training step, if the method is `random`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> class Mixed(ta.feedback.FeedbackAlignment):
+    ...     \"\"\"Sends the error half through W, half through a random B.\"\"\"
+    ...     def feedback_kernel(self, c):
+    ...         return 0.5 * (c.kernel + c.weights["feedback_kernel"])
+    >>> layer = ta.layers.Dense(8, feedback=Mixed())
+    >>> layer.build((None, 4))
+    >>> bool(ta.metrics.weight_angle(layer.kernel, layer.effective_feedback_kernel()) < 80)
+    True
     """
 
     map: LinearMap
@@ -72,6 +96,13 @@ class Activity:
         activation: The layer's activation.
         seed: Two int32 numbers, new at every step and different on each replica, or None.
         step: Training step, an int32 scalar, or None if no coefficient needs it.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Dense(3, feedback="sa")
+    >>> activity = ta.testing.activity(layer, tf.ones((2, 4)))
+    >>> activity.x.shape, activity.z.shape, activity.kernel.shape
+    (TensorShape([2, 4]), TensorShape([2, 3]), TensorShape([4, 3]))
     """
 
     map: LinearMap

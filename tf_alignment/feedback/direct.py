@@ -19,6 +19,14 @@ class DirectFeedback(Feedback):
     output.
 
     Reference: Nøkland 2016, "Direct feedback alignment provides learning in deep neural networks".
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> hidden = [keras.layers.Dense(8, "relu"), keras.layers.Dense(6, "relu")]
+    >>> stock = keras.Sequential([keras.Input((4,)), *hidden, keras.layers.Dense(3)])
+    >>> model = ta.convert(stock, "dfa")
+    >>> sorted(tuple(b.shape) for b in model.non_trainable_weights)  # (units, outputs) each
+    [(6, 3), (8, 3)]
     """
 
     id = "dfa"

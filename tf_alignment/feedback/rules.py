@@ -83,6 +83,11 @@ class WeightMirror(_Named):
             `response_bias=False`.
 
     Reference: Akrout et al. 2019, "Deep learning without weight transport"; Kunin et al. 2020.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> published = ta.feedback.WeightMirror(0.1, 0.1, normalize=None)
+    >>> layer = ta.layers.Dense(8, feedback=published)
     """
 
     id = "wm"
@@ -109,6 +114,11 @@ class InformationAlignment(_Named):
         **options: See `Alignment`. Defaults as of `WeightMirror`.
 
     Reference: Kunin et al. 2020, section 4.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.feedback.InformationAlignment(gamma=0.01)
+    InformationAlignment(alpha=0.05, beta=0.05, gamma=0.01)
     """
 
     id = "ia"
@@ -141,6 +151,11 @@ class SymmetricAlignment(_Named):
         **options: See `Alignment`.
 
     Reference: Kunin et al. 2020, section 5.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> layer = ta.layers.Dense(8, feedback=ta.feedback.SymmetricAlignment())
+    >>> optimizer = ta.optimizers.split(keras.optimizers.SGD(0.1))  # 0.5 for B: rate · α = 1
     """
 
     id = "sa"
@@ -166,6 +181,11 @@ class ActivationAlignment(_Named):
             `response_bias=False`.
 
     Reference: Kunin et al. 2020, section 5.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.feedback.ActivationAlignment(1.0, 1.0)
+    ActivationAlignment(alpha=1.0, beta=1.0)
     """
 
     id = "aa"

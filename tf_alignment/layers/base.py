@@ -35,7 +35,13 @@ FEEDBACK_ARGUMENTS: dict[str, Any] = {
 class FeedbackLayer(keras.layers.Layer):
     """Mixin that gives a Keras layer a `feedback` argument. It comes before the Keras class.
 
-    A subclass names its connections in `_connect` and may override `_bias`.
+    A subclass names its connections in `_connect` and may override `_bias`. Shapes are those of the
+    Keras class.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> isinstance(ta.layers.Conv2D(4, 3, feedback="fa"), ta.layers.FeedbackLayer)
+    True
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -320,6 +326,13 @@ def feedback_layers(model: Any) -> list[Any]:
 
     Returns:
         A list of layers whose `feedback` is not None, each once, in the order of the model.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> hidden = ta.layers.Dense(8, feedback="fa", name="hidden")
+    >>> model = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3)])
+    >>> [layer.name for layer in ta.layers.feedback_layers(model)]
+    ['hidden']
     """
     found: dict[int, Any] = {}
     visited: set[int] = set()

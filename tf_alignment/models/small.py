@@ -27,7 +27,7 @@ def perceptron(
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
     Returns:
-        A model from anything that flattens to `(batch, sizes[0])` to logits.
+        A model from `(batch, sizes[0])` to logits, `(batch, sizes[-1])`.
 
     Raises:
         ValueError: For fewer than two sizes.

@@ -35,6 +35,9 @@ class Phase:
     Attributes:
         name: What the results are called in `History`: `<name>/<path>/<quantity>`.
 
+    Raises:
+        TypeError: If `layers` is neither a list of names nor None.
+
     Example:
     >>> import keras, tf_alignment as ta
     >>> class Transport(ta.phases.Phase):

@@ -43,6 +43,13 @@ class Check:
         expected: What was expected, if it failed.
         received: What was received, if it failed.
         cause: What usually causes it, if it failed.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> report = ta.testing.check_rule("fa", checks=["forward"], layers=["dense"])
+    >>> check = report.checks[0]
+    >>> check.name, check.where, check.status
+    ('forward', 'dense', 'passed')
     """
 
     name: str
@@ -107,6 +114,18 @@ class CheckFailed(AssertionError):
 
     Attributes:
         report: The `Report`, with the checks that passed as well.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> class Broken(ta.feedback.FeedbackAlignment):
+    ...     \"\"\"Changes what the layer computes.\"\"\"
+    ...     def couple(self, kernel, weights, linear_map):
+    ...         return 2.0 * kernel
+    >>> try:
+    ...     report = ta.testing.check_rule(Broken(), checks=["forward"], layers=["dense"])
+    ... except ta.testing.CheckFailed as error:
+    ...     print(len(error.report.failed))
+    1
     """
 
     def __init__(self, report: Report) -> None:

@@ -25,6 +25,12 @@ class LayerCase:
         kind: Class name, in `keras.layers` and in `tf_alignment.layers`.
         arguments: Arguments of the constructor.
         input_shape: Shape of the input, with the batch.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> case = ta.testing.LayerCase("Dense", {"units": 3}, (2, 4))
+    >>> case.layer("fa")(case.inputs()).shape
+    TensorShape([2, 3])
     """
 
     kind: str
@@ -184,7 +190,22 @@ def activity(layer: Any, x: Any, connection: int = 0) -> Any:
 
 
 def gradients(layer: Any, x: Any) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
-    """Output, and gradients for input and trainable weights of a loss without symmetries."""
+    """Output, and gradients for input and trainable weights of a loss without symmetries.
+
+    Args:
+        layer: A layer, called in training mode if it has feedback.
+        x: Its input, `(batch, ...)`.
+
+    Returns:
+        The output, and the gradients for the input and for each trainable weight, of its shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Dense(3, use_bias=False, feedback="fa")
+    >>> y, (dx, dw) = ta.testing.gradients(layer, tf.ones((2, 4)))
+    >>> y.shape, dx.shape, dw.shape
+    (TensorShape([2, 3]), TensorShape([2, 4]), TensorShape([4, 3]))
+    """
     x = tf.convert_to_tensor(x)
     training = {"training": True} if hasattr(layer, "feedback") else {}
     with tf.GradientTape() as tape:

@@ -111,6 +111,10 @@ class State(NamedTuple):
     Attributes:
         v: Voltage, of any shape.
         refractory: Time steps of the refractory period that are left, of the same shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> at_rest = ta.spiking.lif.State(v=tf.zeros(5), refractory=tf.zeros(5))
     """
 
     v: tf.Tensor
@@ -123,6 +127,10 @@ class SynapseState(NamedTuple):
     Attributes:
         long: The slow trace, with `tau_long`, of any shape, in spikes.
         short: The fast trace, with `tau_short`, of the same shape.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> silent = ta.spiking.lif.SynapseState(long=tf.zeros(5), short=tf.zeros(5))
     """
 
     long: tf.Tensor
@@ -152,7 +160,7 @@ def step(current: tf.Tensor, state: State, neuron: Neuron) -> tuple[tf.Tensor, S
     """A unit one step on.
 
     Args:
-        current: Input I.
+        current: Input I, of the shape of the voltages.
         state: State before the step.
         neuron: Constants.
 
@@ -182,7 +190,8 @@ def synapse_step(
     As \(\kappa(0) = 0\), a spike has no effect in its own step.
 
     Args:
-        spikes: Spikes of this step, or any sum of them: the synapse is linear.
+        spikes: Spikes of this step, of the state's shape, or any sum of them: the synapse is
+            linear.
         state: State before the step.
         neuron: Constants.
 

@@ -63,6 +63,12 @@ class WindowState(NamedTuple):
         u: The drive, in the unit of voltages.
         left: Time steps that the window is still open; 0 where none is.
         peak: The largest u in the window so far.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> closed = ta.spiking.lif.WindowState(*tf.zeros((3, 5)))  # five units
+    >>> float(closed.left[0])
+    0.0
     """
 
     u: tf.Tensor
@@ -80,7 +86,7 @@ def window_step(
     its opening, up to the one in which it closes.
 
     Args:
-        current: Input I of this step.
+        current: Input I of this step, of the shape of the voltages.
         v: Voltage after this step, and after the reset.
         state: State before the step.
         neuron: Constants of the units.

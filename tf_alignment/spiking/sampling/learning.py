@@ -37,6 +37,16 @@ class LearningState(NamedTuple):
         neurons: State of the neurons.
         past: The last spikes of each layer, `(history, chains, n)`.
         counts: Spikes of each neuron so far, over all chains, `(n,)` for each layer.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.spiking.sampling import FeedbackLearning, LayeredNetwork
+    >>> from tf_alignment.spiking.sampling import Neuron, SpikeAlignment
+    >>> network = LayeredNetwork([3, 2])
+    >>> learning = FeedbackLearning(network, Neuron(5), SpikeAlignment(5), seed=1)
+    >>> state = learning.start([tf.zeros((3, 2))])
+    >>> [tuple(count.shape) for count in state.counts]
+    [(3,), (2,)]
     """
 
     feedback: Layers

@@ -88,6 +88,11 @@ class State(NamedTuple):
     Attributes:
         age: Steps since the last spike, `(..., n)`, of each population.
         travelling: PSPs that have not arrived yet, `delay` times as `age`, the next one first.
+
+    Example:
+    >>> from tf_alignment.spiking.sampling import Neuron, initial_state
+    >>> initial_state((1, 3), Neuron(delay=2))._fields
+    ('age', 'travelling')
     """
 
     age: Any

@@ -38,7 +38,7 @@ def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
         cut: Where traces are cut off, in units of `tau`; published: 2.
 
     Returns:
-        The weights of Δt = −m, ..., m, float32.
+        The weights of Δt = −m, ..., m, `(2m + 1,)`, float32.
 
     Reference: Gierlich et al. 2026, "Spike-based alignment learning".
 
@@ -62,7 +62,7 @@ def triangular(tau: int) -> np.ndarray:
         tau: Width in steps; published: the refractory time.
 
     Returns:
-        The weights of Δt = −m, ..., m, float32.
+        The weights of Δt = −m, ..., m, `(2m + 1,)`, float32.
 
     Reference: Gierlich et al. 2026, "Spike-based alignment learning" (sampling network).
 
@@ -86,7 +86,7 @@ def hebbian(tau: int) -> np.ndarray:
         tau: Width in steps; published: the refractory time.
 
     Returns:
-        The weights of Δt = −m, ..., m, float32.
+        The weights of Δt = −m, ..., m, `(2m + 1,)`, float32.
 
     Example:
     >>> from tf_alignment.spiking.sampling import hebbian

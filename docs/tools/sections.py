@@ -1,0 +1,27 @@
+"""Griffe extension: what docstrings here call by other names than Griffe does."""
+
+import inspect
+import re
+from typing import Any
+
+import griffe
+
+# `Example:` with its lines below, indented or not, is what Griffe knows as `Examples:`.
+_EXAMPLE = re.compile(r"^Examples?:\n\n?((?:.+\n?)+)", re.MULTILINE)
+# Keras' sections, a line each.
+_SHAPE = re.compile(r"^(Input shape|Output shape|Input shape, output shape):\n +", re.MULTILINE)
+
+
+def _section(match: re.Match[str]) -> str:
+    lines = inspect.cleandoc(match[1]).splitlines()
+    return "Examples:\n" + "".join(f"    {line}\n" for line in lines)
+
+
+class Sections(griffe.Extension):
+    """Rewrites examples and shapes."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrite the docstring of one object."""
+        if obj.docstring:
+            text = _EXAMPLE.sub(_section, obj.docstring.value)
+            obj.docstring.value = _SHAPE.sub(r"**\1:** ", text)
