@@ -88,7 +88,7 @@ class Cost:
         trained: Bytes of those among them that are trained.
         states: Bytes of the optimizer's momenta.
         alike: Bytes of trained feedback weights whose gradient needs no all-reduce of its own: all
-            replicas compute it alike (SA), or it is that of W once more (KP).
+            replicas compute it alike (SA), or from the sum of W's gradient (KP, most of PFA).
     """
 
     method: str
@@ -155,7 +155,7 @@ def cost(model: keras.Model, method: str, batch: int) -> Cost:
         trained=trained,
         # what learns by alignment descends without momentum
         states=weights + (trained if method in (*COPIED, *PRODUCT) else 0),
-        alike=trained if method in ("sa", *COPIED) else 0,
+        alike=_alike(kernels, method),
     )
 
 
@@ -174,7 +174,7 @@ def _operations(kernels: Sequence[Connection], method: str, batch: int) -> int:
 def _population(k: Connection, batch: int) -> int:
     """Operations of product feedback beyond those of backpropagation."""
     neurons, inputs = POPULATION * k.outputs, k.size // k.outputs
-    if k.spatial or k.outputs <= 32:  # the path R B, and R's gradient from W's
+    if _composed(k):
         return 2 * (2 * inputs * neurons * k.outputs)
     # every example through the population, and R's gradient from its activity
     return batch * (2 * neurons * k.outputs + 2 * (2 * inputs * neurons) - k.operations)
@@ -196,6 +196,18 @@ def _feedback(kernels: Sequence[Connection], method: str) -> tuple[int, int]:
         fixed = FLOAT * sum(k.outputs**2 for k in kernels[1:])
         return POPULATION * (above + fixed), POPULATION * above
     return (FLOAT * _direct(kernels), 0) if method == "dfa" else (0, 0)
+
+
+def _alike(kernels: Sequence[Connection], method: str) -> int:
+    above = kernels[1:]
+    if method in PRODUCT:
+        return FLOAT * POPULATION * sum(k.size for k in above if _composed(k))
+    return FLOAT * sum(k.size for k in above) if method in ("sa", *COPIED) else 0
+
+
+def _composed(k: Connection) -> bool:
+    """Whether product feedback makes the path R B, and R's gradient from W's."""
+    return k.spatial or k.outputs <= 32
 
 
 def table(costs: Sequence[Cost], chip: Chip, batch: int, cores: Sequence[int]) -> str:
@@ -237,11 +249,16 @@ def draw(model: keras.Model, chip: Chip, cores: int, file: Path) -> None:
     stock = [bound("backprop", batch) for batch in batches]
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     panel = figure.subplots()
-    lines = [(m, False) for m in ("fa", "sa", "kp", "wm", "ia", "pfa")] + [("sa", True)]
+    lines = [(m, False) for m in ("fa", "sa", "kp", "wm", "ia", "pfa")]
+    order = [method for method, _ in lines]
+    lines += [("sa", True), ("pfa", True)]
     for method, spared in lines:
         ratio = [bound(method, b, spared) / s for b, s in zip(batches, stock, strict=True)]
-        label = f"{method}, without its all-reduce" if spared else method
-        panel.plot(batches, ratio, "--" if spared else "o-", label=label, markersize=3)
+        label = f"{method}, all-reduce spared" if spared else method
+        colour = f"C{order.index(method)}"
+        panel.plot(
+            batches, ratio, "--" if spared else "o-", label=label, markersize=3, color=colour
+        )
     panel.set(xlabel="examples a core", ylabel="step over backpropagation's", xscale="log")
     panel.set_xticks(batches, [str(b) for b in batches])
     panel.set_yscale("log")

@@ -79,6 +79,53 @@ class TestFlops:
         assert counted == 2 * one + 3 * two
 
 
+@pytest.mark.parametrize("method", ["sa", "kp", "wm", "ia", "aa", "dfa", "pfa"])
+def test_costs_from_shapes_are_those_of_graph_and_variables(step_flops, method):
+    import scale
+
+    layers = [
+        keras.Input((6, 6, 2)),
+        keras.layers.Conv2D(3, 3, padding="same"),
+        keras.layers.Conv2D(4, 3, strides=2, use_bias=False),
+        keras.layers.Flatten(),
+        keras.layers.Dense(40),  # so many that product feedback takes the way of each example
+        keras.layers.Dense(3),
+    ]
+    stock = keras.Sequential(layers)
+    cost = scale.cost(stock, method, 4)
+    model = compiled(ta.convert(stock, method))
+    assert cost.operations == step_flops(model, tf.zeros((4, 6, 6, 2)), tf.zeros((4,), tf.int32))
+    assert cost.reduced == 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
+    stored = {
+        id(weight): 4 * weight.value.shape.num_elements()
+        for layer in ta.layers.feedback_layers(model)
+        for weight in layer.feedback_weights.values()
+    }
+    if method != "dfa":  # its matrices belong to the model
+        assert cost.feedback == sum(stored.values())
+
+
+def test_bounds_on_times(step_flops):
+    import scale
+
+    chip = scale.Chip(cores=2, rate=100.0, memory=50.0, links=10.0, used=0.5)
+    cost = scale.Cost(
+        "sa", operations=1000, weights=20, feedback=15, trained=15, states=20, alike=15
+    )
+    assert cost.arithmetic(chip) == 40.0 and cost.reduced == 35
+    assert cost.update(chip) == pytest.approx(2 * (3 * 35 + 40) / 50)
+    assert cost.all_reduce(chip, 2) == 0.0
+    assert cost.all_reduce(chip, 8) == pytest.approx(2 * 3 / 4 * 35 / 10)
+    assert cost.all_reduce(chip, 8, spared=True) == pytest.approx(2 * 3 / 4 * 20 / 10)
+
+
+@pytest.mark.slow
+def test_costs_are_those_of_two_replicas():
+    script = [sys.executable, str(BENCHMARKS / "scale.py"), "--check", "--models", "mlp"]
+    run = subprocess.run(script, check=True, capture_output=True, text=True)
+    assert "Largest difference (without dfa): 0.00 %" in run.stdout
+
+
 @pytest.mark.slow
 def test_step_time_runs(tmp_path):
     output = tmp_path / "step_time.json"
