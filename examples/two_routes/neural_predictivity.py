@@ -11,8 +11,8 @@ presentations, rows in the order of the images; `--ceiling`, of which there may 
 
 The paper takes responses in V4 and IT of macaques to pictures of objects, published by Majaj et al.
 2015, "Simple learned weighted sums of inferior temporal neuronal firing rates accurately predict
-human core object recognition performance" (J. Neurosci. 35). They come from the DiCarlo laboratory,
-whose Brain-Score project gives them to the public; nothing here downloads them.
+human core object recognition performance" (J. Neurosci. 35). They come from the DiCarlo laboratory;
+its Brain-Score project has made a part of them public. Nothing here downloads them.
 
 For each split of the images, a network is judged by the layer that predicts best within the
 training part, so that the choice has not seen the test images. "random" is the first network with
@@ -142,6 +142,7 @@ def draw(found: dict[str, common.Numbers], file: Path) -> None:
     panel.set_xticks(range(len(found)), list(found), rotation=30, ha="right", fontsize=7)
     panel.set_ylabel("median Pearson r ± s.e.m.")
     panel.grid(visible=False, axis="x")
+    panel.set_axisbelow(True)
     figure.savefig(file, dpi=110)
 
 

@@ -11,9 +11,11 @@ trains unless `--model` names one that `train.py` saved. Its first convolution s
 and has no feedback weights: the first panel is of the one after it.
 
 The table asks whether the theory says which layers diverge. x² is the mean square of an entry of
-the layer's input, times the positions of a convolution, over which the mirror sums; in the column
-"along W", the squared response to a training batch over ‖W‖², which is what inputs that are not
-white add up to. Prediction: x²/λ. Outcome: ‖B‖/‖W‖. Both count as stable up to `--factor`.
+the layer's input, times the positions of a convolution, over which the mirror sums: measured in an
+untrained copy of the network and in the trained one. The last prediction knows more: that inputs
+are not white, so that B rests at xᵀx W / (λ N) (W fixed), and takes ‖xᵀx W‖ / (N ‖W‖) for x².
+Predicted is x²/λ, the outcome is ‖B‖/‖W‖; what is at most `--factor` from 1 counts as stable. Where
+training stops because a kernel ran away or collapsed, the table is of that moment.
 
 Paper: Kunin et al. 2020.
 """
@@ -43,8 +45,8 @@ FLOWS = {
 }
 """What the panels of the flow show."""
 HEAD = (
-    *("layer", "‖B‖/‖W‖", "angle", "x²", "x² along W", "λ"),
-    *("predicted", "predicted along W", "outcome"),
+    *("layer", "λ", "by x² before", "by x² after", "by xᵀx W after"),
+    *("‖B‖/‖W‖", "angle"),
 )
 
 
@@ -57,18 +59,20 @@ class Row:
         ratio: ‖B‖ / ‖W‖.
         slope: Of B over W, through the origin.
         angle: Of W and B, degrees.
-        power: Mean square of an entry of the input, times positions.
-        along: Mean over examples of the squared response, summed over positions, over ‖W‖².
         decay: λ = β/α of the layer's rule.
+        before: x² in the untrained network.
+        after: x² in the trained one.
+        along: ‖xᵀx W‖ / (N ‖W‖) in the trained one.
     """
 
     layer: str
     ratio: float
     slope: float
     angle: float
-    power: float
-    along: float
     decay: float
+    before: float
+    after: float
+    along: float
 
 
 def measure(model: keras.Model, images: Any) -> list[Row]:
@@ -79,7 +83,7 @@ def measure(model: keras.Model, images: Any) -> list[Row]:
         images: On which powers are measured, `(n, ...)`.
 
     Raises:
-        ValueError: If there are fewer than three such layers, or weights are not finite.
+        ValueError: If there are fewer than three such layers, or it has blown up.
     """
     layers = [layer for layer in model.layers if is_mirror(getattr(layer, "feedback", None))]
     if len(layers) < 3:
@@ -87,32 +91,47 @@ def measure(model: keras.Model, images: Any) -> list[Row]:
             "The network must have three layers with a weight mirror on its own activity. "
             f"Received: {len(layers)}"
         )
-    if not all(np.isfinite(w).all() for w in model.get_weights()):
+    before, after = (powers(m, images) for m in (keras.models.clone_model(model), model))
+    if not all(
+        np.isfinite(values).all()
+        for values in (*map(np.array, after.values()), *model.get_weights())
+    ):
         raise ValueError(
-            "Weights of the network are not finite: nothing is left to measure. Train with a "
-            "larger --beta, or a smaller --alpha."
+            "The network has blown up: nothing is left to measure. Train with a larger --beta or a "
+            "smaller --alpha."
         )
-    with ta.probe.probe() as seen:
-        model(images, training=False)
     rows = []
     for layer in layers:
-        [activity] = seen.activities[layer.connections[0].path]
         w, b = weights_of(layer)
         coefficients = {primitive.name: c for primitive, c in layer.feedback.terms}
-        positions = float(activity.map.positions(activity.z))
-        response = float(tf.reduce_sum(tf.square(activity.z))) / len(images)
         rows.append(
             Row(
                 layer.name,
                 ratio=float(ta.metrics.norm_ratio(w, b)),
                 slope=float((w * b).sum() / (w * w).sum()),
                 angle=float(ta.metrics.weight_angle(w, b)),
-                power=float(tf.reduce_mean(tf.square(activity.x))) * positions,
-                along=response / float((w * w).sum()),
                 decay=coefficients["decay"] / coefficients["amp"],
+                before=before[layer.name][0],
+                after=after[layer.name][0],
+                along=after[layer.name][1],
             )
         )
     return rows
+
+
+def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
+    """By layer: mean square of an entry of its input, times positions; and ‖xᵀx W‖ / (N ‖W‖)."""
+    with ta.probe.probe() as seen:
+        model(images, training=True)  # the untrained one has no statistics of its own yet
+    found = {}
+    for layer in model.layers:
+        if getattr(layer, "feedback", None) is not None:
+            [activity] = seen.activities[layer.connections[0].path]
+            x, z, w = activity.x, activity.z, activity.kernel
+            power = float(tf.reduce_mean(tf.square(x))) * float(activity.map.positions(z))
+            hebb = activity.map.outer(x, z, w) / len(images)
+            found[layer.name] = power, float(ta.metrics.norm_ratio(w, hebb))
+    return found
 
 
 def is_mirror(feedback: Any) -> bool:
@@ -136,16 +155,15 @@ def verdict(ratio: float, factor: float) -> str:
 def table(rows: list[Row], factor: float) -> str:
     """Markdown, with how often each prediction was right."""
     cells: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
-    right = np.zeros(2, int)
+    right = np.zeros(3, int)
     for row in rows:
-        predicted = [verdict(x / row.decay, factor) for x in (row.power, row.along)]
-        outcome = verdict(row.ratio, factor)
-        right += [p == outcome for p in predicted]
-        numbers = (f"{v:.3g}" for v in (row.power, row.along, row.decay))
-        start = (f"`{row.layer}`", f"{row.ratio:.3g}", f"{row.angle:.1f}°", *numbers)
-        cells.append((*start, *predicted, outcome))
-    total = f"of {len(rows)} layers as predicted"
-    return f"{common.markdown(cells)}\n\n{right[0]} {total} by x², {right[1]} by x² along W"
+        ratios = np.array([row.before, row.after, row.along, row.ratio]) / [*[row.decay] * 3, 1]
+        verdicts = [verdict(ratio, factor) for ratio in ratios]
+        right += [predicted == verdicts[-1] for predicted in verdicts[:-1]]
+        said = [f"{ratio:.3g} {what}" for ratio, what in zip(ratios, verdicts, strict=True)]
+        cells.append((f"`{row.layer}`", f"{row.decay:.4g}", *said, f"{row.angle:.1f}°"))
+    total = f"{right[0]}, {right[1]} and {right[2]} of {len(rows)} layers as predicted"
+    return f"{common.markdown(cells)}\n\n{total}"
 
 
 def draw_flow(panel: Any, title: str, rule: Any) -> Any:
@@ -231,12 +249,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
     parser.add_argument("--depth", type=common.positive, help="default: 20")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alpha", type=float, help="of amp in training: 1e-4; --quick: 0.01")
+    parser.add_argument("--alpha", type=float, help="of amp in training: 4e-5; --quick: 0.01")
     parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
     parser.add_argument("--factor", type=float, default=3.0, help="up to which all is stable (3)")
     arguments = parser.parse_args()
     if arguments.alpha is None:
-        arguments.alpha = 0.01 if arguments.quick else 0.0001
+        arguments.alpha = 0.01 if arguments.quick else 4e-5
     if arguments.epochs is None and not arguments.quick:
         arguments.epochs = 5
     return arguments
@@ -251,6 +269,7 @@ def main() -> None:
         settings, file = settings_beside(arguments), arguments.model
     model = keras.saving.load_model(file, safe_mode=True)
     source = Source(settings, arguments.data_dir, tf.distribute.get_strategy())
+    keras.utils.set_random_seed(settings.seed)
     try:
         rows = measure(model, source.probe[0])
     except ValueError as error:
