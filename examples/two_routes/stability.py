@@ -267,9 +267,9 @@ def main() -> None:
         settings, file = train(arguments)
     else:
         settings, file = settings_beside(arguments), arguments.model
+    keras.utils.set_random_seed(settings.seed)
     model = keras.saving.load_model(file, safe_mode=True)
     source = Source(settings, arguments.data_dir, tf.distribute.get_strategy())
-    keras.utils.set_random_seed(settings.seed)
     try:
         rows = measure(model, source.probe[0])
     except ValueError as error:
