@@ -1,6 +1,6 @@
 r"""Figure 2 of "Two Routes": flows that diverge, rest and collapse, and layers that did.
 
-    python examples/two_routes/stability.py --data-dir ~/tensorflow_datasets --beta 0.2
+    python examples/two_routes/stability.py --data-dir ~/tensorflow_datasets
     python examples/two_routes/stability.py --model results/two_routes/models/NAME.keras
     python examples/two_routes/stability.py --quick
 
@@ -44,10 +44,7 @@ FLOWS = {
     "SA and AA, α = β": {"self": 1.0, "decay": 1.0},
 }
 """What the panels of the flow show."""
-HEAD = (
-    *("layer", "λ", "by x² before", "by x² after", "by xᵀx W after"),
-    *("‖B‖/‖W‖", "angle"),
-)
+HEAD = ("layer", "λ", "by x² before", "by x² after", "by xᵀx W after", "‖B‖/‖W‖", "angle")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,12 +246,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
     parser.add_argument("--depth", type=common.positive, help="default: 20")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alpha", type=float, help="of amp in training: 4e-5; --quick: 0.01")
+    parser.add_argument("--alpha", type=float, help="of amp in training: 2e-5; --quick: 0.01")
     parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
     parser.add_argument("--factor", type=float, default=3.0, help="up to which all is stable (3)")
     arguments = parser.parse_args()
     if arguments.alpha is None:
-        arguments.alpha = 0.01 if arguments.quick else 4e-5
+        arguments.alpha = 0.01 if arguments.quick else 2e-5
     if arguments.epochs is None and not arguments.quick:
         arguments.epochs = 5
     return arguments
