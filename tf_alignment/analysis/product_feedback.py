@@ -1,4 +1,4 @@
-r"""What theory expects: formulas to hold measurements against. NumPy alone.
+r"""What theory expects of product feedback: spectra, angles, norms.
 
 | function | formula |
 |---|---|
@@ -8,10 +8,10 @@ r"""What theory expects: formulas to hold measurements against. NumPy alone.
 | `product_norm_ratio` | ratio of norms at which it ends |
 | `reciprocal_correlation` | weight correlation when only some connections are reciprocal |
 
-The first four are about product feedback alignment (`ta.feedback.ProductFeedback`), where the
-error passes a random fixed kernel `B` into a population that is `expansion` times as large, and a
-plastic kernel out of it; \(\lambda\) is 1/expansion. Source of all: Li & Benna, "Deep Learning
-without Weight Symmetry".
+In product feedback alignment (`ta.feedback.ProductFeedback`) the error passes a random fixed kernel
+`B` into a population that is `expansion` times as large, and a plastic kernel out of it;
+\(\lambda\) is 1/expansion. The last function is about any feedback. Source of all: Li & Benna,
+"Deep Learning without Weight Symmetry".
 """
 
 from __future__ import annotations

@@ -1,0 +1,226 @@
+r"""Figure 6 of "Two Routes": how well networks of different rules predict cortical responses.
+
+    python examples/two_routes/neural_predictivity.py --models results/two_routes/models/*.keras \
+        --stimuli images.npy --responses it.npy --ceiling it_ceiling.npy
+    python examples/two_routes/neural_predictivity.py --quick
+
+`--stimuli` is `(images, height, width, channels)`, of the size and preprocessing that the networks
+were trained with; `--responses` is `(images, neurons)`, each neuron's mean over time and repeated
+presentations, rows in the order of the images; `--ceiling`, of which there may be none, is
+`(neurons,)`, the largest r a perfect model could reach, by which r is divided.
+
+The paper takes responses in V4 and IT of macaques to pictures of objects, published by Majaj et al.
+2015, "Simple learned weighted sums of inferior temporal neuronal firing rates accurately predict
+human core object recognition performance" (J. Neurosci. 35). They come from the DiCarlo laboratory;
+its Brain-Score project has made a part of them public. Nothing here downloads them.
+
+For each split of the images, a network is judged by the layer that predicts best within the
+training part, so that the choice has not seen the test images. "random" is the first network with
+fresh weights, the floor. `--quick` makes responses of its own, from a layer of a network that was
+trained from another seed.
+
+Paper: Kunin et al. 2020.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from residual import Source, arguments_of, common, run, settings_of
+from sklearn.model_selection import ShuffleSplit
+
+import tf_alignment as ta
+
+QUICK_METHODS = ("backprop", "sa")
+
+
+def best_layers(
+    features: dict[str, np.ndarray],
+    responses: np.ndarray,
+    ceiling: Any,
+    arguments: argparse.Namespace,
+) -> tuple[np.ndarray, list[str]]:
+    """Correlations on test images, and the layer that each split chose.
+
+    Args:
+        features: `{layer: (images, features)}`.
+        responses: `(images, neurons)`.
+        ceiling: `(neurons,)`, or None.
+        arguments: The command line's.
+
+    Returns:
+        The mean over splits, `(neurons,)`, NaN for neurons that do not vary; and the layers.
+    """
+    options = {"components": arguments.components, "ceiling": ceiling}
+    found, chosen = [], []
+    outer = ShuffleSplit(arguments.splits, test_size=0.25, random_state=arguments.seed)
+    for train, test in outer.split(responses):
+        within = {
+            name: ta.analysis.neural_predictivity(
+                f[train], responses[train], splits=arguments.inner_splits, **options
+            ).median
+            for name, f in features.items()
+        }
+        best = max(within, key=within.__getitem__)
+        chosen.append(best)
+        held_out = ta.analysis.neural_predictivity(
+            features[best], responses, splits=[(train, test)], **options
+        )
+        found.append(held_out.r)
+    return np.ma.masked_invalid(found).mean(0).filled(np.nan), chosen
+
+
+def judge(
+    model: keras.Model,
+    images: np.ndarray,
+    responses: np.ndarray,
+    ceiling: Any,
+    arguments: argparse.Namespace,
+) -> common.Numbers:
+    """What the table says of a network."""
+    layers = arguments.layers or ends_of_blocks(model)
+    features = ta.analysis.layer_activations(
+        model, images, layers, width=arguments.features, seed=arguments.seed
+    )
+    r, chosen = best_layers(features, responses, ceiling, arguments)
+    found = ta.analysis.Predictivity(r)
+    [(layer, count)] = Counter(chosen).most_common(1)
+    return {
+        "median": found.median,
+        "standard_error": found.standard_error,
+        "neurons": found.neurons,
+        "layer": layer,
+        "chosen": f"{count} of {len(chosen)}",
+        "r": [None if np.isnan(value) else float(value) for value in r],
+    }
+
+
+def ends_of_blocks(model: keras.Model) -> list[str]:
+    """Of a residual network, the layers where blocks end; of another one, all with weights."""
+    names = [layer.name for layer in model.layers]
+    ends = [name for name in names if name.endswith(("_out", "avg_pool"))]
+    return ends or [layer.name for layer in model.layers if layer.weights]
+
+
+def untrained(model: keras.Model, seed: int) -> keras.Model:
+    """The same network with fresh weights."""
+    keras.utils.set_random_seed(seed)
+    return keras.models.clone_model(model)
+
+
+def networks(files: list[Path], seed: int) -> Iterator[tuple[str, keras.Model]]:
+    """Name and network of each file, and at last the first one without training."""
+    for file in files:
+        yield file.stem, keras.saving.load_model(file, safe_mode=True)
+    yield "random", untrained(keras.saving.load_model(files[0], safe_mode=True), seed)
+
+
+def table(found: dict[str, common.Numbers]) -> str:
+    """Markdown, the best network first."""
+    head = ("network", "median r", "s.e.m.", "neurons", "layer", "chosen in")
+    rows: list[tuple[str, ...]] = [head, ("---",) * len(head)]
+    for name in sorted(found, key=lambda name: -found[name]["median"]):
+        of = found[name]
+        numbers = (f"{of['median']:.3f}", f"{of['standard_error']:.3f}", str(of["neurons"]))
+        rows.append((name, *numbers, f"`{of['layer']}`", f"{of['chosen']} splits"))
+    return common.markdown(rows)
+
+
+def draw(found: dict[str, common.Numbers], file: Path) -> None:
+    """One bar a network."""
+    figure, [[panel]] = common.new_figure(1, 1, width=max(3.6, 0.9 * len(found)))
+    for place, (name, of) in enumerate(found.items()):
+        colour = "0.6" if name == "random" else f"C{place}"
+        panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
+    panel.set_xticks(range(len(found)), list(found), rotation=30, ha="right", fontsize=7)
+    panel.set_ylabel("median Pearson r ± s.e.m.")
+    panel.grid(visible=False, axis="x")
+    panel.set_axisbelow(True)
+    figure.savefig(file, dpi=110)
+
+
+def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.ndarray, Any]:
+    """Small trained networks, images of digits, and neurons of a network of another seed.
+
+    A neuron is a random mix of the activity at the end of its last stage, and as much noise.
+    """
+    made = [("backprop", 1), *((method, 0) for method in QUICK_METHODS)]
+    each = [settings_of(arguments, method=method, seed=seed) for method, seed in made]
+    for settings in each:
+        run(settings, arguments.output)
+    brain, *files = [arguments.output / "models" / f"{settings.name}.keras" for settings in each]
+    source = Source(each[0], None, tf.distribute.get_strategy())
+    images = np.concatenate([batch for batch, _ in source.test.as_numpy_iterator()])
+    model = keras.saving.load_model(brain, safe_mode=True)
+    [activity] = ta.analysis.layer_activations(model, images, ["conv4_block1_out"]).values()
+    rng = np.random.default_rng(0)
+    signal = activity @ rng.standard_normal((activity.shape[1], 40))
+    signal = (signal - signal.mean(0)) / signal.std(0)
+    responses = signal + rng.standard_normal(signal.shape)
+    return files, images, responses, np.full(responses.shape[1], 0.5**0.5)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--models", nargs="+", type=Path, help="networks that train.py has saved")
+    parser.add_argument("--stimuli", type=Path, help=".npy, (images, height, width, channels)")
+    parser.add_argument("--responses", type=Path, help=".npy, (images, neurons)")
+    parser.add_argument("--ceiling", type=Path, help=".npy, (neurons,)")
+    parser.add_argument("--layers", nargs="+", help="default: where residual blocks end")
+    parser.add_argument("--components", type=common.positive, default=25, help="of the map (25)")
+    parser.add_argument("--splits", type=common.positive, default=5, help="of the images (5)")
+    parser.add_argument("--inner-splits", type=common.positive, default=2, help="to choose by (2)")
+    parser.add_argument(
+        "--features", type=common.positive, default=2000, help="kept of a layer, at most (2000)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    given = (arguments.models, arguments.stimuli, arguments.responses)
+    if not arguments.quick and None in given:
+        parser.error("--models, --stimuli and --responses are needed, or --quick")
+    if arguments.quick:  # networks that have learned something
+        arguments.epochs, arguments.rate = arguments.epochs or 10, arguments.rate or 0.8
+    return arguments
+
+
+def read(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.ndarray, Any]:
+    """Networks, images, responses and ceiling that the command line names."""
+    images, responses = (
+        np.load(file, allow_pickle=False) for file in (arguments.stimuli, arguments.responses)
+    )
+    ceiling = None
+    if arguments.ceiling is not None:
+        ceiling = np.load(arguments.ceiling, allow_pickle=False)
+    return arguments.models, images, responses, ceiling
+
+
+def main() -> None:
+    """Judge each network, print and draw."""
+    arguments = parse()
+    files, images, responses, ceiling = quick(arguments) if arguments.quick else read(arguments)
+    found = {
+        name: judge(model, images, responses, ceiling, arguments)
+        for name, model in networks(files, arguments.seed)
+    }
+    print("", table(found), sep="\n")
+    stem = arguments.output / "neural-predictivity"
+    content = {
+        "versions": common.versions(),
+        "images": len(images),
+        "components": arguments.components,
+    }
+    common.write_json(stem.with_suffix(".json"), {**content, "networks": found})
+    draw(found, stem.with_suffix(".png"))
+    print(f"\nNumbers and figure: {stem}.json and .png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+r"""Figure 2 of "Two Routes": flows that diverge, rest and collapse, and layers that did.
+
+    python examples/two_routes/stability.py --data-dir ~/tensorflow_datasets
+    python examples/two_routes/stability.py --model results/two_routes/models/NAME.keras
+    python examples/two_routes/stability.py --quick
+
+Above, the symmetrised flow of the scalar theory for x = 1: of a weight mirror with λ = β/α below,
+at and above x² and, past the paper, of the other rules. Below, forward against feedback weights of
+a network trained with a weight mirror on its own activity (method `wm-published`), which the script
+trains unless `--model` names one that `train.py` saved. Its first convolution sends no error down
+and has no feedback weights: the first panel is of the one after it.
+
+The table asks whether the theory says which layers diverge. x² is the mean square of an entry of
+the layer's input, times the positions of a convolution, over which the mirror sums: measured in an
+untrained copy of the network and in the trained one. The last prediction knows more: that inputs
+are not white, so that B rests at xᵀx W / (λ N) (W fixed), and takes ‖xᵀx W‖ / (N ‖W‖) for x².
+Predicted is x²/λ, the outcome is ‖B‖/‖W‖; what is at most `--factor` from 1 counts as stable. Where
+training stops because a kernel ran away or collapsed, the table is of that moment.
+
+Paper: Kunin et al. 2020.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from residual import Settings, Source, arguments_of, common, run, settings_of
+
+import tf_alignment as ta
+
+FLOWS = {
+    "WM, λ = 0.5": {"amp": 1.0, "decay": 0.5},
+    "WM, λ = 1": {"amp": 1.0, "decay": 1.0},
+    "WM, λ = 2": {"amp": 1.0, "decay": 2.0},
+    "IA, λ = 0.5, γ = α": {"amp": 1.0, "decay": 0.5, "null": 1.0},
+    "IA, λ = 2, γ = α": {"amp": 1.0, "decay": 2.0, "null": 1.0},
+    "SA and AA, α = β": {"self": 1.0, "decay": 1.0},
+}
+"""What the panels of the flow show."""
+HEAD = ("layer", "λ", "by x² before", "by x² after", "by xᵀx W after", "‖B‖/‖W‖", "angle")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What the table says of a layer.
+
+    Attributes:
+        layer: Its name.
+        ratio: ‖B‖ / ‖W‖.
+        slope: Of B over W, through the origin.
+        angle: Of W and B, degrees.
+        decay: λ = β/α of the layer's rule.
+        before: x² in the untrained network.
+        after: x² in the trained one.
+        along: ‖xᵀx W‖ / (N ‖W‖) in the trained one.
+    """
+
+    layer: str
+    ratio: float
+    slope: float
+    angle: float
+    decay: float
+    before: float
+    after: float
+    along: float
+
+
+def measure(model: keras.Model, images: Any) -> list[Row]:
+    """One row a layer that a mirror has trained on its own activity.
+
+    Args:
+        model: The trained network.
+        images: On which powers are measured, `(n, ...)`.
+
+    Raises:
+        ValueError: If there are fewer than three such layers, or it has blown up.
+    """
+    layers = [layer for layer in model.layers if is_mirror(getattr(layer, "feedback", None))]
+    if len(layers) < 3:
+        raise ValueError(
+            "The network must have three layers with a weight mirror on its own activity. "
+            f"Received: {len(layers)}"
+        )
+    before, after = (powers(m, images) for m in (keras.models.clone_model(model), model))
+    if not all(
+        np.isfinite(values).all()
+        for values in (*map(np.array, after.values()), *model.get_weights())
+    ):
+        raise ValueError(
+            "The network has blown up: nothing is left to measure. Train with a larger --beta or a "
+            "smaller --alpha."
+        )
+    rows = []
+    for layer in layers:
+        w, b = weights_of(layer)
+        coefficients = {primitive.name: c for primitive, c in layer.feedback.terms}
+        rows.append(
+            Row(
+                layer.name,
+                ratio=float(ta.metrics.norm_ratio(w, b)),
+                slope=float((w * b).sum() / (w * w).sum()),
+                angle=float(ta.metrics.weight_angle(w, b)),
+                decay=coefficients["decay"] / coefficients["amp"],
+                before=before[layer.name][0],
+                after=after[layer.name][0],
+                along=after[layer.name][1],
+            )
+        )
+    return rows
+
+
+def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
+    """By layer: mean square of an entry of its input, times positions; and ‖xᵀx W‖ / (N ‖W‖)."""
+    with ta.probe.probe() as seen:
+        model(images, training=True)  # the untrained one has no statistics of its own yet
+    found = {}
+    for layer in model.layers:
+        if getattr(layer, "feedback", None) is not None:
+            [activity] = seen.activities[layer.connections[0].path]
+            x, z, w = activity.x, activity.z, activity.kernel
+            power = float(tf.reduce_mean(tf.square(x))) * float(activity.map.positions(z))
+            hebb = activity.map.outer(x, z, w) / len(images)
+            found[layer.name] = power, float(ta.metrics.norm_ratio(w, hebb))
+    return found
+
+
+def is_mirror(feedback: Any) -> bool:
+    """Whether it is the rule that the theory is about."""
+    mirrors = isinstance(feedback, ta.feedback.WeightMirror)
+    return mirrors and feedback.noise is None and feedback.normalize is None
+
+
+def weights_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Forward and feedback weights."""
+    return np.asarray(layer.kernel), np.asarray(layer.effective_feedback_kernel())
+
+
+def verdict(ratio: float, factor: float) -> str:
+    """Of a ratio, that of norms or x²/λ."""
+    if ratio > factor:
+        return "diverging"
+    return "collapsing" if ratio < 1 / factor else "stable"
+
+
+def table(rows: list[Row], factor: float) -> str:
+    """Markdown, with how often each prediction was right."""
+    cells: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
+    right = np.zeros(3, int)
+    for row in rows:
+        ratios = np.array([row.before, row.after, row.along, row.ratio]) / [*[row.decay] * 3, 1]
+        verdicts = [verdict(ratio, factor) for ratio in ratios]
+        right += [predicted == verdicts[-1] for predicted in verdicts[:-1]]
+        said = [f"{ratio:.3g} {what}" for ratio, what in zip(ratios, verdicts, strict=True)]
+        cells.append((f"`{row.layer}`", f"{row.decay:.4g}", *said, f"{row.angle:.1f}°"))
+    total = f"{right[0]}, {right[1]} and {right[2]} of {len(rows)} layers as predicted"
+    return f"{common.markdown(cells)}\n\n{total}"
+
+
+def draw_flow(panel: Any, title: str, rule: Any) -> Any:
+    """Arrows along the flow on a ground coloured by its magnitude; red where it rests."""
+    verdict = ta.analysis.flow_verdict(rule)
+    side = np.linspace(-1.5, 1.5, 61)
+    ground = panel.pcolormesh(
+        side, side, np.hypot(*ta.analysis.flow_field(rule, *np.meshgrid(side, side)))
+    )
+    w, b = np.meshgrid(side[4::4], side[4::4])
+    flow = np.array(ta.analysis.flow_field(rule, w, b))
+    length = np.hypot(*flow)
+    arrows = np.divide(flow, length, out=np.full_like(flow, np.nan), where=length > 1e-9)
+    panel.quiver(w, b, *arrows, color="w", pivot="mid", scale=18, width=0.008)
+    points = ta.analysis.flow_fixed_points(rule)
+    all_rest = verdict == "stable" and len(points) == 1
+    style = {"color": "C3"} if all_rest else {"color": "w", "linestyle": ":"}
+    panel.axline((0, 0), slope=1, linewidth=1.2, **style)
+    panel.plot(points, points, "o", color="C3", markersize=5)
+    panel.grid(visible=False)
+    panel.set(xlabel="$w$", ylabel="$b$", aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+    panel.set_title(f"{title}: {verdict}", fontsize=9)
+    return ground
+
+
+def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
+    """Each dot an entry, drawn at random from large kernels."""
+    w, b = (weights.ravel() for weights in weights_of(model.get_layer(row.layer)))
+    shown = np.random.default_rng(0).permutation(w.size)[:4000]
+    panel.plot(w[shown], b[shown], ".", markersize=2, alpha=0.5, rasterized=True)
+    panel.axline((0, 0), slope=1, color="k", linestyle=":", linewidth=0.9)
+    for limit, values in ((panel.set_xlim, w), (panel.set_ylim, b)):
+        side = 1.1 * np.abs(values).max()
+        limit(-side, side)
+    panel.set(xlabel="forward weight", ylabel="feedback weight")
+    title = f"{row.layer}\n‖B‖/‖W‖ {row.ratio:.2g}, slope {row.slope:.2g}"
+    panel.set_title(title, fontsize=9)
+
+
+def draw(model: keras.Model, rows: list[Row], file: Path) -> None:
+    """Flows, and the first layer, the one between that is closest to symmetric, and the last."""
+    figure, axes = common.new_figure(3, 3, width=3.4)
+    for panel, (title, rule) in zip(axes[:2].flat, FLOWS.items(), strict=True):
+        figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude")
+    between = min(rows[1:-1], key=lambda row: abs(np.log(row.ratio)))
+    for panel, row in zip(axes[2], (rows[0], between, rows[-1]), strict=True):
+        draw_scatter(panel, model, row)
+    figure.savefig(file, dpi=110)
+
+
+def train(arguments: argparse.Namespace) -> tuple[Settings, Path]:
+    """Train with the mirror, and say with which settings and where the network is."""
+    rule = ta.feedback.WeightMirror(
+        arguments.alpha, arguments.beta, noise=None, normalize=None, response_bias=True
+    )
+    settings = settings_of(
+        arguments,
+        method=f"wm-published-{arguments.alpha:g}-{arguments.beta:g}",
+        rule=keras.saving.serialize_keras_object(rule),
+    )
+    found = run(
+        settings, arguments.output, arguments.data_dir, arguments.strategy, arguments.tensorboard
+    )
+    accuracy = 100 * found["curves"]["val_accuracy"][-1]
+    print(f"{settings.name}: {accuracy:.1f} %{', diverged' if found['diverged'] else ''}\n")
+    return settings, arguments.output / "models" / f"{settings.name}.keras"
+
+
+def settings_beside(arguments: argparse.Namespace) -> Settings:
+    """Those that the network of `--model` was trained with, if they are where `train.py` put them.
+
+    Otherwise those of the command line.
+    """
+    file = arguments.model.parents[1] / "runs" / f"{arguments.model.stem}.json"
+    if not file.exists():
+        return settings_of(arguments)
+    return Settings(**json.loads(file.read_text())["settings"])
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--model", type=Path, help="a network that train.py has saved")
+    parser.add_argument("--depth", type=common.positive, help="default: 20")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alpha", type=float, help="of amp in training: 2e-5; --quick: 0.01")
+    parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
+    parser.add_argument("--factor", type=float, default=3.0, help="up to which all is stable (3)")
+    arguments = parser.parse_args()
+    if arguments.alpha is None:
+        arguments.alpha = 0.01 if arguments.quick else 2e-5
+    if arguments.epochs is None and not arguments.quick:
+        arguments.epochs = 5
+    return arguments
+
+
+def main() -> None:
+    """Train, measure, print and draw."""
+    arguments = parse()
+    if arguments.model is None:
+        settings, file = train(arguments)
+    else:
+        settings, file = settings_beside(arguments), arguments.model
+    keras.utils.set_random_seed(settings.seed)
+    model = keras.saving.load_model(file, safe_mode=True)
+    source = Source(settings, arguments.data_dir, tf.distribute.get_strategy())
+    try:
+        rows = measure(model, source.probe[0])
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(table(rows, arguments.factor))
+    stem = f"stability-{file.stem}"
+    content = {"versions": common.versions(), "settings": dataclasses.asdict(settings)}
+    layers = [dataclasses.asdict(row) for row in rows]
+    common.write_json(arguments.output / f"{stem}.json", {**content, "layers": layers})
+    draw(model, rows, arguments.output / f"{stem}.png")
+    print(f"\nNumbers and figure: {arguments.output / stem}.json and .png")
+
+
+if __name__ == "__main__":
+    main()
