@@ -261,6 +261,7 @@ def train(
     data_dir: str | None,
     strategy: tf.distribute.Strategy,
     callbacks: Callable[[Source], list[keras.callbacks.Callback]] = lambda source: [],
+    on_divergence: str = "stop",
 ) -> tuple[keras.Model, common.Numbers]:
     """Train one network.
 
@@ -269,6 +270,7 @@ def train(
         data_dir: Where the TensorFlow Datasets are.
         strategy: One of `devices`.
         callbacks: Makes those of `fit`, after the monitor's.
+        on_divergence: See `ta.callbacks.AlignmentMonitor`; a loss that is no number always stops.
 
     Returns:
         The network; settings, curves over the epochs, and whether training diverged.
@@ -285,7 +287,8 @@ def train(
         shuffle=False,
         validation_data=source.test,
         callbacks=[
-            ta.callbacks.AlignmentMonitor(probe_data=source.probe),
+            ta.callbacks.AlignmentMonitor(source.probe, on_divergence=on_divergence),
+            keras.callbacks.TerminateOnNaN(),
             source.train.callback,
             *callbacks(source),
         ],
@@ -298,7 +301,7 @@ def train(
         "settings": dataclasses.asdict(settings),
         "seconds": round(time.perf_counter() - began, 1),
         "parameters": int(model.count_params()),
-        "diverged": len(curves["loss"]) < settings.epochs or not np.isfinite(curves["loss"][-1]),
+        "diverged": bool(model.stop_training or not np.isfinite(curves["loss"][-1])),
         "curves": curves,
     }
 
@@ -309,6 +312,7 @@ def run(
     data_dir: str | None = None,
     strategy: str = "default",
     tensorboard: bool = False,
+    on_divergence: str = "stop",
 ) -> common.Numbers:
     """Train and save the network, or read what came of it before.
 
@@ -318,6 +322,7 @@ def run(
         data_dir: Where the TensorFlow Datasets are.
         strategy: See `ta.distribute.strategy`.
         tensorboard: Whether curves are written for TensorBoard too.
+        on_divergence: See `train`.
 
     Returns:
         Settings, curves over the epochs, and whether training diverged.
@@ -336,7 +341,7 @@ def run(
         kept = ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train)
         return [*([board] if tensorboard else []), Progress(), kept]
 
-    model, result = train(settings, data_dir, devices(strategy), callbacks)
+    model, result = train(settings, data_dir, devices(strategy), callbacks, on_divergence)
     if ta.distribute.worker(devices(strategy))[0] == 0:
         (output / "models").mkdir(exist_ok=True)
         model.save(output / "models" / f"{settings.name}.keras")

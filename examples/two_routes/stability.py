@@ -6,16 +6,16 @@ r"""Figure 2 of "Two Routes": flows that diverge, rest and collapse, and layers 
 
 Above, the symmetrised flow of the scalar theory for x = 1: of a weight mirror with λ = β/α below,
 at and above x² and, past the paper, of the other rules. Below, forward against feedback weights of
-a network trained with a weight mirror on its own activity (method `wm-published`), which the script
-trains unless `--model` names one that `train.py` saved. Its first convolution sends no error down
-and has no feedback weights: the first panel is of the one after it.
+a network trained with a weight mirror on its own activity, nothing divided by its power, which the
+script trains unless `--model` names one that `train.py` saved. Its first convolution sends no error
+down and has no feedback weights: the first panel is of the one after it.
 
 The table asks whether the theory says which layers diverge. x² is the mean square of an entry of
 the layer's input, times the positions of a convolution, over which the mirror sums: measured in an
 untrained copy of the network and in the trained one. The last prediction knows more: that inputs
 are not white, so that B rests at xᵀx W / (λ N) (W fixed), and takes ‖xᵀx W‖ / (N ‖W‖) for x².
-Predicted is x²/λ, the outcome is ‖B‖/‖W‖; what is at most `--factor` from 1 counts as stable. Where
-training stops because a kernel ran away or collapsed, the table is of that moment.
+Predicted is x²/λ, the outcome is ‖B‖/‖W‖; what is at most `--factor` from 1 counts as stable.
+Training goes on where a kernel runs away or collapses, as long as the loss is a number.
 
 Paper: Kunin et al. 2020.
 """
@@ -222,7 +222,12 @@ def train(arguments: argparse.Namespace) -> tuple[Settings, Path]:
         rule=keras.saving.serialize_keras_object(rule),
     )
     found = run(
-        settings, arguments.output, arguments.data_dir, arguments.strategy, arguments.tensorboard
+        settings,
+        arguments.output,
+        arguments.data_dir,
+        arguments.strategy,
+        arguments.tensorboard,
+        on_divergence="warn",
     )
     accuracy = 100 * found["curves"]["val_accuracy"][-1]
     print(f"{settings.name}: {accuracy:.1f} %{', diverged' if found['diverged'] else ''}\n")
