@@ -7,6 +7,9 @@ EXTRAS ?= tensorflow,tfp,examples,dev
 # Extra arguments, e.g. `make demo ARGS="--methods fa kp --epochs 5"` or `make test ARGS="-k data"`.
 ARGS ?=
 
+# Where the benchmarks write numbers and figures.
+BENCH ?= results/bench
+
 # An environment of its own for `make tpu-check`: the TPU build of TensorFlow is another distribution.
 TPU_VENV ?= .venv-tpu
 TPU_STAMP := $(TPU_VENV)/.installed
@@ -37,7 +40,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint       linters and type checker alone"
 	@echo "make format     rewrite the sources in the project's format"
-	@echo "make bench      time and memory of a training step, time of the import, speed of spikes"
+	@echo "make bench      time, memory and compilation of a training step; phases; spikes; the import"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make docs       build the documentation site into build/site"
@@ -76,16 +79,23 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/step_time.py $(ARGS)
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/spiking.py
+	$(BIN)/python benchmarks/import_time.py --output $(BENCH)/import_time.json
+	$(BIN)/python benchmarks/step_time.py --output $(BENCH)/step_time.json $(ARGS)
+	$(BIN)/python benchmarks/memory.py --output $(BENCH)/memory.json
+	$(BIN)/python benchmarks/phase_time.py --output $(BENCH)/phase_time.json
+	$(BIN)/python benchmarks/spiking.py --output $(BENCH)/spiking.json
+	$(BIN)/python benchmarks/report.py $(BENCH)
 
+bench-quick: BENCH := $(BENCH)-quick
 bench-quick: $(STAMP)
-	$(BIN)/python benchmarks/import_time.py --runs 3
+	$(BIN)/python benchmarks/import_time.py --runs 3 --output $(BENCH)/import_time.json
 	$(BIN)/python benchmarks/step_time.py --models mlp lenet_cifar --methods fa brsf kp wm aa \
-	  --modes fit --rounds 5 --seconds 0.3 $(ARGS)
-	$(BIN)/python benchmarks/memory.py --models lenet_cifar --methods fa wm --runs 1
+	  --modes fit --rounds 5 --seconds 0.3 --output $(BENCH)/step_time.json $(ARGS)
+	$(BIN)/python benchmarks/memory.py --models lenet_cifar --methods fa wm --runs 1 \
+	  --output $(BENCH)/memory.json
+	$(BIN)/python benchmarks/phase_time.py --models mlp --phases np --rounds 3 \
+	  --output $(BENCH)/phase_time.json
+	$(BIN)/python benchmarks/report.py $(BENCH)
 
 $(TPU_STAMP): setup.py
 	@echo "Installing the TPU build of TensorFlow into $(TPU_VENV) (once; 2 GB)"

@@ -7,9 +7,11 @@ above the limit.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import time
@@ -37,12 +39,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="fresh interpreters (default: 5)")
     parser.add_argument("--limit", type=float, default=0.3, help="seconds (default: 0.3)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/import_time.json"), help="JSON file to write"
+    )
     arguments = parser.parse_args()
     measure()  # The first import may compile bytecode.
     times = [measure() for _ in range(arguments.runs)]
     median = statistics.median(times)
     print("import tf_alignment:", " ".join(f"{time:.3f}" for time in times), "s")
     print(f"median {median:.3f} s, limit {arguments.limit} s")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    row = {"what": "import tf_alignment", "seconds": median, "limit": arguments.limit}
+    arguments.output.write_text(json.dumps({"rows": [row]}, indent=2) + "\n")
     sys.exit(median > arguments.limit)
 
 

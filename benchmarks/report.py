@@ -1,6 +1,8 @@
-"""Turn the files that `step_time.py` and `memory.py` wrote into one table and a figure.
+"""Turn the files that the benchmarks wrote into tables and a figure.
 
-python benchmarks/report.py docs/results/step_time
+python benchmarks/report.py results/bench
+
+`make bench` and `make bench-quick` end with it.
 """
 
 from __future__ import annotations
@@ -38,9 +40,10 @@ def table(times: Rows, memory: Rows) -> str:
     for method in dict.fromkeys(row["method"] for row in times):
         cells = [f"`{method}`"]
         for name in names:
-            rows = [time[name, mode, method] for mode in ("fit", "function")]
-            cells += [_time(row, method) for row in rows]
-            cells += [f"{rows[0]['flops_ratio']:.2f}", peak.get((name, method), "–")]
+            rows = [time.get((name, mode, method)) for mode in ("fit", "function")]
+            cells += [_time(row, method) if row else "–" for row in rows]
+            cells += [f"{rows[0]['flops_ratio']:.2f}" if rows[0] else "–"]
+            cells += [peak.get((name, method), "–")]
         lines.append("| " + " | ".join(cells))
     return "\n".join(f"{line} |" for line in lines)
 
@@ -49,6 +52,40 @@ def _time(row: dict[str, Any], method: str) -> str:
     if method == "stock":
         return f"{row['milliseconds']:.1f} ms"
     return f"{row['time_ratio']:.2f} ({row['processor_ratio']:.2f})"
+
+
+def phases(rows: Rows) -> str:
+    """A Markdown table of `phase_time.py`: a phase's step over the passes that it needs."""
+    lines = ["| network | phase | ms a step | time | operations |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['model']} | {row['phase']} | {row['milliseconds']:.2f} | {row['time_ratio']:.2f} "
+        f"({row['processor_ratio']:.2f}) | {row['flops_ratio']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def spikes(rows: Rows) -> str:
+    """A Markdown table of `spiking.py`."""
+    lines = ["| simulation | XLA | s | simulated a second | compile s |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['phase']} | {'yes' if row['xla'] else 'no'} | {row['seconds']:.2f} "
+        f"| {row['simulated_a_second']:,.0f} | {row['compile_seconds']:.1f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def compiling(times: Rows) -> str:
+    """A Markdown table of what `fit`'s first step takes beyond a step, seconds."""
+    rows = [row for row in times if row["mode"] == "fit" and "compile_seconds" in row]
+    names = list(dict.fromkeys(row["model"] for row in rows))
+    seconds = {(row["model"], row["method"]): f"{row['compile_seconds']:.1f}" for row in rows}
+    lines = ["| method | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        cells = [seconds.get((name, method), "–") for name in names]
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def draw(times: Rows, path: Path) -> None:
@@ -74,13 +111,25 @@ def draw(times: Rows, path: Path) -> None:
 
 
 def main() -> None:
-    """Print the table and write the figure beside the files."""
+    """Print the tables and write the figure beside the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, help="where the JSON files are")
     directory = parser.parse_args().directory
     times = read(directory, "step_time")
+    print("A training step: time over stock Keras' (of processor time), operations, peak memory\n")
     print(table(times, read(directory, "memory")))
+    print(f"\nTracing and compiling, seconds\n\n{compiling(times)}")
+    for title, kind, shown in (
+        ("A step of a phase over two forward and one backward pass", "phase_time", phases),
+        ("Simulated spikes", "spiking", spikes),
+    ):
+        rows = read(directory, kind)
+        if rows:
+            print(f"\n{title}\n\n{shown(rows)}")
+    for row in read(directory, "import_time"):
+        print(f"\n{row['what']}: {row['seconds']:.3f} s, limit {row['limit']} s")
     draw(times, directory / "step_time.png")
+    print(f"\nFigure: {directory / 'step_time.png'}")
 
 
 if __name__ == "__main__":

@@ -127,18 +127,20 @@ def measure(
         jit: Whether XLA compiles the step.
 
     Returns:
-        One row a mode and method, stock Keras first: milliseconds a step, and the ratios.
+        One row a mode and method, stock Keras first: milliseconds a step, the ratios, and the
+        seconds that the first step took longer than the second, in which it is traced and compiled.
     """
     x, y = batch_for(name)
     steppers: dict[tuple[str, str], Callable[[int], tuple[float, float]]] = {}
     operations: dict[str, int] = {}
+    compiling: dict[tuple[str, str], float] = {}
     for method in (STOCK, *methods):
         progress(f"{name}: compiling {method}")
         model = build(name, method, jit)
         operations[method] = flops.step_flops(model, x, y)
         for mode in modes:
-            steppers[mode, method] = stepper(model, x, y, mode)
-            steppers[mode, method](2)  # tracing and warm-up
+            step = steppers[mode, method] = stepper(model, x, y, mode)
+            compiling[mode, method] = step(1)[0] - step(1)[0]
     times: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in steppers}
     steps = max(1, round(seconds / steppers[modes[0], STOCK](2)[0]))
     order = list(steppers)
@@ -152,6 +154,7 @@ def measure(
         _row(name, mode, method, times[mode, method], times[mode, STOCK])
         | {
             "batch_size": int(x.shape[0]),
+            "compile_seconds": compiling[mode, method],
             "flops": operations[method],
             "flops_ratio": operations[method] / operations[STOCK],
         }
@@ -193,14 +196,14 @@ def show(rows: list[Row]) -> None:
     print(f"{first['model']}, batch size {first['batch_size']}, {first['mode']}")
     print(
         f"  {'method':<10}{'ms a step':>10}{'time':>8}{'(range)':>15}{'processor':>11}"
-        f"{'operations':>12}"
+        f"{'operations':>12}{'compile s':>11}"
     )
     for row in rows:
         low, high = row["time_ratio_range"]
         print(
             f"  {row['method']:<10}{row['milliseconds']:>10.2f}{row['time_ratio']:>8.2f}"
             f"{f'({low:.2f}-{high:.2f})':>15}{row['processor_ratio']:>11.2f}"
-            f"{row['flops_ratio']:>12.2f}"
+            f"{row['flops_ratio']:>12.2f}{row['compile_seconds']:>11.1f}"
         )
     print()
 

@@ -150,6 +150,10 @@ def test_step_time_runs(tmp_path):
     for stock in rows[::2]:
         assert (stock["time_ratio"], stock["processor_ratio"], stock["flops_ratio"]) == (1, 1, 1)
     assert rows[1]["flops_ratio"] == 1.0
+    assert all(0 < row["compile_seconds"] < 120 for row in rows)
+    script = [sys.executable, str(BENCHMARKS / "report.py"), str(tmp_path)]
+    report = subprocess.run(script, check=True, capture_output=True, text=True).stdout
+    assert "| `fa` |" in report and (tmp_path / "step_time.png").stat().st_size > 5000
 
 
 @pytest.mark.slow
