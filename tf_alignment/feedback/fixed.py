@@ -130,7 +130,7 @@ class BatchRandomSignSymmetry(Feedback):
 
     Args:
         distribution: `"uniform"` or `"normal"`, the distribution of `R_t`. Uniform magnitudes take
-            2¹⁵ evenly spaced values: sixteen bits each are quick to draw.
+            2⁷ evenly spaced values: eight bits each are quick to draw.
 
     Raises:
         ValueError: If `distribution` is neither.
@@ -169,7 +169,7 @@ class BatchRandomSignSymmetry(Feedback):
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         shape, scale = c.kernel.shape, tf.cast(c.weights["feedback_scale"], tf.float32)
         if self.distribution == "uniform":  # R ~ U(−√3 s, √3 s) has |R| ~ U(0, √3 s)
-            size = 3.0**0.5 / 2.0**16 * scale * _odd_numbers(shape, c.seed)
+            size = 3.0**0.5 / 2.0**8 * scale * _odd_numbers(shape, c.seed)
         else:
             size = scale * tf.abs(tf.random.stateless_normal(shape, c.seed))
         size = tf.cast(size, c.kernel.dtype)
@@ -180,10 +180,10 @@ class BatchRandomSignSymmetry(Feedback):
 
 
 def _odd_numbers(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
-    """Random odd numbers below 2¹⁶, as float32: two of them for the price of one uniform."""
+    """Random odd numbers below 2⁸, as float32: four of them for the price of one uniform."""
     count = shape.num_elements()
-    words = tf.random.stateless_uniform([(count + 1) // 2], seed, None, None, tf.int32)
-    numbers = tf.bitcast(tf.bitwise.bitwise_or(words, 0x00010001), tf.uint16)
+    words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.int32)
+    numbers = tf.bitcast(tf.bitwise.bitwise_or(words, 0x01010101), tf.uint8)
     return tf.reshape(tf.reshape(tf.cast(numbers, tf.float32), [-1])[:count], shape)
 
 
