@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +57,36 @@ def _time(row: dict[str, Any], method: str) -> str:
 
 def phases(rows: Rows) -> str:
     """A Markdown table of `phase_time.py`: a phase's step over the passes that it needs."""
-    lines = ["| network | phase | ms a step | time | operations |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['model']} | {row['phase']} | {row['milliseconds']:.2f} | {row['time_ratio']:.2f} "
-        f"({row['processor_ratio']:.2f}) | {row['flops_ratio']:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return _markdown(
+        ("network", "phase", "ms a step", "time", "operations"),
+        (
+            (
+                row["model"],
+                row["phase"],
+                f"{row['milliseconds']:.2f}",
+                f"{row['time_ratio']:.2f} ({row['processor_ratio']:.2f})",
+                f"{row['flops_ratio']:.2f}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def spikes(rows: Rows) -> str:
     """A Markdown table of `spiking.py`."""
-    lines = ["| simulation | XLA | s | simulated a second | compile s |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['phase']} | {'yes' if row['xla'] else 'no'} | {row['seconds']:.2f} "
-        f"| {row['simulated_a_second']:,.0f} | {row['compile_seconds']:.1f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return _markdown(
+        ("simulation", "XLA", "s", "simulated a second", "compile s"),
+        (
+            (
+                row["phase"],
+                "yes" if row["xla"] else "no",
+                f"{row['seconds']:.2f}",
+                f"{row['simulated_a_second']:,.0f}",
+                f"{row['compile_seconds']:.1f}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def compiling(times: Rows) -> str:
@@ -81,11 +94,16 @@ def compiling(times: Rows) -> str:
     rows = [row for row in times if row["mode"] == "fit" and "compile_seconds" in row]
     names = list(dict.fromkeys(row["model"] for row in rows))
     seconds = {(row["model"], row["method"]): f"{row['compile_seconds']:.1f}" for row in rows}
-    lines = ["| method | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        cells = [seconds.get((name, method), "–") for name in names]
-        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return _markdown(
+        ("method", *names),
+        ((f"`{method}`", *(seconds.get((n, method), "–") for n in names)) for method in methods),
+    )
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table under its head."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
 
 
 def draw(times: Rows, path: Path) -> None:
