@@ -252,6 +252,7 @@ def test_get_accepts_ids_classes_objects_and_configs():
         (lambda f: f.Alignment({"amp": 1.0}, noise_stddev="1"), TypeError, "`noise_stddev`"),
         (lambda f: f.Alignment({"amp": 1.0}, batch_center=1), TypeError, "`batch_center`"),
         (lambda f: f.Alignment({"amp": 1.0}, normalize="all"), ValueError, "`normalize`"),
+        (lambda f: f.Alignment({"amp": 1.0}, normalize="noise"), ValueError, "own input"),
         (lambda f: f.Alignment({"amp": 1.0}, positions="all"), ValueError, "`positions`"),
     ],
 )

@@ -15,7 +15,7 @@ OPTIONS = {
     "no bias": {"response_bias": False},
     "gaussian": {"noise": "gaussian", "noise_stddev": 0.5},
     "uniform": {"noise": "uniform"},
-    "rademacher": {"noise": "rademacher", "noise_stddev": 0.5, "normalize": "variance"},
+    "rademacher": {"noise": "rademacher", "noise_stddev": 0.5, "normalize": "noise"},
     "batch_center": {"batch_center": True},
     "feature_center": {"feature_center": True},
     "feature_normalize": {"feature_center": True, "feature_normalize": True},
@@ -148,6 +148,52 @@ def test_weight_mirror_under_white_noise_ends_at_a_multiple_of_w():
         total = total + b.numpy() if step >= 50 else 0.0
     expected = 0.5 * 0.7**2 * layer.kernel.numpy()
     assert np.linalg.norm(total / 100 - expected) < 0.05 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "inputs", "count"),
+    [
+        (ta.layers.Dense, (64, 40), 40, 64),
+        (ta.layers.Dense, (16, 96), 96, 16),
+        (ta.layers.Conv2D, (4, 9, 9, 3), 27, 4 * 7 * 7),
+    ],
+)
+def test_steps_normalized_for_noise_are_the_fastest_on_average(layer, shape, inputs, count):
+    # E‖I − μ xᵀx/(nσ²)‖² = 1 − 2μ + μ²(1 + (d − 1)/n) for ±σ, least at μ ≈ 1/(1 + d/n)
+    rule = ta.feedback.ActivationAlignment(
+        1.0, 1.0, noise="rademacher", noise_stddev=0.3, normalize="noise"
+    )
+    options = {"kernel_size": 3} if layer is ta.layers.Conv2D else {}
+    made = layer(8, feedback=rule, **options)
+    x = np.zeros(shape, "float32")
+    made.build(x.shape)
+    [b] = made.feedback_weights.values()
+    start = b.numpy() - made.kernel.numpy()
+    left = []
+    for _ in range(60):
+        with tf.GradientTape() as tape:
+            made(x, training=True)
+            loss = sum(made.losses)
+        after = start - tape.gradient(loss, b).numpy()
+        left.append(np.sum(after**2) / np.sum(start**2))
+    assert np.mean(left) == pytest.approx(1 - 1 / (1 + inputs / count), rel=0.08)
+
+
+def test_a_mirror_normalized_for_noise_ends_at_w_in_every_layer():
+    rule = ta.feedback.WeightMirror(0.4, 0.2, normalize="noise")
+    layer = ta.layers.Dense(6, feedback=rule)
+    x = np.zeros((64, 10), "float32")
+    layer.build(x.shape)
+    [b] = layer.feedback_weights.values()
+    total = 0.0
+    for step in range(300):
+        with tf.GradientTape() as tape:
+            layer(x, training=True)
+            loss = sum(layer.losses)
+        b.assign_sub(0.5 * tape.gradient(loss, b))
+        total = total + b.numpy() if step >= 60 else 0.0
+    expected = 2.0 * layer.kernel.numpy()
+    assert np.linalg.norm(total / 240 - expected) < 0.05 * np.linalg.norm(expected)
 
 
 def test_a_coefficient_can_be_a_schedule_of_the_training_step():

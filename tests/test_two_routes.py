@@ -35,6 +35,8 @@ def test_the_rate_warms_up_and_falls():
     found = [float(rate(step)) for step in (0, 24, 49, 50, 299, 300, 600, 800, 899)]
     expected = [0.008, 0.2, 0.4, 0.4, 0.4, 0.04, 0.004, 0.0004, 0.0004]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    cold = residual.WarmUpAndSteps(0.4, steps=900, warm_up=False)
+    np.testing.assert_allclose([float(cold(step)) for step in (0, 299, 600)], [0.4, 0.4, 0.004])
 
 
 def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_own():

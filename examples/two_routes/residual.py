@@ -67,7 +67,7 @@ class Settings:
         batch_size: Examples a step, on all replicas together.
         rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
             batch. The paper does not state it.
-        feedback_rate: Of the feedback weights that learn by alignment.
+        feedback_rate: Of the feedback weights that learn by alignment, at its highest.
         decay: Weight decay of all kernels, and of feedback kernels that go with them.
         seed: Of weights, crops, noise, and the order of the examples.
         size: Side of the images, averaged over squares of pixels; None for all pixels.
@@ -114,24 +114,29 @@ class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         rate: The highest.
         steps: Of the whole training.
+        warm_up: Whether it grows, or begins with the highest.
     """
 
-    def __init__(self, rate: float, steps: int) -> None:
-        self.rate, self.steps = rate, steps
+    def __init__(self, rate: float, steps: int, warm_up: bool = True) -> None:
+        self.rate, self.steps, self.warm_up = rate, steps, warm_up
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The rate of a step."""
         part = 90.0 * tf.cast(step, tf.float32) / self.steps
         falls = tf.reduce_sum(tf.cast(part >= tf.constant([30.0, 60.0, 80.0]), tf.float32))
-        return self.rate * tf.minimum(1.0, (part + 90.0 / self.steps) / 5.0) * 0.1**falls
+        grown = tf.minimum(1.0, (part + 90.0 / self.steps) / 5.0) if self.warm_up else 1.0
+        return self.rate * grown * 0.1**falls
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"rate": self.rate, "steps": self.steps}
+        return {"rate": self.rate, "steps": self.steps, "warm_up": self.warm_up}
 
 
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """Of forward weights and, apart, of feedback weights that learn by alignment.
+
+    The rate of the latter falls with that of W, as in the paper: what moves slowly can be averaged
+    for long. It does not warm up: B is to be where W is before W moves.
 
     Args:
         settings: Of the run.
@@ -139,7 +144,9 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     forward = keras.optimizers.SGD(rate, 0.9, nesterov=True, weight_decay=settings.decay)
-    feedback = keras.optimizers.SGD(settings.feedback_rate, name="feedback")
+    feedback = keras.optimizers.SGD(
+        WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False), name="feedback"
+    )
     if settings.noise:
         noisy = functools.partial(ta.optimizers.NoisyUpdates, variance=settings.noise, seed=1)
         if settings.method == "backprop":

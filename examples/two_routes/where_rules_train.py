@@ -44,13 +44,15 @@ RULES: dict[str, ta.feedback.Alignment] = {
     "AA, on activity, per input power": ta.feedback.ActivationAlignment(
         1.0, 1.0, **{**_ACTIVITY, "normalize": "input"}
     ),
-    "AA, on noise, per input power": ta.feedback.ActivationAlignment(1.0, 1.0),
+    "AA, on noise, per input power": ta.feedback.ActivationAlignment(1.0, 1.0, normalize="input"),
     "WM, on noise, as published": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     # the same as the mean over positions: the noise has power 1
-    "WM, on noise, per input power": ta.feedback.WeightMirror(1.0, 1.0),
+    "WM, on noise, per input power": ta.feedback.WeightMirror(1.0, 1.0, normalize="variance"),
     "WM, on activity, as published": ta.feedback.WeightMirror(1.0, 1.0, **_ACTIVITY),
     "IA, on activity, as published": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
-    "IA, on noise, per input power": ta.feedback.InformationAlignment(1.0, 1.0, 0.1),
+    "IA, on noise, per input power": ta.feedback.InformationAlignment(
+        1.0, 1.0, 0.1, normalize="variance"
+    ),
 }
 
 

@@ -246,7 +246,7 @@ def _parts(rule: Any, x: Any) -> _Parts:
     given = _rule(rule)
     power = np.square(np.asarray(x, dtype=float))
     one = np.ones_like(power)
-    if given.normalize in ("input", "variance"):
+    if given.normalize in ("input", "variance", "noise"):
         power = one
     of = dict.fromkeys(BUILT_IN, 0.0) | _coefficients(given)
     return _Parts(

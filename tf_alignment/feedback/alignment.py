@@ -40,6 +40,7 @@ BUILT_IN: dict[str, Primitive] = {
 
 NOISE = ("gaussian", "rademacher", "uniform")
 """Kinds of noise."""
+NORMALIZERS = ("input", "response", "variance", "noise")
 
 
 @_package
@@ -72,8 +73,10 @@ class Alignment(Feedback):
             squared norm of the alignment input (of the patches, for a convolution), as in
             normalised least mean squares with x as regressor. `"response"`: that of the response,
             with y as regressor. `"variance"`: the mean square of one entry of the input, and the
-            number of positions. `None`: nothing, as published. Under a strategy each replica
-            divides by what it sees.
+            number of positions. `"noise"`: likewise, and the whole gradient, decay included, by
+            1 + d/n with d inputs of a unit and n examples times positions; for white noise, rate
+            times coefficient of 1 is then the fastest step of least mean squares in every layer.
+            `None`: nothing, as published. Under a strategy each replica divides by what it sees.
         positions: `"sum"` (as published) or `"mean"` over the positions of a convolution.
 
     A layer called several times in one forward pass (shared, or unrolled over time) aligns at its
@@ -97,6 +100,7 @@ class Alignment(Feedback):
 
     id = "alignment"
     learns = "alignment"
+    on_activity = "input"  # what takes the place of normalize="noise" on the layer's own input
 
     def __init__(
         self,
@@ -141,7 +145,12 @@ class Alignment(Feedback):
                 f"feedback_activation={feedback_activation!r}"
             ) from None
         self.feedback_bias = _boolean("feedback_bias", feedback_bias)
-        self.normalize = _one_of("normalize", normalize, (None, "input", "response", "variance"))
+        self.normalize = _one_of("normalize", normalize, (None, *NORMALIZERS))
+        if self.normalize == "noise" and self.noise is None:
+            raise ValueError(
+                "Argument `normalize` must not be 'noise' for a rule that learns from the layer's "
+                "own input. Received: normalize='noise', noise=None"
+            )
         self.positions = _one_of("positions", positions, ("sum", "mean"))
         self.random = None if noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
@@ -191,12 +200,11 @@ class Alignment(Feedback):
     def loss(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The alignment loss, a float32 scalar. Training needs only its gradient."""
         local = self.local(activity, weights)
-        return tf.add_n(
-            [
-                tf.cast(self._at(coefficient, activity), tf.float32) * primitive.value(local)
-                for primitive, coefficient in self.terms
-            ]
-        )
+        values = [
+            tf.cast(self._at(coefficient, activity), tf.float32) * primitive.value(local)
+            for primitive, coefficient in self.terms
+        ]
+        return self._step(local) * tf.add_n(values)
 
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
@@ -207,7 +215,20 @@ class Alignment(Feedback):
         for primitive, coefficient in self.terms:
             gradient = primitive.gradient(local)
             total = total + gradient.scaled(self._at(coefficient, activity))
-        return total.resolve(local)
+        gradients = total.resolve(local)
+        if self.normalize != "noise":
+            return gradients
+        step = self._step(local)
+        return {name: step * gradient for name, gradient in gradients.items()}
+
+    def _step(self, local: Local) -> float | tf.Tensor:
+        """What the whole gradient is multiplied with."""
+        if self.normalize != "noise":
+            return 1.0
+        # with xᵀx/n = σ²(1 ± √(d/n)) in all directions, smaller steps average, larger ones swing
+        count = self._count(local.map, local.y)
+        inputs = tf.cast(tf.size(local.x), tf.float32) * local.map.overlap() / count
+        return 1.0 / (1.0 + inputs / count)
 
     def _at(self, coefficient: Coefficient, activity: Activity) -> float | tf.Tensor:
         return coefficient(activity.step) if isinstance(coefficient, _Schedule) else coefficient
@@ -255,7 +276,7 @@ class Alignment(Feedback):
             divisor = power() * tf.cast(tf.size(x), tf.float32) * linear_map.overlap()
         elif self.normalize == "response":
             divisor = total(y) * linear_map.overlap()
-        elif self.normalize == "variance":
+        elif self.normalize in ("variance", "noise"):
             divisor = power() * self._count(linear_map, y)
         elif self.positions == "mean":
             divisor = self._count(linear_map, y)

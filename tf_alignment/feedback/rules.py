@@ -38,7 +38,10 @@ class _Named(Alignment):
         for name, value in coefficients.items():
             check_coefficient(name, value)
         terms = {self.greek[name]: value for name, value in coefficients.items()}
-        super().__init__(terms, **{**self.defaults, **options})
+        usual = dict(self.defaults)
+        if usual and options.get("noise", usual["noise"]) is None:
+            usual["normalize"] = self.on_activity
+        super().__init__(terms, **{**usual, **options})
         self.coefficients = {
             n: c if isinstance(c, LearningRateSchedule) else float(c)
             for n, c in coefficients.items()
@@ -57,8 +60,9 @@ class _Named(Alignment):
 
 # The local rules and AA learn from noise, as published for WM: real activity is far from white, so
 # that B would see little but its mean direction. Divided by the noise's own power, WM ends at
-# (α/β) W in every layer. Coefficients: the fastest that keep B's own noise low on digits and MNIST.
-_FROM_NOISE = {"noise": "rademacher", "normalize": "variance", "response_bias": False}
+# (α/β) W in every layer; a step that shrinks where a layer has many inputs and few positions to
+# average over (`normalize="noise"`) suits all layers and depths (docs/results/two_routes.md).
+_FROM_NOISE = {"noise": "rademacher", "normalize": "noise", "response_bias": False}
 
 
 @_package
@@ -67,8 +71,10 @@ class WeightMirror(_Named):
 
     By default the alignment input is noise (as in Akrout's mirror phase, with the bias blocked),
     and amp is divided by its power and by the number of positions, so that B ends at `(α/β) W` in
-    every layer. Costs two more products a step. B follows W with a delay of `1 / (rate · β)` steps:
-    where W moves fast in that time (large learning rates, no warm-up) training can blow up.
+    every layer. Costs two more products a step. B follows W with a delay of
+    `(1 + d/n) / (rate · β)` steps, d inputs of a unit and n examples times positions: where W moves
+    fast in that time (large learning rates, no warm-up) training can blow up. Smaller coefficients
+    average more noise and lag more.
 
     The rule as published is `WeightMirror(alpha, beta, normalize=None)`, on noise or, with
     `noise=None`, on the layer's input, which saves a product. Its scale then depends on the layer:
@@ -79,8 +85,8 @@ class WeightMirror(_Named):
     Args:
         alpha: Coefficient of amp, a number or schedule.
         beta: Coefficient of decay.
-        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="variance"`,
-            `response_bias=False`.
+        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="noise"`,
+            `response_bias=False`; with `noise=None`, `normalize="variance"`.
 
     Reference: Akrout et al. 2019, "Deep learning without weight transport"; Kunin et al. 2020.
 
@@ -93,8 +99,9 @@ class WeightMirror(_Named):
     id = "wm"
     greek = {"alpha": "amp", "beta": "decay"}
     defaults = _FROM_NOISE
+    on_activity = "variance"
 
-    def __init__(self, alpha: Coefficient = 0.05, beta: Coefficient = 0.05, **options: Any) -> None:
+    def __init__(self, alpha: Coefficient = 0.5, beta: Coefficient = 0.5, **options: Any) -> None:
         super().__init__(options, alpha=alpha, beta=beta)
 
 
@@ -124,11 +131,12 @@ class InformationAlignment(_Named):
     id = "ia"
     greek = {"alpha": "amp", "beta": "decay", "gamma": "null"}
     defaults = _FROM_NOISE
+    on_activity = "variance"
 
     def __init__(
         self,
-        alpha: Coefficient = 0.05,
-        beta: Coefficient = 0.05,
+        alpha: Coefficient = 0.5,
+        beta: Coefficient = 0.5,
         gamma: Coefficient = 0.005,
         **options: Any,
     ) -> None:
@@ -169,16 +177,18 @@ class SymmetricAlignment(_Named):
 class ActivationAlignment(_Named):
     """AA: `α amp + β sparse`; with α = β, B descends `(α/2N) ‖x W − x B‖²`. Not local.
 
-    By default on noise and divided by the squared norm of its patches, so that any rate · α below 2
-    is stable in every layer. Costs two more products a step. As published:
+    By default on noise and normalised for it, so that rate · α = 1, with the defaults here and in
+    `tf_alignment.optimizers.split`, is the fastest step in every layer: B is 1 + d/n steps behind
+    W, d inputs of a unit and n examples times positions, which in convolutions is hardly more than
+    for SA. Costs two more products a step. As published:
     `ActivationAlignment(2e-3, 2e-3, noise=None, normalize=None, response_bias=True)`; on the
     layer's input B learns only what that input shows it, and angles stay large.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.
         beta: Coefficient of sparse.
-        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="input"`,
-            `response_bias=False`.
+        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="noise"`,
+            `response_bias=False`; with `noise=None`, `normalize="input"`.
 
     Reference: Kunin et al. 2020, section 5.
 
@@ -190,7 +200,7 @@ class ActivationAlignment(_Named):
 
     id = "aa"
     greek = {"alpha": "amp", "beta": "sparse"}
-    defaults = {**_FROM_NOISE, "normalize": "input"}
+    defaults = _FROM_NOISE
 
     def __init__(self, alpha: Coefficient = 2.0, beta: Coefficient = 2.0, **options: Any) -> None:
         super().__init__(options, alpha=alpha, beta=beta)

@@ -167,6 +167,8 @@ def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
     method = copy.copy(method)
     if real_data:
         method.noise = None
+        if method.normalize == "noise":
+            method.normalize = method.on_activity
     elif isinstance(noise, str) or noise is None:
         if noise not in (None, *NOISE):
             raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
