@@ -45,6 +45,7 @@ def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_o
     model = residual.build(SMALL, source, steps=11, jit_compile=False)
     feedback, forward = sorted(model.optimizer.optimizers, key=lambda o: o.momentum)
     assert float(feedback.learning_rate) == pytest.approx(0.4) and forward.nesterov
+    assert forward.weight_decay == pytest.approx(1e-3)  # as L2 of 1e-4 acts at momentum .9
     forward.build(model.trainable_variables)
     own = [v for v in model.trainable_variables if not v.path.endswith("_aligned")]
     assert {v.name for v in own if forward._use_weight_decay(v)} == {"kernel"}

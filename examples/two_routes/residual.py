@@ -50,6 +50,7 @@ METHODS: dict[str, Any] = {
 }
 """What `ta.convert` gets for each; backpropagation trains the stock network."""
 IMAGENET = "imagenet2012"
+MOMENTUM = 0.9
 QUICK = {"dataset": "digits", "depth": 8, "width": 4, "epochs": 3, "batch_size": 32}
 
 
@@ -68,7 +69,8 @@ class Settings:
         rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
             batch. The paper does not state it.
         feedback_rate: Of the feedback weights that learn by alignment, at its highest.
-        decay: Weight decay of all kernels, and of feedback kernels that go with them.
+        decay: L2 of all kernels, and of feedback kernels that go with them, ½ decay ‖W‖². Keras' own
+            weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
         seed: Of weights, crops, noise, and the order of the examples.
         size: Side of the images, averaged over squares of pixels; None for all pixels.
         held_out: How many examples of the training split take the place of the test split, for a
@@ -143,7 +145,8 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         steps: Of the whole training.
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
-    forward = keras.optimizers.SGD(rate, 0.9, nesterov=True, weight_decay=settings.decay)
+    decay = settings.decay / (1.0 - MOMENTUM)
+    forward = keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, weight_decay=decay)
     feedback = keras.optimizers.SGD(
         WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False), name="feedback"
     )

@@ -5,7 +5,7 @@ r"""One residual network, one method: a run of "Two Routes to Scalable Credit As
         --data-dir gs://bucket/tensorflow_datasets --batch-size 1024 --strategy tpu
     python examples/two_routes/train.py --quick
 
-SGD with Nesterov momentum .9, weight decay 1e-4, warm-up over the first 5 of 90 epochs, a tenth of
+SGD with Nesterov momentum .9, L2 of 1e-4, warm-up over the first 5 of 90 epochs, a tenth of
 the rate after 30, 60 and 80. Version 1 has ResNet's preprocessing at 224 pixels, version 2
 Inception's at 299. A killed run goes on from its last epoch.
 
