@@ -69,8 +69,8 @@ class Settings:
         rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
             batch. The paper does not state it.
         feedback_rate: Of the feedback weights that learn by alignment, at its highest.
-        decay: L2 of all kernels, and of feedback kernels that go with them, ½ decay ‖W‖². Keras' own
-            weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
+        decay: L2 of all kernels, and of feedback kernels that go with them: ½ decay ‖W‖². Keras'
+            own weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
         seed: Of weights, crops, noise, and the order of the examples.
         size: Side of the images, averaged over squares of pixels; None for all pixels.
         held_out: How many examples of the training split take the place of the test split, for a
