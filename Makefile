@@ -14,6 +14,12 @@ BENCH ?= results/bench
 TPU_VENV ?= .venv-tpu
 TPU_STAMP := $(TPU_VENV)/.installed
 
+# Likewise for `make peers`: the library that this one is compared with needs torch. Options for pip,
+# e.g. `make peers PEERS_PIP="--extra-index-url https://download.pytorch.org/whl/cpu"`.
+PEERS_VENV ?= .venv-peers
+PEERS_STAMP := $(PEERS_VENV)/.installed
+PEERS_PIP ?=
+
 # Likewise for the site, which needs no TensorFlow.
 DOCS_VENV ?= .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
@@ -32,7 +38,7 @@ PYTEST := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pyt
   --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-quick tpu-check docs docs-serve clean
+.PHONY: help demo test test-slow lint format bench bench-quick peers tpu-check docs docs-serve clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
@@ -42,6 +48,7 @@ help:
 	@echo "make format     rewrite the sources in the project's format"
 	@echo "make bench      time, memory and compilation of a training step; phases; spikes; the import"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
+	@echo "make peers      gradients and step times beside those of BioTorch"
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make docs-serve  show it in a browser, and build it again when a page changes"
@@ -97,6 +104,19 @@ bench-quick: $(STAMP)
 	  --output $(BENCH)/phase_time.json
 	$(BIN)/python benchmarks/report.py $(BENCH)
 
+# BioTorch's layers need torch and numpy alone; what else it requires is for its data and models.
+$(PEERS_STAMP): Makefile
+	@echo "Installing BioTorch and torch into $(PEERS_VENV) (once)"
+	@$(PYTHON) -m venv --clear $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PEERS_PIP) \
+	  "torch==2.13.0" "numpy==2.4.6"
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  "biotorch==0.0.16"
+	@touch $@
+
+peers: $(STAMP) $(PEERS_STAMP)
+	@$(BIN)/python benchmarks/peers.py --python $(PEERS_VENV)/bin/python $(ARGS)
+
 $(TPU_STAMP): setup.py
 	@echo "Installing the TPU build of TensorFlow into $(TPU_VENV) (once; 2 GB)"
 	@$(PYTHON) -m venv --clear $(TPU_VENV)
@@ -121,5 +141,5 @@ docs-serve: $(DOCS_STAMP)
 	$(MKDOCS) serve
 
 clean:
-	rm -rf $(VENV) $(TPU_VENV) $(DOCS_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TPU_VENV) $(PEERS_VENV) $(DOCS_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,547 @@
+"""This library beside BioTorch: gradients from the same numbers, and time of a training step.
+
+    make peers
+    make peers ARGS="--networks mlp --rounds 3"
+
+BioTorch runs in an interpreter of its own (`peers_biotorch.py`), for it needs torch. Both sides
+build the networks of `peers_networks.py` from the same forward weights, feedback weights and batch.
+Compared are the gradients of all kernels and biases. Then both train, each the way its users do:
+here through the function that `fit` compiles, there in a plain loop. The libraries and methods take
+turns, a few steps each, with one thread, and the ratio is that to plain backpropagation in the same
+library and round.
+
+What the libraries agree on and what they do not is in `peers.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import keras
+import numpy as np
+import peers_networks as networks
+import step_time
+import tensorflow as tf
+
+import tf_alignment as ta
+from tf_alignment.layers.direct import OutputTap
+
+LIBRARIES = ("tf_alignment", "biotorch")
+MEASURED = ("mlp", "lenet")
+TINY = ("tiny_dense", "tiny_deep", "tiny_conv")
+SEED = 0
+Report = dict[str, Any]
+Turn = Callable[[int], tuple[float, float]]
+
+
+class Peer:
+    """BioTorch in another interpreter.
+
+    Args:
+        python: The interpreter.
+        directory: Where arrays are exchanged.
+
+    Raises:
+        RuntimeError: From `ask`, if the other side ended without an answer.
+    """
+
+    def __init__(self, python: str, directory: Path) -> None:
+        script = Path(__file__).with_name("peers_biotorch.py")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [python, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._directory = directory
+
+    def ask(self, **request: Any) -> Any:
+        """Send one request, and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"BioTorch's side has ended; its message is above. {request=}")
+        return json.loads(answer)
+
+    def gradients(self, name: str, method: str, arrays: networks.Arrays) -> networks.Arrays:
+        """As `peers_biotorch.gradients`."""
+        answer = self.ask(
+            what="gradients",
+            network=name,
+            method=method,
+            arrays=self._send(name, arrays),
+            output=str(self._directory / f"{name}_{method}_gradients.npz"),
+        )
+        with np.load(answer, allow_pickle=False) as file:
+            return dict(file)
+
+    def stepper(self, name: str, method: str, arrays: networks.Arrays) -> Turn:
+        """As `step_time.stepper`."""
+        path = self._send(name, arrays)
+
+        def run(steps: int) -> tuple[float, float]:
+            wall, processor = self.ask(
+                what="steps", network=name, method=method, arrays=path, steps=steps
+            )
+            return wall, processor
+
+        return run
+
+    def close(self) -> None:
+        """End the other side."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _send(self, name: str, arrays: networks.Arrays) -> str:
+        path = self._directory / f"{name}.npz"
+        np.savez(path, allow_pickle=False, **arrays)
+        return str(path)
+
+
+def build(network: networks.Network, feedback: Any) -> keras.Model:
+    """The network in stock Keras layers, converted unless `feedback` is `"backprop"`."""
+    model = keras.Sequential([keras.Input(network.input_shape)])
+    for layer, shape in zip(network.layers, network.inputs().values(), strict=True):
+        activation = None if layer.last else "relu"
+        if layer.size:
+            padding = "same" if layer.same else "valid"
+            model.add(
+                keras.layers.Conv2D(
+                    layer.units,
+                    layer.size,
+                    padding=padding,
+                    activation=activation,
+                    name=layer.name,
+                )
+            )
+        else:
+            if len(shape) > 1:
+                model.add(keras.layers.Flatten())
+            model.add(keras.layers.Dense(layer.units, activation, name=layer.name))
+        if layer.pool:
+            model.add(keras.layers.MaxPooling2D())
+    return model if feedback == "backprop" else ta.convert(model, feedback)
+
+
+def load(
+    model: keras.Model,
+    network: networks.Network,
+    method: str,
+    arrays: networks.Arrays,
+    decided: networks.Arrays,
+) -> None:
+    """Set forward weights and the feedback weights that are stored.
+
+    Args:
+        model: From `build`.
+        network: What it was built from.
+        method: Its method.
+        arrays: From `peers_networks.draw`.
+        decided: What BioTorch chose by itself: the scale of usf.
+    """
+    for layer in network.layers:
+        ours = model.get_layer(layer.name)
+        ours.kernel.assign(arrays[f"{layer.name}.kernel"])
+        ours.bias.assign(arrays[f"{layer.name}.bias"])
+        stored = getattr(ours, "feedback_weights", {})
+        if "feedback_kernel" in stored:
+            stored["feedback_kernel"].assign(arrays[f"{layer.name}.feedback"])
+        if method == "usf" and stored:
+            stored["feedback_scale"].assign(decided[f"{layer.name}.scale"])
+        if method == "brsf" and stored:
+            stored["feedback_scale"].assign(1.0)
+    if method == "dfa":
+        [tap] = [layer for layer in model.layers if isinstance(layer, OutputTap)]
+        for below, layer in zip(network.layers, network.layers[1:], strict=False):
+            matrix = direct_matrix(network, layer, arrays[f"{layer.name}.direct"])
+            tap.feedback_weights[below.name].assign(matrix)
+
+
+def direct_matrix(
+    network: networks.Network, layer: networks.Layer, kernel: np.ndarray
+) -> np.ndarray:
+    """The matrix (units below, outputs) that BioTorch's direct feedback into a layer amounts to.
+
+    BioTorch gives the output error to the input of a layer, which is the output of the block below.
+    For a dense layer that is a matrix. For a convolution the error of each output is spread evenly
+    over the positions that the convolution computes, and sent through a kernel as if the
+    convolution had that kernel.
+
+    Args:
+        network: The network.
+        layer: The layer above, whose input receives the error.
+        kernel: `(in, outputs)`, or `(height, width, in, outputs)` for a convolution.
+    """
+    if not layer.size:
+        return kernel
+    height, width, channels = network.inputs()[layer.name]
+    lost = 0 if layer.same else layer.size - 1
+    one_a_row = np.eye(network.outputs, dtype=np.float32)[:, None, None, :]
+    spread = np.tile(one_a_row, (1, height - lost, width - lost, 1))
+    sent = tf.nn.conv2d_transpose(
+        spread,
+        kernel,
+        (network.outputs, height, width, channels),
+        strides=1,
+        padding="SAME" if layer.same else "VALID",
+    )
+    return np.reshape(sent, (network.outputs, -1)).T
+
+
+def gradients(
+    network: networks.Network, method: str, arrays: networks.Arrays, decided: networks.Arrays
+) -> networks.Arrays:
+    """Gradients of kernels and biases in this library.
+
+    Args:
+        network: The network.
+        method: Method id.
+        arrays: From `peers_networks.draw`.
+        decided: What BioTorch chose by itself: scales of usf, draws of brsf.
+
+    Returns:
+        `"layer.kernel"` and `"layer.bias"`.
+    """
+    # With normal magnitudes the draw is one call, which can be answered with BioTorch's.
+    feedback = ta.feedback.BatchRandomSignSymmetry("normal") if method == "brsf" else method
+    model = build(network, feedback)
+    load(model, network, method, arrays, decided)
+    names = [layer.name for layer in network.layers]
+    trained = [(n, w) for n in names for w in model.get_layer(n).trainable_variables]
+    loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    drawn = [decided[f"{name}.draw"] for name in names if method == "brsf"]
+    with given_draws(drawn), tf.GradientTape() as tape:
+        loss = loss_function(arrays["y"], model(arrays["x"], training=True))
+        found = tape.gradient(loss, [weight.value for _, weight in trained])
+    return {f"{n}.{w.name}": g.numpy() for (n, w), g in zip(trained, found, strict=True)}
+
+
+@contextlib.contextmanager
+def given_draws(draws: Iterable[np.ndarray]) -> Iterator[None]:
+    """Make TensorFlow's normal numbers these, chosen by their shape."""
+    by_shape = {draw.shape: tf.constant(draw) for draw in draws}
+
+    def given(shape: Any, seed: Any) -> tf.Tensor:
+        return by_shape[tuple(shape)]
+
+    with mock.patch.object(tf.random, "stateless_normal", given):
+        yield
+
+
+def differences(ours: networks.Arrays, theirs: networks.Arrays) -> dict[str, float]:
+    """`{array: largest difference over the largest entry}`, of the arrays in `ours`."""
+    return {
+        key: float(np.max(np.abs(value - theirs[key])) / np.max(np.abs(theirs[key])))
+        for key, value in ours.items()
+    }
+
+
+def magnitudes(network: networks.Network, drawn: networks.Arrays) -> list[Report]:
+    """What brsf draws, in units of Glorot's bound: |R| should be uniform from 0 to 1.
+
+    Args:
+        network: The network.
+        drawn: BioTorch's draws and the kernels they were drawn for.
+
+    Returns:
+        For each library a row for the layer with the largest kernel.
+    """
+    name, shape = max(network.kernel_shapes().items(), key=lambda item: math.prod(item[1]))
+    bound = math.sqrt(6.0 / sum(shape))
+    layer = ta.layers.Dense(shape[1], feedback="brsf", name=name)
+    layer.build((None, shape[0]))
+    x = tf.zeros((shape[1], shape[0]))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    ours = np.transpose(tape.gradient(y, x, tf.eye(shape[1])))  # every unit's error sent down
+    kernels = {"tf_alignment": layer.kernel.numpy(), "biotorch": drawn[f"{name}.kernel"]}
+    draws = {"tf_alignment": ours, "biotorch": drawn[f"{name}.draw"]}
+    return [
+        {
+            "library": library,
+            "layer": name,
+            "signs": float(np.mean(np.sign(draws[library]) == np.sign(kernels[library]))),
+            "mean": float(np.mean(np.abs(draws[library])) / bound),
+            "deviation": float(np.std(np.abs(draws[library])) / bound),
+            "largest": float(np.max(np.abs(draws[library])) / bound),
+        }
+        for library in LIBRARIES
+    ]
+
+
+def scales(network: networks.Network, decided: networks.Arrays) -> list[Report]:
+    """The scale of usf where neither library is told one; a row a layer that sends errors down."""
+    fresh = build(network, "usf")
+    return [
+        {
+            "layer": layer.name,
+            "tf_alignment": float(fresh.get_layer(layer.name).feedback_weights["feedback_scale"]),
+            "biotorch": float(decided[f"{layer.name}.scale"]),
+        }
+        for layer in network.layers[1:]
+    ]
+
+
+def compare(peer: Peer, name: str) -> Report:
+    """Compare the gradients of one network with every method.
+
+    Returns:
+        `differences`, `{method: {array: relative difference}}`, and what `magnitudes` and `scales`
+        give.
+    """
+    network = networks.NETWORKS[name]
+    arrays = networks.draw(network, SEED)
+    found: dict[str, dict[str, float]] = {}
+    report: Report = {"network": name, "differences": found, "scales": [], "magnitudes": []}
+    for method in networks.METHODS:
+        theirs = peer.gradients(name, method, arrays)
+        found[method] = differences(gradients(network, method, arrays, theirs), theirs)
+        if method == "usf":
+            report["scales"] = scales(network, theirs)
+        if method == "brsf" and name == "mlp":
+            kernels = {key: arrays[key] for key in arrays if key.endswith(".kernel")}
+            report["magnitudes"] = magnitudes(network, {**theirs, **kernels})
+    return report
+
+
+def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
+    """This library's side of the timing, see `step_time.stepper`."""
+    model = build(networks.NETWORKS[name], method)
+    model.compile(
+        # a rate so small that no method leaves the start
+        keras.optimizers.SGD(1e-6, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    return step_time.stepper(model, tf.constant(arrays["x"]), tf.constant(arrays["y"]))
+
+
+def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
+    """Time one network with every method in both libraries.
+
+    Args:
+        peer: The other side.
+        name: Name in `peers_networks.NETWORKS`.
+        rounds: How often each takes its turn.
+        seconds: About how much processor time a turn takes.
+
+    Returns:
+        One row a library and method: milliseconds a step, of time and of processor time, and the
+        ratios to the library's own backpropagation.
+    """
+    arrays = networks.draw(networks.NETWORKS[name], SEED)
+    sides = {"tf_alignment": stepper, "biotorch": peer.stepper}
+    turns: dict[tuple[str, str], Turn] = {}
+    for library, side in sides.items():
+        for method in networks.METHODS:
+            step_time.progress(f"{name}: {library}, {method}")
+            turns[library, method] = side(name, method, arrays)
+            turns[library, method](3)  # tracing and warm-up
+    steps = {
+        library: max(1, round(seconds / turns[library, "backprop"](5)[1])) for library in LIBRARIES
+    }
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in turns}
+    order = list(turns)
+    for turn in range(rounds):
+        step_time.progress(f"{name}: round {turn + 1} of {rounds}")
+        order = order[1:] + order[:1]
+        for key in order if turn % 2 else order[::-1]:
+            times[key].append(turns[key](steps[key[0]]))
+    step_time.progress("")
+    return [
+        {"network": name, "library": library, "method": method}
+        | _summary(times[library, method], times[library, "backprop"])
+        for library in LIBRARIES
+        for method in networks.METHODS
+    ]
+
+
+def _summary(times: list[tuple[float, float]], plain: list[tuple[float, float]]) -> Report:
+    wall, processor = (
+        [one[i] / other[i] for one, other in zip(times, plain, strict=True)] for i in (0, 1)
+    )
+    return {
+        "milliseconds": 1000 * statistics.median(time for time, _ in times),
+        "processor_milliseconds": 1000 * statistics.median(time for _, time in times),
+        "time_ratio": statistics.median(wall),
+        "processor_ratio": statistics.median(processor),
+        "processor_ratio_range": [min(processor), max(processor)],
+    }
+
+
+def gradient_table(compared: list[Report]) -> str:
+    """Markdown: the largest relative difference over a network's kernels, and over its biases."""
+    names = [report["network"] for report in compared]
+    lines = [
+        "| method | " + " | ".join(f"{name}: kernels | biases" for name in names) + " |",
+        "|---" * (1 + 2 * len(names)) + "|",
+    ]
+    for method in networks.METHODS:
+        cells = [f"`{method}`"]
+        for report in compared:
+            found = report["differences"][method]
+            cells += [
+                f"{max(value for key, value in found.items() if key.endswith(kind)):.1e}"
+                for kind in ("kernel", "bias")
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def scale_table(compared: list[Report]) -> str:
+    """Markdown: the scale of usf in both libraries."""
+    lines = [
+        "| network | layer | tf_alignment, measured | biotorch, formula |",
+        "|---|---|---|---|",
+    ]
+    for report in compared:
+        lines += [
+            f"| {report['network']} | {row['layer']} | {row['tf_alignment']:.4f} "
+            f"| {row['biotorch']:.4f} |"
+            for row in report["scales"]
+        ]
+    return "\n".join(lines)
+
+
+def magnitude_table(compared: list[Report]) -> str:
+    """Markdown: what brsf draws in both libraries."""
+    lines = [
+        "| library | signs as the kernel's | mean | standard deviation | largest |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['library']} | {100 * row['signs']:.0f} % | {row['mean']:.4f} "
+        f"| {row['deviation']:.4f} | {row['largest']:.4f} |"
+        for report in compared
+        for row in report["magnitudes"]
+    ]
+    return "\n".join(lines)
+
+
+def time_table(rows: list[Report]) -> str:
+    """Markdown: processor time as a ratio, its range, in milliseconds; a column a library."""
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    cell = {(row["network"], row["library"], row["method"]): row for row in rows}
+    columns = [(name, library) for name in names for library in LIBRARIES]
+    lines = [
+        "| method | " + " | ".join(f"{n}: {library}" for n, library in columns) + " |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    for method in networks.METHODS:
+        cells = [f"`{method}`"]
+        for column in columns:
+            row = cell[*column, method]
+            low, high = row["processor_ratio_range"]
+            cells.append(
+                f"{row['processor_ratio']:.2f} ({low:.2f}-{high:.2f}), "
+                f"{row['processor_milliseconds']:.1f} ms"
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tables(report: Report) -> list[str]:
+    """All tables of a report, as they are in `peers.md`."""
+    compared = report["compared"]
+    found = [gradient_table(compared), scale_table(compared), magnitude_table(compared)]
+    return [*found, time_table(report["rows"])] if report["rows"] else found
+
+
+def write_fixture(peer: Peer, path: Path) -> None:
+    """Write what BioTorch makes of the tiny networks: what the tests hold this library against."""
+
+    def numbers(array: np.ndarray) -> Any:
+        if array.dtype == np.float32:  # nine digits are all that float32 has
+            return [float(f"{value:.9g}") for value in np.ravel(array)]
+        return np.ravel(array).tolist()
+
+    content: Report = {"versions": peer.ask(what="versions"), "networks": {}}
+    for name in TINY:
+        arrays = networks.draw(networks.NETWORKS[name], SEED)
+        content["networks"][name] = {
+            "shapes": {key: list(value.shape) for key, value in arrays.items()},
+            "arrays": {key: numbers(value) for key, value in arrays.items()},
+            "biotorch": {
+                method: {k: numbers(v) for k, v in peer.gradients(name, method, arrays).items()}
+                for method in networks.METHODS
+            },
+        }
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", required=True, help="an interpreter that has BioTorch")
+    parser.add_argument("--networks", nargs="+", choices=MEASURED, default=list(MEASURED))
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of every method (default: 7); 0: do not time"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="processor time of a turn, about (default: 0.5)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/peers.json"), help="JSON file to write"
+    )
+    parser.add_argument(
+        "--fixture", type=Path, help="write the gradients that the tests compare with, and stop"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare, measure, print and write."""
+    arguments = parse()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    keras.utils.set_random_seed(SEED)
+    with tempfile.TemporaryDirectory() as directory:
+        peer = Peer(arguments.python, Path(directory))
+        try:
+            if arguments.fixture:
+                write_fixture(peer, arguments.fixture)
+                print(f"written: {arguments.fixture}")
+                return
+            report: Report = {
+                "versions": {
+                    "tensorflow": tf.__version__,
+                    "keras": keras.__version__,
+                    **peer.ask(what="versions"),
+                },
+                "rounds": arguments.rounds,
+                "compared": [compare(peer, name) for name in arguments.networks],
+                "rows": [
+                    row
+                    for name in arguments.networks
+                    if arguments.rounds
+                    for row in measure(peer, name, arguments.rounds, arguments.seconds)
+                ],
+            }
+        finally:
+            peer.close()
+    print("\n\n".join(tables(report)))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nwritten: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

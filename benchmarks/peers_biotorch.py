@@ -1,0 +1,207 @@
+"""BioTorch's side of `peers.py`, which starts this file in an interpreter of its own.
+
+Requests come as lines of JSON on the standard input, an answer to each goes to the standard output
+as one line; arrays go through `.npz` files, in the shapes of Keras (see `peers_networks.py`). Where
+torch has other shapes, this side translates. Of BioTorch only what builds layers is imported, so
+that torchvision is not needed.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import importlib.metadata
+import json
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import peers_networks as networks
+import torch
+from biotorch.module.biomodule import BioModule
+from torch import nn
+
+loss_function = nn.CrossEntropyLoss()
+
+
+def build(network: networks.Network, method: str) -> nn.Module:
+    """The network; plain torch for backprop, converted by BioTorch for the others."""
+    stack: list[tuple[str, nn.Module]] = []
+    for layer, shape in zip(network.layers, network.inputs().values(), strict=True):
+        if layer.size:
+            padding = layer.size // 2 if layer.same else 0
+            convolution = nn.Conv2d(shape[-1], layer.units, layer.size, padding=padding)
+            stack.append((layer.name, convolution))
+        else:
+            if len(shape) > 1:
+                stack.append(("features", nn.Flatten()))
+            stack.append((layer.name, nn.Linear(int(np.prod(shape)), layer.units)))
+        if not layer.last:
+            stack.append((f"{layer.name}_relu", nn.ReLU()))
+        if layer.pool:
+            stack.append((f"{layer.name}_pool", nn.MaxPool2d(2)))
+    stock = nn.Sequential(collections.OrderedDict(stack))
+    if method == "backprop":
+        return stock
+    with contextlib.redirect_stdout(None):  # it reports what it has converted
+        return BioModule(stock, mode=method, output_dim=network.outputs)
+
+
+def layers(model: nn.Module) -> dict[str, Any]:
+    """`{layer: module}` of the layers with a kernel."""
+    stack = model.module if isinstance(model, BioModule) else model
+    return {name: module for name, module in stack.named_children() if hasattr(module, "weight")}
+
+
+def to_torch(kernel: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+    """A kernel in torch's shape.
+
+    Args:
+        kernel: In Keras' shape.
+        shape: Of the layer's input.
+    """
+    if kernel.ndim == 4:
+        return torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+    if len(shape) > 1:  # rows in the order of features that torch flattens to: channels first
+        kernel = kernel.reshape(*shape, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+    return torch.from_numpy(kernel.T.copy())
+
+
+def to_keras(kernel: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `to_torch`."""
+    array = kernel.detach().numpy()
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    array = array.T
+    if len(shape) > 1:
+        height, width, channels = shape
+        images = array.reshape(channels, height, width, -1)
+        array = images.transpose(1, 2, 0, 3).reshape(array.shape)
+    return array
+
+
+def load(model: nn.Module, network: networks.Network, method: str, arrays: networks.Arrays) -> None:
+    """Set forward weights, and the feedback weights that are stored."""
+    shapes = network.inputs()
+    with torch.no_grad():
+        for name, module in layers(model).items():
+            module.weight.copy_(to_torch(arrays[f"{name}.kernel"], shapes[name]))
+            module.bias.copy_(torch.from_numpy(arrays[f"{name}.bias"]))
+            if method == "fa":
+                feedback = to_torch(arrays[f"{name}.feedback"], shapes[name])
+                module.weight_backward.copy_(feedback)
+            elif method == "frsf":  # its constructor stores magnitudes
+                feedback = to_torch(arrays[f"{name}.feedback"], shapes[name])
+                module.weight_backward.copy_(feedback.abs())
+            elif method == "dfa" and f"{name}.direct" in arrays:
+                feedback = to_torch(arrays[f"{name}.direct"], shapes[name])
+                module.weight_backward.copy_(feedback)
+
+
+def batch(arrays: networks.Arrays) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch, images with channels first."""
+    x = arrays["x"]
+    x = x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x
+    return torch.from_numpy(x), torch.from_numpy(arrays["y"])
+
+
+def forward(model: nn.Module, method: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The loss. Direct feedback wants to know it already in the forward pass."""
+    outputs = model(x, y, loss_function) if method == "dfa" else model(x)
+    return loss_function(outputs, y)
+
+
+def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -> networks.Arrays:
+    """Gradients of kernels and biases, and what BioTorch decided by itself.
+
+    Returns:
+        `"layer.kernel"`, `"layer.bias"`; for brsf `"layer.draw"`, the feedback kernel that the
+        forward pass drew; for usf `"layer.scale"`.
+    """
+    model = build(network, method).train()
+    load(model, network, method, arrays)
+    forward(model, method, *batch(arrays)).backward()
+    shapes = network.inputs()
+    found: networks.Arrays = {}
+    for name, module in layers(model).items():
+        found[f"{name}.kernel"] = to_keras(module.weight.grad, shapes[name])
+        found[f"{name}.bias"] = module.bias.grad.numpy()
+        if method == "brsf":
+            found[f"{name}.draw"] = to_keras(module.weight_backward, shapes[name])
+        elif method == "usf":
+            found[f"{name}.scale"] = np.array(module.scaling_factor, np.float32)
+    return found
+
+
+def stepper(
+    network: networks.Network, method: str, arrays: networks.Arrays
+) -> Callable[[int], tuple[float, float]]:
+    """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop."""
+    model = build(network, method).train()
+    x, y = batch(arrays)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+
+    def run(steps: int) -> tuple[float, float]:
+        start, processor = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            loss = forward(model, method, x, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if not np.isfinite(loss.item()):
+            raise RuntimeError(f"The loss of {method} is not finite: not a normal step.")
+        seconds = time.perf_counter() - start, time.process_time() - processor
+        return seconds[0] / steps, seconds[1] / steps
+
+    return run
+
+
+def read(path: str) -> networks.Arrays:
+    """The arrays of a file."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that took part."""
+    return {
+        "biotorch": importlib.metadata.version("biotorch"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    # Its hooks are of the kind that torch deprecates.
+    warnings.filterwarnings("ignore", "Using a non-full backward hook", FutureWarning)
+    answers = sys.stdout
+    steppers: dict[tuple[str, str], Callable[[int], tuple[float, float]]] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: Any
+        if request["what"] == "versions":
+            answer = versions()
+        else:
+            name, method = request["network"], request["method"]
+            network = networks.NETWORKS[name]
+            if request["what"] == "gradients":
+                found = gradients(network, method, read(request["arrays"]))
+                np.savez(request["output"], allow_pickle=False, **found)
+                answer = request["output"]
+            else:
+                if (name, method) not in steppers:
+                    steppers[name, method] = stepper(network, method, read(request["arrays"]))
+                answer = steppers[name, method](request["steps"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
