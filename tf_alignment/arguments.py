@@ -124,9 +124,9 @@ def integers(
             raise ValueError
         return tuple(integer(name, entry, least) for entry in found)
     except ValueError:
-        count = f"{length}" if length else f"a sequence of at least {entries}"
+        count = f"{length} " if length else f"at least {entries} " if entries > 1 else ""
         raise ValueError(
-            f"Argument `{name}` must be {count} integers of at least {least}. "
+            f"Argument `{name}` must be {count}integers of at least {least}. "
             f"Received: {name}={value!r}"
         ) from None
 
