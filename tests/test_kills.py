@@ -38,7 +38,7 @@ def attempt(processes, name, directory, result, kill=None):
     with reader:
         try:
             for _ in range(messages):
-                assert reader.poll(60), "the training hangs"
+                assert reader.poll(300), "the training hangs"
                 reader.recv()
         except EOFError:  # it ended before
             seconds = 60.0
