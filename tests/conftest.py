@@ -1,7 +1,9 @@
-"""Set-up shared by all tests: two virtual CPUs, one strategy for both, seeds."""
+"""Set-up shared by all tests: no network, two virtual CPUs, one strategy for both, seeds."""
 
 import gc
+import ipaddress
 import os
+import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -9,6 +11,37 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import pytest
 import tensorflow as tf
+
+_getaddrinfo = socket.getaddrinfo
+
+
+def _only_here(host):
+    """No OSError: what tries the network and does without it must not pass unseen."""
+    try:
+        here = host in (None, "", "localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise RuntimeError(f"Tests must not use the network. Received: a connection to {host!r}")
+
+
+def _guarded(connect):
+    def connect_here(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _only_here(address[0])
+        return connect(self, address)
+
+    return connect_here
+
+
+def _resolve_here(host, *args, **kwargs):
+    _only_here(host.decode() if isinstance(host, bytes) else host)
+    return _getaddrinfo(host, *args, **kwargs)
+
+
+socket.socket.connect = _guarded(socket.socket.connect)
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex)
+socket.getaddrinfo = _resolve_here
 
 _cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -33,7 +33,7 @@ class TestLoad:
         np.testing.assert_allclose(shares, 0.25, atol=0.01)
 
     def test_unknown_name(self):
-        with pytest.raises(ValueError, match=r"`name` must be one of digits, .*name='mnits'"):
+        with pytest.raises(ValueError, match=r"`name` must be one of .*'digits', .*name='mnits'"):
             data.load("mnits")
 
     @pytest.mark.parametrize("name", ["mnist", "cifar10"])

@@ -228,7 +228,7 @@ def test_get_accepts_ids_classes_objects_and_configs():
         (lambda f: f.ProductFeedback(0), ValueError, "`expansion`.*Received: expansion=0"),
         (lambda f: f.ProductFeedback("2"), ValueError, "`expansion`"),
         (lambda f: f.ProductFeedback(0.5, orthogonal=True), ValueError, "at least 1"),
-        (lambda f: f.ProductFeedback(orthogonal=1), ValueError, "`orthogonal`"),
+        (lambda f: f.ProductFeedback(orthogonal=1), TypeError, "`orthogonal`"),
         (lambda f: f.ProductFeedback(2, True, "zeros"), ValueError, "exclude each other"),
         (lambda f: f.SymmetricAlignment(alpha="big"), TypeError, "`alpha`.*Received: alpha='big'"),
         (lambda f: f.SymmetricAlignment(alpha=float("nan")), ValueError, "`alpha`.*finite"),

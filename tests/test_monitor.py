@@ -361,10 +361,10 @@ def test_looks_are_frequent_at_first_then_rare(digits, monkeypatch):
     [
         ({"probe_data": 3}, TypeError, r"`probe_data` must be \(x, y\).*Received: .*int"),
         ({"probe_data": (1,)}, TypeError, r"`probe_data` must be \(x, y\)"),
-        ({"every": 0}, ValueError, "`every` must be a positive integer. Received: every=0"),
+        ({"every": 0}, ValueError, "`every` must be an integer of at least 1. Received: every=0"),
         ({"check_every": 1.5}, ValueError, "`check_every` .* Received: check_every=1.5"),
-        ({"max_norm_ratio": 1}, ValueError, "must be above 1. Received: max_norm_ratio=1"),
-        ({"max_growth": 0.5}, ValueError, "must be above 1. Received: max_growth=0.5"),
+        ({"max_norm_ratio": 1}, ValueError, "a finite number above 1. Received: max_norm_ratio=1"),
+        ({"max_growth": 0.5}, ValueError, "a finite number above 1. Received: max_growth=0.5"),
         ({"on_divergence": "x"}, ValueError, "`on_divergence` must be one of .*Received: .*'x'"),
     ],
 )

@@ -138,7 +138,7 @@ def test_two_replicas_draw_the_same_noise(on, two_replicas):
     [
         ({"optimizer": 3}, TypeError, "optimizer=3"),
         ({"optimizer": keras.optimizers.SGD}, TypeError, "optimizer="),
-        ({"variance": "much"}, TypeError, "variance='much'"),
+        ({"variance": "much"}, ValueError, "variance='much'"),
         ({"variance": -1.0}, ValueError, "variance=-1.0"),
         ({"on": "weights"}, ValueError, "on='weights'"),
         ({"optimizer": ta.optimizers.split("sgd")}, ValueError, "MultiOptimizer"),

@@ -421,10 +421,10 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
         (lambda: SpikeAlignment(lobe_mismatch=math.inf), "lobe_mismatch=inf"),
         (lambda: sampling.exponential(math.inf), "tau=inf"),
         (lambda: sampling.triangular(1), "Argument `tau` must be so long.*tau=1"),
-        (lambda: sampling.LayeredNetwork([2, 0]), "sizes=0"),
-        (lambda: sampling.LayeredNetwork([2, 3], [(0, -1)]), r"connections=\(\(0, -1\),\)"),
-        (lambda: sampling.LayeredNetwork([2, 3], [(0, 2)]), r"connections=\(\(0, 2\),\)"),
-        (lambda: sampling.LayeredNetwork([2, 3], [(1, 1)]), r"connections=\(\(1, 1\),\)"),
+        (lambda: sampling.LayeredNetwork([2, 0]), r"sizes=\[2, 0\]"),
+        (lambda: sampling.LayeredNetwork([2, 3], [(0, -1)]), r"connections=\[\(0, -1\)\]"),
+        (lambda: sampling.LayeredNetwork([2, 3], [(0, 2)]), r"connections=\[\(0, 2\)\]"),
+        (lambda: sampling.LayeredNetwork([2, 3], [(1, 1)]), r"connections=\[\(1, 1\)\]"),
     ],
 )
 def test_wrong_arguments(make, message):

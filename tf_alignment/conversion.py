@@ -190,6 +190,10 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = print) -
     learns = graph.learns_below()
     taps = [call.layer for call in graph.calls if isinstance(call.layer, OutputTap)]
     useful: dict[int, bool] = {}
+    if not (print_fn is None or callable(print_fn)):
+        raise TypeError(
+            f"Argument `print_fn` must be a function or None. Received: print_fn={print_fn!r}"
+        )
     rows: dict[int, LayerReport] = {}
     for call in graph.calls:
         layer = call.layer

@@ -18,6 +18,8 @@ import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as _keras_trainer
 
+from tf_alignment.arguments import instance
+
 __all__ = ["NAMES", "strategy", "worker"]
 
 NAMES = ("auto", "default", "mirrored", "multi_worker", "tpu")
@@ -88,6 +90,7 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
     >>> ta.distribute.worker(tf.distribute.get_strategy())
     (0, 1)
     """
+    instance("of", of, tf.distribute.Strategy, "a strategy")
     if not isinstance(of, tf.distribute.MultiWorkerMirroredStrategy):
         return 0, 1
     cluster = of.cluster_resolver
@@ -157,4 +160,4 @@ def _mend_fit() -> None:
 
 
 def _several(strategy: Any) -> bool:
-    return worker(strategy)[1] > 1
+    return strategy is not None and worker(strategy)[1] > 1

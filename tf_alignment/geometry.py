@@ -7,15 +7,18 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_alignment.arguments import tensor
+
 __all__ = ["angle", "norm", "pair", "ratio", "unit"]
 
 
-def pair(a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def pair(a: Any, b: Any, second: str = "feedback_kernel") -> tuple[tf.Tensor, tf.Tensor]:
     """Two arrays of one shape as tensors of one precision.
 
     Args:
         a: Array, tensor or variable of any shape and floating dtype.
         b: The same, of the shape of `a`.
+        second: What the caller calls `b`, for messages; `a` is the kernel.
 
     Returns:
         Both as float64 if either is float64, else as float32.
@@ -23,11 +26,11 @@ def pair(a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
     Raises:
         ValueError: If the shapes differ.
     """
-    a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+    a, b = tensor("kernel", a), tensor(second, b)
     if not a.shape.is_compatible_with(b.shape):
         raise ValueError(
-            "The two kernels must have the same shape. "
-            f"Received: kernel.shape={tuple(a.shape)}, feedback_kernel.shape={tuple(b.shape)}"
+            f"Arguments `kernel` and `{second}` must have the same shape. "
+            f"Received: kernel.shape={tuple(a.shape)}, {second}.shape={tuple(b.shape)}"
         )
     dtype = tf.float64 if tf.float64 in (a.dtype, b.dtype) else tf.float32
     return tf.cast(a, dtype), tf.cast(b, dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import boolean
 from tf_alignment.geometry import angle, norm, pair, ratio
 from tf_alignment.kernels import kernels
 from tf_alignment.probe import probe
@@ -18,6 +19,20 @@ __all__ = ["GradientProbe", "gradient_angle"]
 # Of one pass: {path: gradient of the kernel}, {path: [(input, error sent to it) of each call]}.
 _Gradients = dict[str, tf.Tensor]
 _Errors = dict[str, list[tuple[tf.Tensor, tf.Tensor]]]
+
+
+def _loss(loss: Any) -> Any:
+    """A function of targets and outputs, or None."""
+    try:
+        found = keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        found = "unknown"
+    if not (found is None or (callable(found) and not isinstance(found, type))):
+        raise ValueError(
+            "Argument `loss` must be a loss by name, a `keras.losses.Loss`, a function of "
+            f"(y_true, y_pred) or None. Received: loss={loss!r}"
+        )
+    return found
 
 
 class GradientProbe:
@@ -72,8 +87,8 @@ class GradientProbe:
                 f"Received: a model named '{model.name}' with built={model.built} and no kernel"
             )
         self.model = model
-        self.training = training
-        self._loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+        self.training = boolean("training", training)
+        self._loss = _loss(loss)
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, dict[str, float]]:

@@ -109,7 +109,7 @@ def path_angle(kernel: Any, path_kernel: Any) -> tf.Tensor:
 
     Source: Li et al., "Product Feedback Alignment".
     """
-    return angle(*pair(kernel, path_kernel))
+    return angle(*pair(kernel, path_kernel, "path_kernel"))
 
 
 def sign_agreement(kernel: Any, feedback_kernel: Any) -> tf.Tensor:

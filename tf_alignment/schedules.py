@@ -14,6 +14,8 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from tf_alignment.arguments import integer, number
+
 __all__ = ["Between", "Triangular"]
 
 
@@ -47,12 +49,8 @@ class Triangular(LearningRateSchedule):
 
     def __init__(self, schedule: LearningRateSchedule, period: int) -> None:
         _check_schedule(schedule)
-        if isinstance(period, bool) or not isinstance(period, int) or period < 2:
-            raise ValueError(
-                f"Argument `period` must be an integer of at least 2. Received: period={period!r}"
-            )
         self.schedule = schedule
-        self.period = period
+        self.period = integer("period", period, 2)
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The coefficient at `step`."""
@@ -93,16 +91,10 @@ class Between(LearningRateSchedule):
     def __init__(
         self, value: float | LearningRateSchedule, start: int = 0, stop: int | None = None
     ) -> None:
-        if not isinstance(value, LearningRateSchedule):
-            value = float(value)
-        if start < 0 or (stop is not None and stop <= start):
-            raise ValueError(
-                "Arguments `start` and `stop` must satisfy 0 <= start < stop. "
-                f"Received: start={start}, stop={stop}"
-            )
-        self.value = value
-        self.start = start
-        self.stop = stop
+        is_schedule = isinstance(value, LearningRateSchedule)
+        self.value = value if is_schedule else number("value", value)
+        self.start = integer("start", start, 0)
+        self.stop = None if stop is None else integer("stop", stop, self.start + 1)
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The coefficient at `step`."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tf_alignment.arguments import integer, one_of
+
 if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results
 
@@ -61,16 +63,13 @@ class FeedbackCallback(keras.callbacks.Callback):
                 "Argument `phase` must be a `tf_alignment.phases.Phase` object. "
                 f"Received: phase={phase!r}"
             )
-        k = every if isinstance(every, int) and not isinstance(every, bool) else None
-        if not (every in ("epoch", None) or (k is not None and k >= 1)):
+        k = isinstance(every, int) and not isinstance(every, bool) and every > 0
+        if not (k or every is None or (isinstance(every, str) and every == "epoch")):
             raise ValueError(
                 "Argument `every` must be 'epoch', a positive number of batches or None. "
                 f"Received: every={every!r}"
             )
-        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-            raise ValueError(
-                f"Argument `warmup` must be an integer of at least 0. Received: warmup={warmup!r}"
-            )
+        warmup = integer("warmup", warmup, 0)
         if every is None and warmup == 0:
             raise ValueError(
                 "The phase must run at some time: give `every` or `warmup`. "
@@ -79,7 +78,7 @@ class FeedbackCallback(keras.callbacks.Callback):
         self.phase = phase
         self.every = every
         self.warmup = warmup
-        self.verbose = verbose
+        self.verbose = one_of("verbose", verbose, ("auto", 0, 1))
         self.results: Results = {}
         self._next = 0
         self._extra: Results | None = None

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import metrics, optimizers
+from tf_alignment.arguments import boolean, file_path, integer, number, one_of
 from tf_alignment.callbacks.divergence import DivergenceError, NormWatch, loss_of
 from tf_alignment.feedback import ProductFeedback
 from tf_alignment.gradients import GradientProbe
@@ -105,32 +106,23 @@ class AlignmentMonitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if probe_data is not None and not (
-            isinstance(probe_data, tuple | list) and len(probe_data) in (2, 3)
+            isinstance(probe_data, tuple | list)
+            and len(probe_data) in (2, 3)
+            and all(part is not None for part in probe_data[:2])
         ):
             raise TypeError(
                 "`probe_data` must be (x, y) or (x, y, sample_weight). "
                 f"Received: probe_data of type {type(probe_data).__name__}"
             )
-        for name, count in (("every", every), ("check_every", check_every)):
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={count!r}")
-        for name, limit in (("max_norm_ratio", max_norm_ratio), ("max_growth", max_growth)):
-            if not limit > 1:
-                raise ValueError(f"`{name}` must be above 1. Received: {name}={limit!r}")
-        if on_divergence not in _ACTIONS:
-            raise ValueError(
-                f"`on_divergence` must be one of {_ACTIONS}. "
-                f"Received: on_divergence={on_divergence!r}"
-            )
         self.probe_data = probe_data
-        self.every = every
-        self.on_divergence = on_divergence
-        self.check_every = check_every
-        self.max_norm_ratio = max_norm_ratio
-        self.max_growth = max_growth
-        self.log_dir = log_dir
-        self.csv = csv
-        self.layers = layers
+        self.every = integer("every", every)
+        self.on_divergence = one_of("on_divergence", on_divergence, _ACTIONS)
+        self.check_every = integer("check_every", check_every)
+        self.max_norm_ratio = number("max_norm_ratio", max_norm_ratio, above=1)
+        self.max_growth = number("max_growth", max_growth, above=1)
+        self.log_dir = None if log_dir is None else file_path("log_dir", log_dir)
+        self.csv = None if csv is None else file_path("csv", csv)
+        self.layers = boolean("layers", layers)
         self.records: list[dict[str, Any]] = []
         self._kernels: list[Kernel] = []
         self._watch: NormWatch | None = None
@@ -260,7 +252,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
                     tf.summary.scalar(name, value)
             self._writer.flush()
         if self.csv is not None:
-            _append_row(Path(self.csv), {"epoch": epoch, **measured})
+            _append_row(self.csv, {"epoch": epoch, **measured})
 
 
 def _append_row(file: Path, row: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_alignment.arguments import boolean, file_path
 from tf_alignment.distribute import worker
 
 __all__ = ["Resume"]
@@ -83,19 +84,21 @@ class Resume(keras.callbacks.Callback):
         phases: Sequence[Any] = (),
     ) -> None:
         super().__init__()
-        if not str(backup_dir):
-            raise ValueError(
-                f"`backup_dir` must be the path of a directory. Received: backup_dir={backup_dir!r}"
-            )
         epoch = getattr(data, "epoch", None)
         if data is not None and (not isinstance(epoch, int) or isinstance(epoch, bool)):
             raise TypeError(
                 "`data` must have an integer attribute `epoch`, on which the order of its examples "
                 f"depends. Received: data={data!r} with epoch={epoch!r}"
             )
-        self.backup_dir = Path(backup_dir)
+        known = isinstance(phases, Sequence) and not isinstance(phases, str)
+        if not known or not all(hasattr(p, "build") and hasattr(p, "variables") for p in phases):
+            raise TypeError(
+                "Argument `phases` must be a list of `tf_alignment.phases.Phase` objects. "
+                f"Received: phases={phases!r}"
+            )
+        self.backup_dir = file_path("backup_dir", backup_dir)
         self.data = data
-        self.delete_checkpoint = delete_checkpoint
+        self.delete_checkpoint = boolean("delete_checkpoint", delete_checkpoint)
         self.phases = tuple(phases)
         self._history: dict[str, list[Any]] = {}
         self._finished: list[int] = []

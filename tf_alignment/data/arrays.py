@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_alignment._optional import require
+from tf_alignment.arguments import file_path, one_of
 
 __all__ = ["NAMES", "Arrays", "Split", "builder_of", "load"]
 
@@ -87,8 +88,9 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
         >>> digits.train.x.shape, digits.test.x.shape, digits.classes
         ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
-    if name not in NAMES:
-        raise ValueError(f"`name` must be one of {', '.join(NAMES)}. Received: name={name!r}")
+    one_of("name", name, NAMES)
+    if data_dir is not None:
+        file_path("data_dir", data_dir)
     return _digits() if name == "digits" else _prepared(name, data_dir)
 
 

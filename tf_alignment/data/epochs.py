@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import boolean, integer, tensor
 
 __all__ = ["EpochShuffled", "FollowEpoch"]
 
@@ -67,7 +67,9 @@ class EpochShuffled:
         self.batch_size = integer("batch_size", batch_size)
         self.seed = integer("seed", seed, 0)
         self.epoch = epoch
-        self.drop_remainder = drop_remainder
+        self.drop_remainder = boolean("drop_remainder", drop_remainder)
+        with tf.device("CPU:0"):  # Batches are gathered on the host whatever trains on them.
+            x, y = tensor("x", x, 1, of_numbers=False), tensor("y", y, 1, of_numbers=False)
         if len(x) != len(y):
             raise ValueError(
                 "`x` and `y` must have the same number of examples. "
@@ -118,9 +120,6 @@ class EpochShuffled:
         return self.order(epoch)
 
     def _pipeline(self, x: Any, y: Any) -> tf.data.Dataset:
-        with tf.device("CPU:0"):  # Batches are gathered on the host whatever trains on them.
-            x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             # The only Python in the pipeline, run once when a pass starts.
             order = tf.numpy_function(self._next_order, [], tf.int64)

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import file_path, instance, integer, number, one_of, tensor
 from tf_alignment.data.arrays import builder_of
-from tf_alignment.data.epochs import FollowEpoch, integer
+from tf_alignment.data.epochs import FollowEpoch
 from tf_alignment.distribute import worker
 
 __all__ = ["Images", "Stream", "central_crop", "images", "random_crop"]
@@ -17,6 +18,13 @@ __all__ = ["Images", "Stream", "central_crop", "images", "random_crop"]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 _LEAST_AREA = {"resnet": 0.08, "inception": 0.05}
 _SIZES = {"resnet": 224, "inception": 299}
+
+
+def _two_integers(seed: Any) -> tf.Tensor:
+    found = tensor("seed", seed)
+    if found.shape != (2,) or not found.dtype.is_integer:
+        raise ValueError(f"Argument `seed` must be two integers. Received: seed={seed!r}")
+    return found
 
 
 def random_crop(
@@ -41,6 +49,12 @@ def random_crop(
     >>> tuple(ta.data.random_crop(image, 16, tf.constant([1, 2], tf.int64)).shape)
     (16, 16, 3)
     """
+    image, size, seed = (
+        tensor("image", image, 3, 3),
+        integer("size", size),
+        _two_integers(seed),
+    )
+    least_area = number("least_area", least_area, above=0, most=1)
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(image),
         tf.zeros((1, 0, 4)),
@@ -70,6 +84,7 @@ def central_crop(image: tf.Tensor, size: int) -> tf.Tensor:
     >>> tuple(ta.data.central_crop(tf.zeros((40, 60, 3), tf.uint8), 28).shape)
     (28, 28, 3)
     """
+    image, size = tensor("image", image, 3, 3), integer("size", size)
     extent = tf.cast(tf.shape(image)[:2], tf.float32)
     scale = size * 8 / 7 / tf.reduce_min(extent)
     scaled = tf.image.resize(image, tf.cast(tf.round(extent * scale), tf.int32))
@@ -122,11 +137,9 @@ class Images:
         preprocessing: str = "resnet",
         buffer: int = 16_384,
     ) -> None:
-        if preprocessing not in _LEAST_AREA:
-            raise ValueError(
-                f"Argument `preprocessing` must be one of {list(_LEAST_AREA)}. "
-                f"Received: preprocessing={preprocessing!r}"
-            )
+        one_of("preprocessing", preprocessing, _LEAST_AREA)
+        for name, part in (("train", train), ("test", test)):
+            instance(name, part, tf.data.Dataset, "a tf.data.Dataset")
         self.train, self.test = train, test
         self.examples, self.size = integer("examples", examples, 1), integer("size", size, 1)
         self.preprocessing, self.buffer = preprocessing, integer("buffer", buffer, 1)
@@ -204,7 +217,9 @@ class Stream:
         self.epoch = 0
         self.callback: keras.callbacks.Callback = FollowEpoch(self)
         self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed, 0)
-        self._images = images
+        self._images = instance("images", images, Images, "`tf_alignment.data.Images`")
+        if strategy is not None:
+            instance("strategy", strategy, tf.distribute.Strategy, "a strategy or None")
         if not len(self):
             raise ValueError(
                 "Argument `batch_size` must be at most the number of examples. Received: "
@@ -292,6 +307,11 @@ def images(
               callbacks=[ta.callbacks.Resume("backup", data=stream)])
     ```
     """
+    instance("name", name, str, "the name of a dataset")
+    if data_dir is not None:
+        file_path("data_dir", data_dir)
+    one_of("preprocessing", preprocessing, _LEAST_AREA)
+    size = _SIZES[preprocessing] if size is None else integer("size", size)
     builder = builder_of(name, data_dir)
     splits = builder.info.splits
     # Files in their order: what shuffles is `Stream`, by the epoch.
@@ -299,5 +319,4 @@ def images(
         split=split, as_supervised=True, shuffle_files=False
     )
     test = "validation" if "validation" in splits else "test"
-    size = size or _SIZES.get(preprocessing, 224)
     return Images(read("train"), read(test), splits["train"].num_examples, size, preprocessing)

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import primitives
+from tf_alignment.arguments import boolean, one_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.linear_maps import LinearMap
 from tf_alignment.noise import signs
@@ -119,9 +120,9 @@ class Alignment(Feedback):
         positions: str = "sum",
     ) -> None:
         self.terms = _check_terms(terms)
-        self.response = _one_of("response", response, ("linear", "output"))
-        self.response_bias = _boolean("response_bias", response_bias)
-        self.noise = _one_of("noise", noise, (None, *NOISE))
+        self.response = one_of("response", response, ("linear", "output"))
+        self.response_bias = boolean("response_bias", response_bias)
+        self.noise = one_of("noise", noise, (None, *NOISE))
         if not _is_number(noise_stddev):
             raise TypeError(
                 f"Argument `noise_stddev` must be a number. Received: noise_stddev={noise_stddev!r}"
@@ -132,9 +133,9 @@ class Alignment(Feedback):
                 f"Received: noise_stddev={noise_stddev!r}"
             )
         self.noise_stddev = float(noise_stddev)
-        self.batch_center = _boolean("batch_center", batch_center)
-        self.feature_center = _boolean("feature_center", feature_center)
-        self.feature_normalize = _boolean("feature_normalize", feature_normalize)
+        self.batch_center = boolean("batch_center", batch_center)
+        self.feature_center = boolean("feature_center", feature_center)
+        self.feature_normalize = boolean("feature_normalize", feature_normalize)
         try:
             self.feedback_activation = (
                 None if feedback_activation is None else keras.activations.get(feedback_activation)
@@ -144,14 +145,14 @@ class Alignment(Feedback):
                 "Argument `feedback_activation` must be a Keras activation or None. Received: "
                 f"feedback_activation={feedback_activation!r}"
             ) from None
-        self.feedback_bias = _boolean("feedback_bias", feedback_bias)
-        self.normalize = _one_of("normalize", normalize, (None, *NORMALIZERS))
+        self.feedback_bias = boolean("feedback_bias", feedback_bias)
+        self.normalize = one_of("normalize", normalize, (None, *NORMALIZERS))
         if self.normalize == "noise" and self.noise is None:
             raise ValueError(
-                "Argument `normalize` must not be 'noise' for a rule that learns from the layer's "
-                "own input. Received: normalize='noise', noise=None"
+                "`normalize` must not be 'noise' for a rule that learns from the layer's own "
+                "input. Received: normalize='noise', noise=None"
             )
-        self.positions = _one_of("positions", positions, ("sum", "mean"))
+        self.positions = one_of("positions", positions, ("sum", "mean"))
         self.random = None if noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
         self.weights_only = all(primitive.weights_only for primitive, _ in self.terms)
@@ -312,6 +313,8 @@ class Alignment(Feedback):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Alignment:
         config = {key: _revive(value) for key, value in config.items()}
+        if isinstance(config.get("terms"), Mapping):
+            config["terms"] = {name: _revive(c) for name, c in config["terms"].items()}
         if isinstance(config.get("terms"), list | tuple):
             config["terms"] = [(_revive(p), _revive(c)) for p, c in config["terms"]]
         return cls(**config)
@@ -387,17 +390,3 @@ def _serialize_terms(terms: tuple[tuple[Primitive, Coefficient], ...]) -> Any:
     if all(primitive in names for primitive, _ in terms):
         return {names[primitive]: serialize_coefficient(c) for primitive, c in terms}
     return [[keras.saving.serialize_keras_object(p), serialize_coefficient(c)] for p, c in terms]
-
-
-def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed:
-        raise ValueError(
-            f"Argument `{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
-        )
-    return value
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"Argument `{name}` must be a boolean. Received: {name}={value!r}")
-    return value

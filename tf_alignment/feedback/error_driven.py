@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import ops
+from tf_alignment.arguments import boolean, number
 from tf_alignment.feedback.base import Backward, Feedback, Setup
 from tf_alignment.feedback.fixed import FeedbackAlignment
 from tf_alignment.initializers import named_initializer, reseeded
@@ -97,15 +97,8 @@ class ProductFeedback(Feedback):
         fixed_initializer: Any = None,
         collapsed: bool = False,
     ) -> None:
-        number = isinstance(expansion, numbers.Real) and not isinstance(expansion, bool)
-        if not number or not 0 < expansion < float("inf"):
-            raise ValueError(
-                "Argument `expansion` must be a finite number above 0. "
-                f"Received: expansion={expansion!r}"
-            )
-        for name, flag in (("orthogonal", orthogonal), ("collapsed", collapsed)):
-            if not isinstance(flag, bool):
-                raise ValueError(f"Argument `{name}` must be a boolean. Received: {name}={flag!r}")
+        number("expansion", expansion, above=0)
+        orthogonal, collapsed = boolean("orthogonal", orthogonal), boolean("collapsed", collapsed)
         if orthogonal and expansion < 1:
             raise ValueError(
                 "Argument `expansion` must be at least 1 for a semi-orthogonal kernel. "

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import one_of
 from tf_alignment.feedback.base import Backward, Feedback, Setup
 
 __all__ = [
@@ -150,12 +151,7 @@ class BatchRandomSignSymmetry(Feedback):
     random = "shared"
 
     def __init__(self, distribution: str = "uniform") -> None:
-        if distribution not in ("uniform", "normal"):
-            raise ValueError(
-                "Argument `distribution` must be 'uniform' or 'normal'. "
-                f"Received: distribution={distribution!r}"
-            )
-        self.distribution = distribution
+        self.distribution = one_of("distribution", distribution, ("uniform", "normal"))
 
     def build(self, setup: Setup) -> None:
         def scale(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
+from tf_alignment.arguments import instance
 from tf_alignment.initializers import named_initializer
 from tf_alignment.layers.connection import Connection, FeedbackWeights
 from tf_alignment.linear_maps import LinearMap
@@ -300,8 +301,8 @@ def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback
         return None
     if isinstance(method, methods.DirectFeedback):
         raise ValueError(
-            "The method 'dfa' belongs to a network, not to a layer: the output error has to reach "
-            "every layer. Build the model with stock layers and call "
+            "Argument `feedback` must be a method of one layer; 'dfa' belongs to a network: the "
+            "output error has to reach every layer. Build the model with stock layers and call "
             f"`tf_alignment.convert(model, 'dfa')`. Received: feedback={feedback!r}"
         )
     if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
@@ -334,6 +335,7 @@ def feedback_layers(model: Any) -> list[Any]:
     >>> [layer.name for layer in ta.layers.feedback_layers(model)]
     ['hidden']
     """
+    instance("model", model, keras.layers.Layer, "a Keras model or layer")
     found: dict[int, Any] = {}
     visited: set[int] = set()
 

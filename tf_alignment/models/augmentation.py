@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import integer
+
 __all__ = ["CropAndFlip"]
 
 
@@ -30,7 +32,7 @@ class CropAndFlip(keras.layers.Layer):
 
     def __init__(self, padding: int = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.padding = padding
+        self.padding = integer("padding", padding, 0)
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, images: Any, training: bool | None = None) -> Any:

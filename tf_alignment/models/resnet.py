@@ -11,7 +11,10 @@ from typing import Any
 
 import keras
 
+from tf_alignment import feedback as methods
+from tf_alignment.arguments import instance, integer, integers, number, one_of
 from tf_alignment.conversion import convert
+from tf_alignment.initializers import named_initializer
 
 __all__ = ["ChannelPadding", "resnet"]
 
@@ -48,7 +51,7 @@ class ChannelPadding(keras.layers.Layer):
 
     def __init__(self, filters: int, strides: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.strides = filters, strides
+        self.filters, self.strides = integer("filters", filters), integer("strides", strides)
 
     def call(self, inputs: Any) -> Any:
         """Pick and pad."""
@@ -117,22 +120,24 @@ def resnet(
     >>> list(model.get_layer("conv2_block1_1_conv").feedback_weights)
     ['feedback_kernel']
     """
-    cifar = depth not in _IMAGENET
-    if not isinstance(depth, int) or (cifar and (depth < 8 or depth % 6 != 2)):
+    known = isinstance(depth, int) and not isinstance(depth, bool)
+    cifar = known and depth not in _IMAGENET
+    if not known or (cifar and (depth < 8 or depth % 6 != 2)):
         raise ValueError(
             f"Argument `depth` must be one of {list(_IMAGENET)}, or 6n + 2. "
             f"Received: depth={depth!r}"
         )
-    shortcuts = shortcuts or ("padding" if cifar else "projection")
-    for argument, value, allowed in (
-        ("version", version, (1, 2)),
-        ("layout", layout, ("reference", "keras")),
-        ("shortcuts", shortcuts, ("padding", "projection")),
-    ):
-        if value not in allowed:
-            raise ValueError(
-                f"Argument `{argument}` must be one of {allowed}. Received: {argument}={value!r}"
-            )
+    if shortcuts is None:
+        shortcuts = "padding" if cifar else "projection"
+    one_of("version", version, (1, 2))
+    one_of("layout", layout, ("reference", "keras"))
+    one_of("shortcuts", shortcuts, ("padding", "projection"))
+    if isinstance(weights, str):
+        one_of("weights", weights, ("imagenet",))
+    elif weights is not None:
+        instance("weights", weights, keras.Model, "a Keras model, 'imagenet' or None")
+    if augment is not None:
+        instance("augment", augment, keras.layers.Layer, "a Keras layer or None")
     stages, bottleneck = (((depth - 2) // 6,) * 3, False) if cifar else _IMAGENET[depth]
     as_keras = layout == "keras" or weights == "imagenet"
     if as_keras and not bottleneck:
@@ -141,24 +146,32 @@ def resnet(
             f"depths other than 50, 101 and 152. Received: layout={layout!r}, depth={depth}"
         )
     size = 32 if cifar else (224 if version == 1 else 299)
-    width = width or (16 if cifar else 64)
-    inputs = keras.Input(input_shape or (size, size, 3))
+    width = (16 if cifar else 64) if width is None else integer("width", width)
+    classes = (10 if cifar else 1000) if classes is None else integer("classes", classes)
+    if momentum is None:
+        momentum = 0.9 if version == 1 else 0.997
+    momentum = number("momentum", momentum, least=0, most=1)
+    if input_shape is None:
+        input_shape = (size, size, 3)
+    named_initializer("kernel_initializer", kernel_initializer)  # a check: each layer makes its own
+    feedback = methods.get(feedback)
+    inputs = keras.Input(integers("input_shape", input_shape, length=3))
     builder = _Builder(
         version,
         bottleneck,
         shortcuts,
         as_keras,
         kernel_initializer,
-        momentum or (0.9 if version == 1 else 0.997),
+        momentum,
     )
     x = inputs if augment is None else augment(inputs)
     x = builder.stem(x, width, cifar)
-    for number, blocks in enumerate(stages):
-        x = builder.stage(x, width * 2**number, blocks, number, len(stages))
+    for stage, blocks in enumerate(stages):
+        x = builder.stage(x, width * 2**stage, blocks, stage, len(stages))
     if version == 2:
         x = builder.normalised(x, "post")
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    outputs = layers.Dense(classes or (10 if cifar else 1000), name="predictions")(x)
+    outputs = layers.Dense(classes, name="predictions")(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}v{version}")
     if weights is not None:
         copy_weights(_application(depth, version) if weights == "imagenet" else weights, model)

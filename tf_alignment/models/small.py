@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tf_alignment import feedback as methods
+from tf_alignment.arguments import integer, integers, number
 from tf_alignment.conversion import convert
 
 __all__ = ["alexnet", "convnet", "lenet", "perceptron"]
@@ -37,9 +39,8 @@ def perceptron(
     >>> ta.models.perceptron((784, 50, 20, 10), "sigmoid").count_params()
     40480
     """
-    if len(sizes) < 2:
-        raise ValueError(f"Argument `sizes` must have at least two entries. Received: {sizes}")
-    inputs, *hidden, outputs = sizes
+    inputs, *hidden, outputs = integers("sizes", sizes, entries=2)
+    feedback = methods.get(feedback)
     model = keras.Sequential([keras.Input((inputs,))], name="perceptron")
     for i, units in enumerate(hidden, 1):
         model.add(layers.Dense(units, activation, name=f"hidden{i}"))
@@ -67,6 +68,7 @@ def lenet(
     >>> ta.models.lenet().count_params()
     61706
     """
+    input_shape, feedback = _check(input_shape, classes, 12), methods.get(feedback)
     padding = "same" if input_shape[0] < 32 else "valid"
     model = keras.Sequential(
         [
@@ -110,18 +112,20 @@ def alexnet(
     >>> ta.models.alexnet().count_params()
     61100840
     """
+    input_shape = _check(input_shape, classes, 63)
+    width, feedback = number("width", width, above=0), methods.get(feedback)
     model = keras.Sequential([keras.Input(input_shape)], name="alexnet")
     kernels = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
     for i, (filters, size, strides, padding) in enumerate(kernels, 1):
         model.add(layers.ZeroPadding2D(padding, name=f"conv{i}_pad"))
-        filters = round(width * filters)
+        filters = max(1, round(width * filters))
         model.add(layers.Conv2D(filters, size, strides, activation="relu", name=f"conv{i}"))
         if i in (1, 2, 5):
             model.add(layers.MaxPooling2D(3, 2, name=f"pool{i}"))
     model.add(layers.Flatten(name="features"))
     for i in (1, 2):
         model.add(layers.Dropout(0.5, name=f"dropout{i}"))
-        model.add(layers.Dense(round(width * 4096), activation="relu", name=f"dense{i}"))
+        model.add(layers.Dense(max(1, round(width * 4096)), activation="relu", name=f"dense{i}"))
     model.add(layers.Dense(classes, name="output"))
     return _with(feedback, model)
 
@@ -160,17 +164,38 @@ def convnet(
     >>> ta.models.convnet().get_layer("features").output.shape
     (None, 1600)
     """
+    input_shape = _check(input_shape, classes, 16)
+    filters, units = integer("filters", filters), integers("units", units)
+    if not isinstance(augment, Sequence) or not all(
+        isinstance(layer, keras.layers.Layer) for layer in augment
+    ):
+        raise TypeError(
+            f"Argument `augment` must be a list of Keras layers. Received: augment={augment!r}"
+        )
+    feedback = methods.get(feedback)
     model = keras.Sequential([keras.Input(input_shape), *augment], name="convnet")
     for i in (1, 2):
         model.add(layers.Conv2D(filters, 5, activation="relu", use_bias=False, name=f"conv{i}"))
         model.add(layers.BatchNormalization(name=f"conv{i}_norm"))
         model.add(layers.MaxPooling2D(name=f"conv{i}_pool"))
     model.add(layers.Flatten(name="features"))
-    for i, number in enumerate(units, 1):
-        model.add(layers.Dense(number, activation="relu", name=f"dense{i}"))
+    for i, count in enumerate(units, 1):
+        model.add(layers.Dense(count, activation="relu", name=f"dense{i}"))
         model.add(layers.BatchNormalization(name=f"dense{i}_norm"))
     model.add(layers.Dense(classes, name="output"))
     return _with(feedback, model)
+
+
+def _check(input_shape: Any, classes: Any, least: int) -> tuple[int, int, int]:
+    """The shape of images of a size for which nothing of a network vanishes."""
+    integer("classes", classes)
+    height, width, channels = integers("input_shape", input_shape, length=3)
+    if min(height, width) < least:
+        raise ValueError(
+            f"Argument `input_shape` must be of images of at least {least}x{least}. "
+            f"Received: input_shape={input_shape!r}"
+        )
+    return height, width, channels
 
 
 def _with(feedback: Any, model: keras.Model) -> keras.Model:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import integer, number, one_of
 from tf_alignment.initializers import derived_seed
 
 __all__ = ["NoisyUpdates"]
@@ -41,7 +42,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         name: Name of the result, by default that of `optimizer`.
 
     Raises:
-        TypeError: If `optimizer` is no optimizer, or `variance` no number.
+        TypeError: If `optimizer` is no optimizer.
         ValueError: For values out of range, or an optimizer that wraps others.
 
     Reference: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight
@@ -64,14 +65,8 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         name: str | None = None,
     ) -> None:
         given = _single_optimizer(optimizer)
-        if isinstance(variance, bool) or not isinstance(variance, int | float):
-            raise TypeError(f"`variance` must be a number. Received: variance={variance!r}")
-        if not 0 <= variance < float("inf"):
-            raise ValueError(
-                f"`variance` must be finite and at least 0. Received: variance={variance!r}"
-            )
-        if on not in ("updates", "gradients"):
-            raise ValueError(f"`on` must be 'updates' or 'gradients'. Received: on={on!r}")
+        variance = number("variance", variance, least=0)
+        one_of("on", on, ("updates", "gradients"))
         config = given.get_config()
         rate = config["learning_rate"]
         if isinstance(rate, dict):
@@ -81,13 +76,15 @@ class NoisyUpdates(keras.optimizers.Optimizer):
             *("ema_momentum", "ema_overwrite_frequency", "loss_scale_factor"),
             "gradient_accumulation_steps",
         )
-        super().__init__(rate, name=name or given.name, **{n: config.get(n) for n in around})
+        super().__init__(
+            rate, name=given.name if name is None else name, **{n: config.get(n) for n in around}
+        )
         # The template's own rule is all that is left to it: the rest is done around it, here.
         off = {"use_ema": False, "gradient_accumulation_steps": None, "loss_scale_factor": None}
         self.optimizer = type(given).from_config(config | off)
-        self.variance = float(variance)
+        self.variance = variance
         self.on = on
-        self.seed = random.randint(1, 10**9) if seed is None else int(seed)
+        self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
 
     def build(self, variables: Any) -> None:
         """Create the optimizer's variables for `variables`."""
@@ -134,7 +131,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 def _single_optimizer(value: Any) -> keras.optimizers.Optimizer:
     try:
         optimizer = keras.optimizers.get(value)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         optimizer = None
     if optimizer is None or isinstance(value, type):
         raise TypeError(

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment.arguments import instance
 from tf_alignment.layers.base import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
 
@@ -100,7 +101,7 @@ def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
     if not isinstance(value, keras.optimizers.Optimizer):
         try:
             optimizer = keras.optimizers.get(value)
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise TypeError(f"{expected}. Received: {argument}={value!r}") from error
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
@@ -146,6 +147,7 @@ def check(model: keras.Model) -> list[str]:
     >>> ta.optimizers.check(model)
     []
     """
+    instance("model", model, keras.Model, "a Keras model")
     optimizer = getattr(model, "optimizer", None)
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(

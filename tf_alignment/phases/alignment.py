@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
+from tf_alignment.arguments import boolean
 from tf_alignment.feedback.alignment import NOISE
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.compiled import CompiledPhase
@@ -93,7 +95,7 @@ class Alignment(CompiledPhase):
         optimizer = keras.optimizers.SGD(0.5) if optimizer is None else optimizer
         super().__init__(dataset, steps, optimizer, layers, batch_size, seed)
         self.rule = _rule_for(rule, dataset is not None, noise)
-        self.one_by_one = one_by_one
+        self.one_by_one = boolean("one_by_one", one_by_one)
 
     def groups(self, paths: list[str]) -> list[list[str]]:
         """All at once, or one by one."""
@@ -155,15 +157,17 @@ class Alignment(CompiledPhase):
 
 def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
     """The rule with the alignment input that the phase is asked for."""
-    method = (
-        methods.Alignment(rule) if isinstance(rule, Mapping) and "class_name" not in rule else rule
+    expected = (
+        "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', an `Alignment` object "
+        f"or a dict of primitives. Received: rule={rule!r}"
     )
-    method = methods.get(method)
+    terms = isinstance(rule, Mapping) and "class_name" not in rule
+    try:
+        method = methods.Alignment(rule) if terms else methods.get(rule)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{expected} ({error})") from None
     if not isinstance(method, methods.Alignment):
-        raise TypeError(
-            "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', an "
-            f"`Alignment` object or a dict of primitives. Received: rule={rule!r}"
-        )
+        raise TypeError(expected)
     method = copy.copy(method)
     if real_data:
         method.noise = None
@@ -174,7 +178,11 @@ def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
             raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
         method.noise = noise or method.noise or "rademacher"
     else:
-        if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise > 0:
+        if (
+            isinstance(noise, bool)
+            or not isinstance(noise, int | float)
+            or not 0 < noise < math.inf
+        ):
             raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
         method.noise, method.noise_stddev = "gaussian", float(noise)
     method.random = None if method.noise is None else "replica"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import keras
@@ -57,8 +57,13 @@ class Phase:
     _receivers: tuple[Callable[[], keras.Model | None], dict[str, Connection]] | None = None
 
     def __init__(self, layers: Sequence[str] | None = None) -> None:
-        if isinstance(layers, str) or not (
-            layers is None or all(isinstance(name, str) for name in layers)
+        if not (
+            layers is None
+            or (
+                isinstance(layers, Sequence | Set)
+                and not isinstance(layers, str)
+                and all(isinstance(name, str) for name in layers)
+            )
         ):
             raise TypeError(
                 f"Argument `layers` must be a list of names or None. Received: layers={layers!r}"

@@ -47,10 +47,15 @@ class CompiledPhase(Phase):
         seed: int | None,
     ) -> None:
         super().__init__(layers)
+        if not (dataset is None or isinstance(dataset, tf.data.Dataset) or _has_axes(dataset)):
+            raise TypeError(
+                "Argument `dataset` must be arrays, in a structure, a tf.data.Dataset or None. "
+                f"Received: dataset of type {type(dataset).__name__}"
+            )
         self.dataset = dataset
         self.steps = integer("steps", steps)
         self.batch_size = integer("batch_size", batch_size)
-        self.optimizer = None if optimizer is None else keras.optimizers.get(optimizer)
+        self.optimizer = None if optimizer is None else _optimizer(optimizer)
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
         self._model: Callable[[], keras.Model | None] = lambda: None
 
@@ -190,6 +195,22 @@ class CompiledPhase(Phase):
             return keras.tree.map_structure(lambda a: tf.gather(a, rows), data)
 
         return draw
+
+
+def _has_axes(arrays: Any) -> bool:
+    """Whether there are arrays, each with an axis for its examples."""
+    leaves = keras.tree.flatten(arrays)
+    return bool(leaves) and all(len(getattr(leaf, "shape", ())) > 0 for leaf in leaves)
+
+
+def _optimizer(value: Any) -> keras.optimizers.Optimizer:
+    try:
+        return keras.optimizers.get(value)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            "Argument `optimizer` must be a Keras optimizer, its string id or its config. "
+            f"Received: optimizer={value!r}"
+        ) from None
 
 
 def _tensor(array: Any) -> tf.Tensor:

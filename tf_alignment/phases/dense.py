@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import keras
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import boolean, integer
 from tf_alignment.layers.base import Connection
 from tf_alignment.linear_maps import Matmul
 from tf_alignment.phases.base import Phase
@@ -36,7 +36,7 @@ class DensePhase(Phase):
     def __init__(self, layers: Sequence[str] | None, seed: int | None, jit_compile: bool) -> None:
         super().__init__(layers)
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
-        self.jit_compile = jit_compile
+        self.jit_compile = boolean("jit_compile", jit_compile)
         self._model: Callable[[], keras.Model | None] = lambda: None
 
     @abc.abstractmethod

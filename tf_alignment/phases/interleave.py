@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment.arguments import instance
 from tf_alignment.phases.compiled import CompiledPhase
 
 __all__ = ["interleave"]
@@ -48,6 +49,7 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     >>> bool(np.any(before != model.get_layer("a").feedback_weights["feedback_kernel"].numpy()))
     True
     """
+    instance("model", model, keras.Model, "a Keras model")
     train_step = getattr(model.train_step, "alone", model.train_step)
     model.train_function = None  # the one compiled before does what it did
     if phase is None:

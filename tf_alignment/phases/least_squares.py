@@ -8,12 +8,13 @@ itself; `Ridge` solves the normal equations of all steps, or of the recent ones.
 from __future__ import annotations
 
 import abc
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from tf_alignment.arguments import number
 
 __all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas"]
 
@@ -118,11 +119,7 @@ class NormalizedLMS(Solver):
 
     def __init__(self, gain: float) -> None:
         super().__init__()
-        if not (isinstance(gain, numbers.Real) and 0 < gain <= 1):
-            raise ValueError(
-                f"Argument `gain` must be above 0 and at most 1. Received: gain={gain!r}"
-            )
-        self.gain: float = float(gain)
+        self.gain = number("gain", gain, above=0, most=1)
 
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the mean P of every connection."""
@@ -176,15 +173,8 @@ class Ridge(Solver):
 
     def __init__(self, gamma: float, forgetting: float) -> None:
         super().__init__()
-        if not (isinstance(gamma, numbers.Real) and gamma > 0):
-            raise ValueError(f"Argument `gamma` must be above 0. Received: gamma={gamma!r}")
-        if not (isinstance(forgetting, numbers.Real) and 0 < forgetting <= 1):
-            raise ValueError(
-                "Argument `forgetting` must be above 0 and at most 1. "
-                f"Received: forgetting={forgetting!r}"
-            )
-        self.gamma: float = float(gamma)
-        self.forgetting: float = float(forgetting)
+        self.gamma = number("gamma", gamma, above=0)
+        self.forgetting = number("forgetting", forgetting, above=0, most=1)
 
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the sums.

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import boolean, integer
 from tf_alignment.noise import Noise
 from tf_alignment.phases.least_squares import over_replicas
 from tf_alignment.phases.perturbation import Sent, Site
@@ -128,17 +128,9 @@ class NodePerturbation(GradientRegression):
         )
         self.noise = Noise(noise, kind)
         self.draws = integer("draws", draws)
-        for name, value in (
-            ("antithetic", antithetic),
-            ("one_at_a_time", one_at_a_time),
-            ("control_variate", control_variate),
-        ):
-            if not isinstance(value, bool):
-                raise TypeError(
-                    f"Argument `{name}` must be True or False. Received: {name}={value!r}"
-                )
-        self.antithetic, self.one_at_a_time = antithetic, one_at_a_time
-        self.control_variate = control_variate
+        self.antithetic = boolean("antithetic", antithetic)
+        self.one_at_a_time = boolean("one_at_a_time", one_at_a_time)
+        self.control_variate = boolean("control_variate", control_variate)
 
     def create(
         self, model: keras.Model, connections: dict[str, Any]

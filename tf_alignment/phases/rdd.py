@@ -144,7 +144,11 @@ class RDD(DensePhase):
         self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
         self.gamma = None if gamma is None else number("gamma", gamma, above=0)
-        self.paradigm = Paradigm(neuron or Neuron(), drive or Drive(), window or Window())
+        self.paradigm = Paradigm(
+            Neuron() if neuron is None else neuron,
+            Drive() if drive is None else drive,
+            Window() if window is None else window,
+        )
 
     def create(
         self, model: keras.Model, connections: dict[str, Connection]

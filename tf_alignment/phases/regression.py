@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment.arguments import one_of
 from tf_alignment.kernels import direct_feedback
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.least_squares import Descent, Fit, NormalizedLMS, Ridge, Solver
@@ -54,8 +55,7 @@ class GradientRegression(CompiledPhase):
         batch_size: int,
         seed: int | None,
     ) -> None:
-        if form not in ("fa", "dfa"):
-            raise ValueError(f"Argument `form` must be 'fa' or 'dfa'. Received: form={form!r}")
+        one_of("form", form, ("fa", "dfa"))
         ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
         own: dict[str, Solver] = {"ridge": ridge, "nlms": normalized}
         solver = {"fa": "nlms", "dfa": "ridge"}[form] if solver is None else solver
@@ -217,7 +217,7 @@ def _optimizer(solver: Any) -> keras.optimizers.Optimizer:
         return keras.optimizers.SGD(5e-4)
     try:
         return keras.optimizers.get(solver)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ValueError(
             "Argument `solver` must be 'nlms', 'ridge', 'sgd' or a Keras optimizer. "
             f"Received: solver={solver!r}"

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_alignment import metrics
-from tf_alignment.arguments import integer, number
+from tf_alignment.arguments import boolean, integer, number
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
@@ -159,7 +159,7 @@ class SAL(DensePhase):
             synapse_mismatch=synapse_mismatch,
         )
         self.bias = None if bias is None else number("bias", bias)
-        self.balanced = balanced
+        self.balanced = boolean("balanced", balanced)
         self._compiled: dict[Any, FeedbackLearning] = {}
 
     def create(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment.arguments import instance, number, tensor
 from tf_alignment.spiking.loops import scan
 
 __all__ = [
@@ -229,7 +229,13 @@ def simulate(current: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
     >>> int(tf.reduce_sum(spikes))  # one every three steps
     10
     """
-    return _simulate(tf.convert_to_tensor(current, tf.float32), neuron or Neuron())
+    current = tf.cast(tensor("current", current, 1), tf.float32)
+    return _simulate(current, _constants(neuron))
+
+
+def _constants(neuron: Neuron | None) -> Neuron:
+    neuron = Neuron() if neuron is None else neuron
+    return instance("neuron", neuron, Neuron, "a `Neuron` of `tf_alignment.spiking.lif` or None")
 
 
 @tf.function
@@ -259,7 +265,8 @@ def respond(spikes: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
     >>> int(tf.argmax(response)), round(float(tf.reduce_sum(response)), 2)
     (5, 1.0)
     """
-    return _respond(tf.convert_to_tensor(spikes, tf.float32), neuron or Neuron())
+    spikes = tf.cast(tensor("spikes", spikes, 1), tf.float32)
+    return _respond(spikes, _constants(neuron))
 
 
 @tf.function
@@ -297,4 +304,5 @@ def scaled_kernel(kernel: tf.Tensor, psi: float = 0.2) -> tf.Tensor:
     >>> ta.spiking.lif.scaled_kernel(tf.constant([[3.0], [-3.0]]), psi=0.5).numpy().ravel().tolist()
     [1.0, -1.0]
     """
+    kernel, psi = tensor("kernel", kernel, 2, 2), number("psi", psi, above=0)
     return psi * kernel.shape[0] * kernel / tf.math.reduce_std(kernel)

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment.arguments import instance, number, tensor
 from tf_alignment.spiking.lif.neuron import (
     Neuron,
     State,
@@ -86,6 +86,7 @@ def poisson(uniforms: tf.Tensor, mean: float) -> tf.Tensor:
     [0.0, 1.0, 3.0]
     """
     mean = number("mean", mean, above=0, most=MOST_AT_ONCE)
+    uniforms = tensor("uniforms", uniforms)
     probability = below = math.exp(-mean)
     counts = tf.cast(uniforms >= below, tf.float32)
     k = 1
@@ -141,6 +142,9 @@ class Paradigm:
     window: Window = dataclasses.field(default_factory=Window)
 
     def __post_init__(self) -> None:
+        instance("neuron", self.neuron, Neuron, "a `Neuron` of `tf_alignment.spiking.lif`")
+        instance("drive", self.drive, Drive, "a `Drive`")
+        instance("window", self.window, Window, "a `Window`")
         if self.window.length > self.drive.hold:
             raise ValueError(
                 "A window must not be longer than a set of units is driven. Received: "

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import integer, number
+from tf_alignment.arguments import boolean, integer, number, one_of
 from tf_alignment.spiking.sampling.pairs import chance, exponential, pair_sums, triangular
 
 __all__ = ["SpikeAlignment"]
@@ -74,11 +74,9 @@ class SpikeAlignment:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.kernel not in _KERNELS:
-            raise ValueError(
-                f"Argument `kernel` must be one of {_KERNELS}. Received: kernel={self.kernel!r}"
-            )
+        one_of("kernel", self.kernel, _KERNELS)
         object.__setattr__(self, "tau", integer("tau", self.tau))
+        boolean("subtract_rates", self.subtract_rates)
         for name, bounds in (
             ("cut", {"above": 0.0}),
             ("lobe_mismatch", {"above": -1.0}),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import integers
 from tf_alignment.spiking.sampling.neuron import Neuron, Potential, State, initial_state
 
 __all__ = ["LayeredNetwork", "Layers"]
@@ -44,16 +44,20 @@ class LayeredNetwork:
     def __init__(
         self, sizes: Sequence[int], connections: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        self.sizes = tuple(integer("sizes", size) for size in sizes)
+        self.sizes = integers("sizes", sizes)
         if connections is None:
             connections = [(i, i + 1) for i in range(len(self.sizes) - 1)]
-        self.connections = tuple((int(lower), int(upper)) for lower, upper in connections)
-        layers = range(len(self.sizes))
-        if not all(i in layers and j in layers and i != j for i, j in self.connections):
+        try:
+            pairs = [integers("connections", pair, 0, length=2) for pair in connections]
+            fits = all(i != j and max(i, j) < len(self.sizes) for i, j in pairs)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
             raise ValueError(
                 "Argument `connections` must be pairs of two indices of `sizes`. "
-                f"Received: sizes={self.sizes}, connections={self.connections}"
+                f"Received: sizes={self.sizes}, connections={connections!r}"
             )
+        self.connections = tuple((i, j) for i, j in pairs)
 
     def initial_state(self, chains: int, neuron: Neuron) -> State:
         """Neurons of independent networks, all of which have not spiked for a long time.

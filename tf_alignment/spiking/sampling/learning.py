@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment.arguments import integer, number
+from tf_alignment.arguments import boolean, instance, integer, number
 from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
 from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
@@ -97,6 +97,9 @@ class FeedbackLearning:
         jit_compile: bool = False,
         balanced: bool = False,
     ) -> None:
+        instance("network", network, LayeredNetwork, "a `LayeredNetwork`")
+        instance("neurons", neurons, Neuron, "a `Neuron` of `tf_alignment.spiking.sampling`")
+        instance("rule", rule, SpikeAlignment, "a `SpikeAlignment`")
         if neurons.tau != rule.tau:
             raise ValueError(
                 "Arguments `neurons` and `rule` must have the same `tau`. Received: "
@@ -106,8 +109,11 @@ class FeedbackLearning:
         is_schedule = isinstance(rate, LearningRateSchedule)
         self.rate = rate if is_schedule else number("rate", rate, above=0)
         self.chains, self.block = integer("chains", chains), integer("block", block)
-        self.seed, self.jit_compile = integer("seed", seed, 0, 2**31 - 1), jit_compile
-        self._resting = 0.5 if balanced else 0.0
+        self.seed, self.jit_compile = (
+            integer("seed", seed, 0, 2**31 - 1),
+            boolean("jit_compile", jit_compile),
+        )
+        self._resting = 0.5 if boolean("balanced", balanced) else 0.0
         sizes = network.sizes
         self._gains = [
             rule.gains((sizes[lower], sizes[upper]), derived_seed(self.seed, i))

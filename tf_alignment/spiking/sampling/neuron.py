@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import instance, integer, integers
 from tf_alignment.spiking.loops import scan
 
 __all__ = [
@@ -112,6 +112,8 @@ def initial_state(shape: Sequence[int], neuron: Neuron) -> State:
     >>> tuple(state.age.shape), len(state.travelling)
     ((2, 3), 4)
     """
+    shape = integers("shape", shape)
+    instance("neuron", neuron, Neuron, "a `Neuron` of `tf_alignment.spiking.sampling`")
     return State(tf.fill(shape, LONG_AGO), neuron.delay * (tf.zeros(shape),))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment.arguments import boolean, number
 from tf_alignment.spiking.lif.estimators.base import Estimator, Sums, estimated
 from tf_alignment.spiking.lif.windows import Events
 
@@ -46,7 +46,10 @@ class Line(Estimator):
         self, ridge: float = 1.0, shared_left: bool = True, forgetting: float = 0.9
     ) -> None:
         super().__init__(forgetting)
-        self.ridge, self.shared_left = number("ridge", ridge, least=0), shared_left
+        self.ridge, self.shared_left = (
+            number("ridge", ridge, least=0),
+            boolean("shared_left", shared_left),
+        )
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Of each side, the sums of Δq and xΔq, and of 1, x and x² with x = u - θ."""

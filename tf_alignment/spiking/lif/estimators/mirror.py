@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment.arguments import boolean, number
 from tf_alignment.spiking.lif.estimators.base import Estimator, Sums, estimated
 from tf_alignment.spiking.lif.windows import Events
 
@@ -50,7 +50,10 @@ class Mirror(Estimator):
 
     def __init__(self, decay: float = 1e-3, centred: bool = True) -> None:
         super().__init__()
-        self.decay, self.centred = number("decay", decay, least=0, below=1), centred
+        self.decay, self.centred = (
+            number("decay", decay, least=0, below=1),
+            boolean("centred", centred),
+        )
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
         """Y itself."""
