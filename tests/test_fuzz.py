@@ -161,6 +161,10 @@ ROWS = {
         {"forward": [*OPTIMIZER, None], "feedback": OPTIMIZER},
     ),
     "optimizers.check": ({"model": model}, {"model": [keras.Sequential()]}),
+    "optimizers.ReplicatedSGD": (
+        {"learning_rate": 0.5},
+        {"learning_rate": [True, "1", [1.0], {}, THING, None]},
+    ),
     "optimizers.NoisyUpdates": (
         {"optimizer": "sgd", "variance": 0.1},
         {"optimizer": [*OPTIMIZER, None], "variance": [-1.0], "name": [3, True, [], THING]},
@@ -369,6 +373,7 @@ FINE = {
     "callbacks.FeedbackCallback: warmup": ([0], "none"),
     "models.CropAndFlip: padding": ([0], "no crops: it only mirrors"),
     "schedules.Between: start": ([0], "steps count from 0"),
+    "optimizers.ReplicatedSGD: name": (["nonsense", "", 0, {}, None], "Keras checks it"),
     "optimizers.NoisyUpdates: name": (["nonsense", "", 0, {}], "Keras checks it"),
     "data.images: name": (["nonsense", ""], "TensorFlow Datasets looks it up"),
     "data.images: data_dir": (["nonsense"], "a path"),
