@@ -11,7 +11,7 @@ import killed
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 KILLS = {"aligned": 34, "noisy": 33, "phase": 33}
 FILES = {"history.json", "latest.weights.h5", "states.npz", "training_metadata.json"}
 
