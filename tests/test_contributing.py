@@ -32,7 +32,7 @@ def follow(root):
     (root / "tf_alignment/feedback/ternary.py").write_text(method, "utf-8")
     for name in ("tf_alignment/feedback/__init__.py", "README.md"):
         file = root / name
-        for diff in blocks(f"diff {name}"):
+        for diff in blocks(f'diff title="{name}"'):
             file.write_text(changed(file.read_text("utf-8"), diff), "utf-8")
     with (root / "tests/test_feedback.py").open("a", encoding="utf-8") as file:
         file.write("\n\n" + test)
