@@ -1,5 +1,6 @@
 # Every target sets up what it needs in a virtual environment of its own. All that has to be there
 # is make and Python 3.11 or newer; another interpreter is chosen with `make demo PYTHON=python3.12`.
+# CONTRIBUTING.md says which target is for what.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,32 +27,55 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 # Extensions of our own are in docs/tools. The notice is that of Material's successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
 
+# Tests against other versions: `make test-with TENSORFLOW=2.20.0 KERAS=3.14.1 PYTHON=python3.12`.
+# What depends on them most is layers, rules, optimizers and what is mended in Keras' trainer. The
+# ends of the range that setup.py allows are what `make test-versions` runs.
+TENSORFLOW ?= 2.21.0
+KERAS ?= 3.15.1
+WITH = .venv-$(notdir $(PYTHON))-tf$(TENSORFLOW)-keras$(KERAS)
+CORE := tests/test_layers.py tests/test_feedback.py tests/test_optimizers.py tests/test_distribute.py
+VERSIONS := 2.21.0,3.15.0 2.21.0,3.15.1
+
+# An environment without the project, which builds it, and one which has only what was built.
+DIST_VENV ?= .venv-dist
+WHEEL_VENV ?= .venv-wheel
+UNPACKED := build/unpacked
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := tf_alignment examples benchmarks tests docs/tools setup.py
+CODE := tf_alignment examples benchmarks tests docs/tools tools setup.py
 
 # TensorFlow's messages at start-up say nothing about the run; errors arrive as exceptions.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # One process a core with one thread each: what the tests train is too small for several threads.
-PYTEST := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m pytest \
-  --numprocesses auto --maxprocesses 8 --dist worksteal
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-quick peers tpu-check docs docs-serve clean
+.PHONY: help demo test test-slow test-with test-versions coverage lint format hooks bench \
+  bench-quick peers tpu-check docs docs-serve notebook dist check-dist clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
 	@echo "make test       linters, type checker and the tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-with  the core tests with TENSORFLOW=2.21.0 KERAS=3.15.0 PYTHON=python3.11, say"
+	@echo "make test-versions  the same with the oldest and the newest versions supported"
+	@echo "make coverage   the tests, and which modules they leave unexecuted"
 	@echo "make lint       linters and type checker alone"
 	@echo "make format     rewrite the sources in the project's format"
+	@echo "make hooks      have git run both before every commit"
 	@echo "make bench      time, memory and compilation of a training step; phases; spikes; the import"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
 	@echo "make peers      gradients and step times beside those of BioTorch"
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make docs-serve  show it in a browser, and build it again when a page changes"
+	@echo "make notebook   write examples/quickstart.ipynb anew from the tutorial"
+	@echo "make dist       build wheel and source distribution into dist"
+	@echo "make check-dist  install the wheel into a new environment and use it there"
 	@echo "make clean      remove the virtual environment and everything generated"
 
 # The environment is built again when a requirement changes, and repaired if setting it up was
@@ -76,6 +100,28 @@ test: lint
 test-slow: $(STAMP)
 	$(PYTEST) -m slow $(ARGS)
 
+$(WITH)/.installed: setup.py
+	@echo "Installing TensorFlow $(TENSORFLOW) and Keras $(KERAS) into $(WITH) (once)"
+	@$(PYTHON) -m venv --clear $(WITH)
+	@$(WITH)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "tensorflow==$(TENSORFLOW)" "keras==$(KERAS)" \
+	  hypothesis numpy pytest pytest-timeout pytest-xdist scikit-learn
+	@$(WITH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-with: $(WITH)/.installed
+	$(ONE_THREAD) $(WITH)/bin/python -m pytest $(PARALLEL) $(CORE) $(ARGS)
+
+test-versions:
+	@for both in $(VERSIONS); do \
+	  $(MAKE) test-with TENSORFLOW=$${both%,*} KERAS=$${both#*,} || exit 1; done
+
+coverage: $(STAMP)
+	$(PYTEST) --cov --cov-report= $(ARGS)
+	@mkdir -p build
+	@$(BIN)/coverage json --quiet -o build/coverage.json
+	@$(BIN)/python tools/coverage_table.py build/coverage.json
+
 lint: $(STAMP)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -84,6 +130,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+hooks: $(STAMP)
+	$(BIN)/pre-commit install
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py --output $(BENCH)/import_time.json
@@ -140,6 +189,36 @@ docs: $(DOCS_STAMP)
 docs-serve: $(DOCS_STAMP)
 	$(MKDOCS) serve
 
+notebook: $(STAMP)
+	$(BIN)/python tools/notebook.py
+
+$(DIST_VENV)/.installed: constraints.txt
+	@$(PYTHON) -m venv --clear $(DIST_VENV)
+	@$(DIST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt build twine
+	@touch $@
+
+dist: $(DIST_VENV)/.installed
+	rm -rf dist
+	$(DIST_VENV)/bin/python -m build --outdir dist > /dev/null
+	$(DIST_VENV)/bin/twine check --strict dist/*
+
+# What comes from the source distribution is everything but the package, which is the wheel's.
+check-dist: dist
+	rm -rf $(UNPACKED)
+	mkdir -p $(UNPACKED)
+	tar -xzf dist/*.tar.gz --strip-components 1 -C $(UNPACKED)
+	rm -r $(UNPACKED)/tf_alignment
+	$(PYTHON) -m venv --clear $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  "$$(ls dist/*.whl)[tensorflow,examples]" pytest pytest-timeout mypy
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/test_docs.py -k readme
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python examples/quickstart.py \
+	  --methods fa kp --epochs 1 --seeds 1 --jobs 1
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/mypy --follow-imports silent \
+	  -c 'import tf_alignment; reveal_type(tf_alignment.convert)'
+
 clean:
-	rm -rf $(VENV) $(TPU_VENV) $(PEERS_VENV) $(DOCS_VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* $(VENV) $(TPU_VENV) $(DOCS_VENV) build dist results *.egg-info .coverage \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

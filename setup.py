@@ -30,7 +30,9 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.170,<7",
         "mypy>=2.4,<3",
+        "pre-commit>=4.7,<5",
         "pytest>=9.2,<10",
+        "pytest-cov>=7.1,<8",
         "pytest-timeout>=2.4,<3",
         "pytest-xdist>=3.8,<4",
         "PyYAML>=6,<7",

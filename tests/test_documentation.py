@@ -16,6 +16,7 @@ import tf_alignment as ta
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+RUN = [*PAGES, ROOT / "CONTRIBUTING.md"]
 MARKDOWN = [*PAGES, *sorted(ROOT.glob("*.md"))]
 NAMESPACES = ["", *(n for n in ta.__all__ if inspect.ismodule(getattr(ta, n)))]
 NAMESPACES += ["spiking.lif", "spiking.sampling"]
@@ -42,7 +43,7 @@ def running(page):
     return pytest.param(page, id=name_of(page), marks=marks)
 
 
-@pytest.mark.parametrize("page", [running(page) for page in PAGES if blocks(page, "python")])
+@pytest.mark.parametrize("page", [running(page) for page in RUN if blocks(page, "python")])
 def test_page_runs(page, tmp_path, monkeypatch, capsys):
     """A page is one script; where it shows the output, all but the numbers is that output."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,57 @@
+"""Print which modules the tests leave how far unexecuted, and fail where that is too far.
+
+    python tools/coverage_table.py build/coverage.json
+
+A module has to reach `MINIMUM`, unless it is in `JUSTIFIED` with a lower bound and the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["JUSTIFIED", "MINIMUM", "failures", "table"]
+
+MINIMUM = 90.0
+JUSTIFIED: dict[str, tuple[float, str]] = {}
+
+
+def table(percent: Mapping[str, float]) -> str:
+    """The modules that are not executed whole, the least executed first."""
+    rows = sorted((value, name) for name, value in percent.items() if value < 100)
+    lines = [f"{value:6.1f} %  {name}" for value, name in rows]
+    return "\n".join([*lines, f"100.0 %  the other {len(percent) - len(rows)} modules"])
+
+
+def failures(percent: Mapping[str, float]) -> list[str]:
+    """What is below its bound, or justified without need; a sentence each.
+
+    Args:
+        percent: `{module's file: executed lines in percent}`.
+    """
+    found = []
+    for name, value in percent.items():
+        bound, why = JUSTIFIED.get(name, (MINIMUM, ""))
+        if value < bound:
+            found.append(f"{name}: {value:.1f} % is below {bound:g} %.")
+        elif why and value >= MINIMUM:
+            found.append(f"{name}: {value:.1f} % needs no justification.")
+    return found + [f"{name}: is no module." for name in JUSTIFIED if name not in percent]
+
+
+def main() -> None:
+    """Read, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path, help="what `coverage json` writes")
+    files = json.loads(parser.parse_args().report.read_text())["files"]
+    percent = {name: file["summary"]["percent_covered"] for name, file in files.items()}
+    print(table(percent))
+    found = failures(percent)
+    if found:
+        raise SystemExit("\n".join(["", *found]))
+
+
+if __name__ == "__main__":
+    main()
