@@ -211,12 +211,12 @@ check-dist: dist
 	rm -r $(UNPACKED)/tf_alignment
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  "$$(ls dist/*.whl)[tensorflow,examples]" pytest pytest-timeout mypy
+	  "$$(ls dist/*.whl)[tensorflow,examples]" pytest pytest-timeout
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/test_docs.py -k readme
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python examples/quickstart.py \
 	  --methods fa kp --epochs 1 --seeds 1 --jobs 1
-	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/mypy --follow-imports silent \
-	  -c 'import tf_alignment; reveal_type(tf_alignment.convert)'
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -c \
+	  'import importlib.resources as r; assert r.files("tf_alignment").joinpath("py.typed").is_file()'
 
 clean:
 	rm -rf .venv .venv-* $(VENV) $(TPU_VENV) $(DOCS_VENV) build dist results *.egg-info .coverage \
