@@ -177,7 +177,9 @@ def draw(study: optuna.Study, file: Path) -> None:
         values, reached = zip(*having, strict=True)
         numbers = all(isinstance(v, float) for v in values)
         panel.plot(values if numbers else [str(v) for v in values], reached, ".")
-        panel.set(xlabel=name, xscale="log" if numbers else "linear")
+        panel.set(xlabel=name)
+        if numbers:
+            panel.set_xscale("log")
     for panel in rest[len(names) :]:
         panel.set_axis_off()
     figure.savefig(file, dpi=110)
