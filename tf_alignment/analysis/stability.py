@@ -60,6 +60,10 @@ class FlowEigenvalues(NamedTuple):
     Attributes:
         symmetric: Of `(w + b) / 2`.
         skew: Of `(w - b) / 2`.
+
+    Example:
+    >>> FlowEigenvalues(symmetric=np.array(-0.5), skew=np.array(1.5)).skew
+    array(1.5)
     """
 
     symmetric: np.ndarray

@@ -220,7 +220,7 @@ class Alignment(Feedback):
         if self.normalize != "noise":
             return gradients
         step = self._step(local)
-        return {name: step * gradient for name, gradient in gradients.items()}
+        return {name: tf.cast(step, g.dtype) * g for name, g in gradients.items()}
 
     def _step(self, local: Local) -> float | tf.Tensor:
         """What the whole gradient is multiplied with."""

@@ -125,7 +125,7 @@ class InformationAlignment(_Named):
     Example:
     >>> import tf_alignment as ta
     >>> ta.feedback.InformationAlignment(gamma=0.01)
-    InformationAlignment(alpha=0.05, beta=0.05, gamma=0.01)
+    InformationAlignment(alpha=0.5, beta=0.5, gamma=0.01)
     """
 
     id = "ia"

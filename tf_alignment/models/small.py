@@ -156,6 +156,10 @@ def convnet(
         A model from `(batch, height, width, channels)` to logits, with the dense layers `dense1`,
         `dense2` and `output`.
 
+    Raises:
+        TypeError: If `augment` is no list of layers.
+        ValueError: For counts below 1, or images below 16x16.
+
     Reference: Guerguiev et al. 2020, "Spike-based causal inference for weight alignment", table 1;
     its last three layers are those of Gierlich et al. 2026.
 
