@@ -33,7 +33,10 @@ TRAININGS = {"aligned": _aligned, "noisy": _noisy, "phase": _phase}
 
 
 class Progress(keras.callbacks.Callback):
-    """Says when training begins, before anything is restored, and when an epoch does."""
+    """Says when training begins, before anything is restored, and when epochs begin and end.
+
+    It is the first callback: what `Resume` writes at an epoch's end is written after the message.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         super().__init__()
@@ -43,6 +46,9 @@ class Progress(keras.callbacks.Callback):
         self.pipe.send("begun")
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.pipe.send(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
         self.pipe.send(epoch)
 
 

@@ -27,7 +27,7 @@ def processes():
 def attempt(processes, name, directory, result, kill=None):
     """Start or continue a training; whether it was killed.
 
-    `kill` is after how many messages (the training begins, an epoch begins ...) and seconds.
+    `kill` is after how many messages (of training's begin, of epochs' begins and ends) and seconds.
     """
     reader, writer = processes.Pipe(duplex=False)
     arguments = (name, str(directory), str(result), writer)
@@ -84,7 +84,7 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_bit(
     rng, kills, writing, runs = random.Random(name), 0, 0, 0
     while True:
         directory, result = tmp_path / f"run_{runs}", tmp_path / f"run_{runs}.npz"
-        kill = (rng.randint(1, 12), rng.uniform(0.0, 0.15)) if kills < KILLS[name] else None
+        kill = (rng.randint(1, 24), 0.15 * rng.random() ** 2) if kills < KILLS[name] else None
         if attempt(processes, name, directory, result, kill):
             kills += 1
             writing += look_at(directory)
