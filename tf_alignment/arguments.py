@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +21,7 @@ __all__ = [
     "integers",
     "number",
     "one_of",
+    "optimizer_of",
     "tensor",
 ]
 
@@ -204,6 +206,32 @@ def instance(name: str, value: Any, kind: type | tuple[type, ...], what: str) ->
     if not isinstance(value, kind):
         raise TypeError(f"Argument `{name}` must be {what}. Received: {name}={value!r}")
     return value
+
+
+def optimizer_of(
+    name: str, value: Any, what: str = "a Keras optimizer, its string id or its config"
+) -> keras.optimizers.Optimizer:
+    """What Keras takes for an optimizer, as one.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        what: All that it may be, for the message.
+
+    Raises:
+        ValueError: If Keras knows no such optimizer.
+
+    Example:
+    >>> from tf_alignment.arguments import optimizer_of
+    >>> optimizer_of("solver", "fast", what="a Keras optimizer")
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `solver` must be a Keras optimizer. Received: solver='fast'
+    """
+    try:
+        return keras.optimizers.get(value)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"Argument `{name}` must be {what}. Received: {name}={value!r}") from None
 
 
 def file_path(name: str, value: Any) -> Path:

@@ -37,12 +37,8 @@ def draw(found: list[common.Numbers], file: Path) -> None:
             markersize=4,
             **style,
         )
-        deepest = [
-            r["curves"]
-            for r in found
-            if (r["settings"]["method"], r["settings"]["depth"]) == (method, depths[-1])
-        ]
-        for curves in deepest:
+        for run in sweep.of(found, method, "depth", depths[-1]):
+            curves = run["curves"]
             epochs = range(1, 1 + len(curves["val_accuracy"]))
             over.plot(epochs, [100 * a for a in curves["val_accuracy"]], **style)
             if method != "backprop":

@@ -33,7 +33,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from residual import Source, arguments_of, common, run, settings_of
+from residual import arguments_of, common, run, settings_of, source_of
 from sklearn.model_selection import ShuffleSplit
 
 import tf_alignment as ta
@@ -156,7 +156,7 @@ def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.nda
     for settings in each:
         run(settings, arguments.output)
     brain, *files = [arguments.output / "models" / f"{settings.name}.keras" for settings in each]
-    source = Source(each[0], None, tf.distribute.get_strategy())
+    source = source_of(each[0].data, None, tf.distribute.get_strategy())
     images = np.concatenate([batch for batch, _ in source.test.as_numpy_iterator()])
     model = keras.saving.load_model(brain, safe_mode=True)
     [activity] = ta.analysis.layer_activations(model, images, ["conv4_block1_out"]).values()

@@ -32,6 +32,7 @@ __all__ = [
     "devices",
     "run",
     "settings_of",
+    "source_of",
     "train",
 ]
 

@@ -31,7 +31,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from residual import Settings, Source, arguments_of, common, run, settings_of
+from residual import Settings, arguments_of, common, run, settings_of, source_of
 
 import tf_alignment as ta
 
@@ -271,7 +271,7 @@ def main() -> None:
         settings, file = settings_beside(arguments), arguments.model
     keras.utils.set_random_seed(settings.seed)
     model = keras.saving.load_model(file, safe_mode=True)
-    source = Source(settings, arguments.data_dir, tf.distribute.get_strategy())
+    source = source_of(settings.data, arguments.data_dir, tf.distribute.get_strategy())
     try:
         rows = measure(model, source.probe[0])
     except ValueError as error:

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from residual import METHODS, arguments_of, common, run, settings_of
 
-__all__ = ["accuracy", "arguments", "chosen", "common", "methods_of", "runs", "table", "write"]
+__all__ = [
+    "accuracy",
+    "arguments",
+    "chosen",
+    "common",
+    "methods_of",
+    "of",
+    "runs",
+    "table",
+    "write",
+]
 
 QUICK = ("backprop", "sa")
 
@@ -56,14 +66,14 @@ def runs(
     return found
 
 
+def of(found: list[common.Numbers], method: str, name: str, value: Any) -> list[common.Numbers]:
+    """The runs of a method at a value of a setting, one a seed."""
+    return [r for r in found if (r["settings"]["method"], r["settings"][name]) == (method, value)]
+
+
 def accuracy(found: list[common.Numbers], method: str, name: str, value: Any) -> np.ndarray:
-    """Test accuracies of a method at a value of a setting, percent, one a seed."""
-    wanted = [
-        100 * r["curves"]["val_accuracy"][-1]
-        for r in found
-        if (r["settings"]["method"], r["settings"][name]) == (method, value)
-    ]
-    return np.array(wanted)
+    """Test accuracies of these runs, percent."""
+    return np.array([100 * r["curves"]["val_accuracy"][-1] for r in of(found, method, name, value)])
 
 
 def table(found: list[common.Numbers], name: str) -> str:
@@ -89,11 +99,7 @@ def _cell(found: list[common.Numbers], method: str, name: str, value: Any) -> st
     text = f"{values.mean():.1f}"
     if len(values) > 1:
         text += f" ± {values.std(ddof=1) / len(values) ** 0.5:.1f}"
-    diverged = sum(
-        r["diverged"]
-        for r in found
-        if (r["settings"]["method"], r["settings"][name]) == (method, value)
-    )
+    diverged = sum(r["diverged"] for r in of(found, method, name, value))
     return text + (f" ({diverged} of {len(values)} diverged)" if diverged else "")
 
 

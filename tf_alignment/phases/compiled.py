@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
+from tf_alignment.arguments import integer, optimizer_of
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Phase, Results
@@ -55,7 +55,7 @@ class CompiledPhase(Phase):
         self.dataset = dataset
         self.steps = integer("steps", steps)
         self.batch_size = integer("batch_size", batch_size)
-        self.optimizer = None if optimizer is None else _optimizer(optimizer)
+        self.optimizer = None if optimizer is None else optimizer_of("optimizer", optimizer)
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
         self._model: Callable[[], keras.Model | None] = lambda: None
 
@@ -201,16 +201,6 @@ def _has_axes(arrays: Any) -> bool:
     """Whether there are arrays, each with an axis for its examples."""
     leaves = keras.tree.flatten(arrays)
     return bool(leaves) and all(len(getattr(leaf, "shape", ())) > 0 for leaf in leaves)
-
-
-def _optimizer(value: Any) -> keras.optimizers.Optimizer:
-    try:
-        return keras.optimizers.get(value)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            "Argument `optimizer` must be a Keras optimizer, its string id or its config. "
-            f"Received: optimizer={value!r}"
-        ) from None
 
 
 def _tensor(array: Any) -> tf.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import one_of
+from tf_alignment.arguments import one_of, optimizer_of
 from tf_alignment.kernels import direct_feedback
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.least_squares import Descent, Fit, NormalizedLMS, Ridge, Solver
@@ -215,13 +215,7 @@ class GradientRegression(CompiledPhase):
 def _optimizer(solver: Any) -> keras.optimizers.Optimizer:
     if isinstance(solver, str) and solver == "sgd":
         return keras.optimizers.SGD(5e-4)
-    try:
-        return keras.optimizers.get(solver)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            "Argument `solver` must be 'nlms', 'ridge', 'sgd' or a Keras optimizer. "
-            f"Received: solver={solver!r}"
-        ) from None
+    return optimizer_of("solver", solver, "'nlms', 'ridge', 'sgd' or a Keras optimizer")
 
 
 def _check_loss(loss: Any) -> None:
