@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "product_feedback"
 sys.path.insert(0, str(FOLDER))  # as Python does for a script
 
 import brain  # noqa: E402
+import decay  # noqa: E402
 import expansion  # noqa: E402
 import imagenet  # noqa: E402
 import mnist  # noqa: E402
@@ -66,7 +67,7 @@ def one_kernel(optimizer, steps, regularizer=None):
 
 
 def test_coupled_decay_is_an_l2_regularizer_of_half_the_value():
-    own = one_kernel(study.DecaySGD(0.05, 0.2, 0.2, 3, coupled=True), 6)
+    own = one_kernel(decay.DecaySGD(0.05, 0.2, 0.2, 3, coupled=True), 6)
     stock = one_kernel(keras.optimizers.SGD(0.05, 0.9), 6, keras.regularizers.L2(0.1))
     np.testing.assert_allclose(own[0], stock[0], rtol=1e-5)
     np.testing.assert_allclose(own[1], stock[1], rtol=1e-5)
@@ -74,7 +75,7 @@ def test_coupled_decay_is_an_l2_regularizer_of_half_the_value():
 
 
 def test_decoupled_decay_is_that_of_keras():
-    own = one_kernel(study.DecaySGD(0.05, 0.2, 0.2, 3, coupled=False), 6)
+    own = one_kernel(decay.DecaySGD(0.05, 0.2, 0.2, 3, coupled=False), 6)
     stock = keras.optimizers.SGD(0.05, 0.9, weight_decay=0.2)
     stock.exclude_from_weight_decay(var_names=["bias"])
     for mine, theirs in zip(own, one_kernel(stock, 6), strict=True):
@@ -83,7 +84,7 @@ def test_decoupled_decay_is_that_of_keras():
 
 def test_the_decay_changes_inside_the_compiled_step():
     def after(steps, first, later):
-        return one_kernel(study.DecaySGD(0.05, first, later, 4, coupled=True), steps)[0]
+        return one_kernel(decay.DecaySGD(0.05, first, later, 4, coupled=True), steps)[0]
 
     np.testing.assert_array_equal(after(4, 0.3, 0.0), after(4, 0.3, 0.3))
     assert not np.allclose(after(6, 0.3, 0.0), after(6, 0.3, 0.3))

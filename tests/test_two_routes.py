@@ -56,6 +56,24 @@ def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_o
             np.testing.assert_array_equal(layer.kernel, model.get_layer(layer.name).kernel)
 
 
+def test_feedback_that_forgets_by_decay_has_forgotten_after_an_epoch():
+    def after(epochs, **changes):
+        settings = dataclasses.replace(SMALL, epochs=2, **changes)
+        both = residual.optimizer(settings, steps=2 * 50).optimizers
+        forward = max(both, key=lambda o: o.momentum)
+        kernel = keras.Variable([1.0], name="kernel")
+        forward.build([kernel])
+        for _ in range(50 * epochs):
+            forward.apply([tf.zeros(1)])
+        return float(kernel[0])
+
+    # fifty steps of .06 each: (1 - .06)^50 is a tenth less than exp(-3)
+    assert after(1, method="kp") == pytest.approx(np.exp(-3), rel=0.15)
+    assert after(2, method="kp", decay=0.0) == after(1, method="kp", decay=0.0)
+    assert after(1, method="backprop", forgetting=1.0) == pytest.approx(np.exp(-1), rel=0.1)
+    assert after(1, method="backprop") == pytest.approx(1, rel=0.1)
+
+
 def test_images_become_means_over_squares_of_pixels():
     images = np.random.default_rng(0).random((3, 8, 8, 2))
     small = residual.averaged(images, 4)

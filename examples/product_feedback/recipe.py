@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 import tf_alignment as ta
 
-__all__ = ["FORGETTING", "METHODS", "DecaySGD", "Recipe"]
+sys.path.append(str(Path(__file__).parents[1]))
+from decay import FORGETTING, DecaySGD
 
-# Methods whose feedback forgets its start by decay: they get the large decay at first.
-FORGETTING = ("kp", "pfa", "pfa_o")
+__all__ = ["METHODS", "Recipe"]
+
 METHODS = ("backprop", "fa", "dfa", "usf", "sa", "kp", "pfa", "pfa_o")
 
 
@@ -56,57 +58,3 @@ class Recipe:
         sgd = DecaySGD(rate, first, self.decay, steps * self.first_epochs, self.coupled)
         # `sa` learns by alignment and gets an optimizer of its own; the rest is one optimizer's.
         return ta.optimizers.split(sgd) if method == "sa" else sgd
-
-
-@keras.saving.register_keras_serializable(package="product_feedback")
-class DecaySGD(keras.optimizers.SGD):
-    """SGD with momentum 0.9 whose weight decay is large at first and small after.
-
-    The decay is a function of the optimizer's own step count, so the change takes effect inside
-    the compiled step, and a run that is resumed has the decay of its epoch. Kernels and feedback
-    weights decay, biases and normalisation do not.
-
-    Args:
-        learning_rate: Float or schedule.
-        first: Decay for the first `steps` steps.
-        later: Decay after them.
-        steps: See `first`.
-        coupled: See `Recipe`.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any,
-        first: float,
-        later: float,
-        steps: int,
-        coupled: bool,
-        momentum: float = 0.9,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(learning_rate, momentum=momentum, **kwargs)
-        self.first, self.later, self.steps, self.coupled = first, later, steps, coupled
-
-    def build(self, variables: list[keras.Variable]) -> None:
-        """Create the momenta, and note which weights decay."""
-        super().build(variables)
-        self.decays = [
-            v.name in ("kernel", "feedback_kernel", "product_plastic", "product_path")
-            for v in variables
-        ]
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
-        if self.decays[self._get_variable_index(variable)]:
-            decay = tf.where(self.iterations < self.steps, self.first, self.later)
-            decay = tf.cast(decay, variable.dtype)
-            if self.coupled:
-                gradient = gradient + decay * variable
-            else:
-                variable.assign_sub(tf.cast(learning_rate, variable.dtype) * decay * variable)
-        super().update_step(gradient, variable, learning_rate)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("first", "later", "steps", "coupled")}
-        return {**super().get_config(), **own}

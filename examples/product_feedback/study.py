@@ -19,14 +19,14 @@ import figures
 import keras
 import numpy as np
 import tensorflow as tf
-from recipe import METHODS, DecaySGD, Recipe
+from recipe import METHODS, Recipe
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import Numbers, finished, new_parser, positive, versions, write_json
 
-__all__ = ["DecaySGD", "InMemory", "Numbers", "Progress", "Recipe", "Source", "Study"]
+__all__ = ["InMemory", "Numbers", "Progress", "Recipe", "Source", "Study"]
 
 tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 

@@ -23,6 +23,7 @@ import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 import common
+from decay import FORGETTING, DecaySGD
 
 __all__ = [
     "METHODS",
@@ -72,6 +73,9 @@ class Settings:
         feedback_rate: Of the feedback weights that learn by alignment, at its highest.
         decay: L2 of all kernels, and of feedback kernels that go with them: ½ decay ‖W‖². Keras'
             own weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
+        forgetting: In the first epoch kernels decay so strongly that what they began with shrinks
+            by exp(-forgetting). None for 3 with the methods whose feedback forgets its start by
+            decay alone (`kp`, `pfa`, `pfa_o`), and for no such epoch with the others.
         seed: Of weights, crops, noise, and the order of the examples.
         size: Side of the images, averaged over squares of pixels; None for all pixels.
         held_out: How many examples of the training split take the place of the test split, for a
@@ -91,6 +95,7 @@ class Settings:
     rate: float = 0.1
     feedback_rate: float = 0.5
     decay: float = 1e-4
+    forgetting: float | None = None
     seed: int = 0
     size: int | None = None
     held_out: int = 0
@@ -147,7 +152,16 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     decay = settings.decay / (1.0 - MOMENTUM)
-    forward = keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, weight_decay=decay)
+    forgetting = settings.forgetting
+    if forgetting is None:
+        forgetting = 3.0 if settings.method in FORGETTING else 0.0
+    if forgetting:
+        epoch = steps // settings.epochs
+        first = forgetting / sum(float(rate(step)) for step in range(epoch))
+        forward = DecaySGD(rate, first, decay, epoch, coupled=False, nesterov=True)
+    else:
+        forward = keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, weight_decay=decay)
+        forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     feedback = keras.optimizers.SGD(
         WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False), name="feedback"
     )
@@ -157,7 +171,6 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
             forward = noisy(forward, on="gradients")
         else:
             feedback = noisy(feedback)
-    forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return ta.optimizers.split(forward, feedback)
 
 
@@ -371,7 +384,8 @@ def arguments_of(text: str) -> argparse.ArgumentParser:
     for field in dataclasses.fields(Settings):
         if field.name in ("method", "depth", "seed", "noise", "rule"):
             continue
-        kind = float if field.name.endswith(("rate", "decay")) else common.positive
+        real = field.name.endswith(("rate", "decay", "forgetting"))
+        kind = float if real else common.positive
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=str if field.name == "dataset" else kind,
