@@ -94,6 +94,36 @@ def test_weights_of_keras_applications(depth, version, name):
     np.testing.assert_allclose(model(x), expected, atol=1e-4 * float(tf.norm(expected)))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_images_of_any_size(version):
+    model, fixed = (
+        ta.models.resnet(
+            8,
+            version,
+            feedback="sa",
+            input_shape=(size, size, 1),
+            width=4,
+            augment=ta.models.CropAndFlip(2),
+        )
+        for size in (None, 12)
+    )
+    model.set_weights(fixed.get_weights())
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for size in (12, 17):
+        x = np.random.default_rng(0).random((3, size, size, 1)).astype(np.float32)
+        found = model(x)
+        assert found.shape == (3, 10)
+        if size == 12:
+            np.testing.assert_allclose(found, fixed(x), rtol=1e-5, atol=1e-6)
+        assert np.isfinite(model.train_on_batch(x, np.zeros(3, int)))
+
+
+@pytest.mark.parametrize("shape", [(None, 8, 3), (None, None, None), (8, 8), 8, (0, 8, 3)])
+def test_image_shapes_are_checked(shape):
+    with pytest.raises(ValueError, match=r"Argument `input_shape` .*Received: input_shape="):
+        ta.models.resnet(8, input_shape=shape)
+
+
 def test_weights_must_fit():
     small, other = (ta.models.resnet(8, width=width) for width in (4, 6))
     with pytest.raises(ValueError, match=r"'conv1_conv'.*Received: \[\(3, 3, 3, 6\)\]"):

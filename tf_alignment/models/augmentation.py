@@ -39,7 +39,7 @@ class CropAndFlip(keras.layers.Layer):
         """`(batch, height, width, channels)`, changed only in training."""
         if not training:
             return images
-        count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        count, height, width = (images.shape[i] or tf.shape(images)[i] for i in range(3))
         seed = tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32)
         most = 2 * self.padding + 1
         shift = tf.random.stateless_uniform((3, count), seed, 0, most * 2, tf.int32)

@@ -7,6 +7,7 @@ second block of the third group; `_0_` is that of a shortcut.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -69,7 +70,7 @@ def resnet(
     version: int = 1,
     *,
     feedback: Any = None,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int | None = None,
     width: int | None = None,
     shortcuts: str | None = None,
@@ -87,7 +88,7 @@ def resnet(
         version: 1: batch normalisation and ReLU after each convolution; 2: before it.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
         input_shape: `(height, width, channels)`; by default (224, 224, 3), version 2 (299, 299, 3),
-            and (32, 32, 3) for CIFAR.
+            and (32, 32, 3) for CIFAR; (None, None, 3) for images of any size.
         classes: Outputs, which are logits; by default 1000, or 10.
         width: Filters of the first stage, by default 64, or 16; each stage has twice as many.
         shortcuts: Where the shape changes: `"projection"` (1x1 convolutions, the default for
@@ -155,7 +156,7 @@ def resnet(
         input_shape = (size, size, 3)
     named_initializer("kernel_initializer", kernel_initializer)  # a check: each layer makes its own
     feedback = methods.get(feedback)
-    inputs = keras.Input(integers("input_shape", input_shape, length=3))
+    inputs = keras.Input(_image_shape(input_shape))
     builder = _Builder(
         version,
         bottleneck,
@@ -176,6 +177,13 @@ def resnet(
     if weights is not None:
         copy_weights(_application(depth, version) if weights == "imagenet" else weights, model)
     return model if feedback is None else convert(model, feedback)
+
+
+def _image_shape(given: Any) -> tuple[int | None, ...]:
+    """Height and width, None for any, and channels."""
+    if isinstance(given, Sequence) and len(given) == 3 and list(given[:2]) == [None, None]:
+        return None, None, integer("input_shape", given[2])
+    return integers("input_shape", given, length=3)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
