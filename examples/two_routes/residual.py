@@ -109,6 +109,18 @@ class Settings:
         return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}{noise}-{self.seed}"
 
     @property
+    def nats(self) -> float:
+        """`forgetting`, or what stands for None with this method."""
+        if self.forgetting is None:
+            return 3.0 if self.method in FORGETTING else 0.0
+        return self.forgetting
+
+    @property
+    def kept(self) -> common.Numbers:
+        """What a file has of it."""
+        return {**dataclasses.asdict(self), "forgetting": self.nats}
+
+    @property
     def data(self) -> Settings:
         """What of it decides the data, all else as by default."""
         names = ("version", "dataset", "batch_size", "seed", "size", "held_out")
@@ -152,12 +164,9 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     decay = settings.decay / (1.0 - MOMENTUM)
-    forgetting = settings.forgetting
-    if forgetting is None:
-        forgetting = 3.0 if settings.method in FORGETTING else 0.0
-    if forgetting:
+    if settings.nats:
         epoch = steps // settings.epochs
-        first = forgetting / sum(float(rate(step)) for step in range(epoch))
+        first = settings.nats / sum(float(rate(step)) for step in range(epoch))
         forward = DecaySGD(rate, first, decay, epoch, coupled=False, nesterov=True)
     else:
         forward = keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, weight_decay=decay)
@@ -322,7 +331,7 @@ def train(
     kept += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
     curves = {k: [round(float(v), 5) for v in history[k]] for k in kept if k in history}
     return model, {
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.kept,
         "seconds": round(time.perf_counter() - began, 1),
         "parameters": int(model.count_params()),
         "diverged": bool(model.stop_training or not np.isfinite(curves["loss"][-1])),
@@ -355,7 +364,7 @@ def run(
         ValueError: If the output directory holds that run with other settings.
     """
     file = output / "runs" / f"{settings.name}.json"
-    done = common.finished(file, dataclasses.asdict(settings))
+    done = common.finished(file, settings.kept)
     if done is not None:
         return done
     print(settings.name, flush=True)

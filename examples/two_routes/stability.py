@@ -278,7 +278,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     print(table(rows, arguments.factor))
     stem = f"stability-{file.stem}"
-    content = {"versions": common.versions(), "settings": dataclasses.asdict(settings)}
+    content = {"versions": common.versions(), "settings": settings.kept}
     layers = [dataclasses.asdict(row) for row in rows]
     common.write_json(arguments.output / f"{stem}.json", {**content, "layers": layers})
     draw(model, rows, arguments.output / f"{stem}.png")
