@@ -45,6 +45,14 @@ class TestLoad:
         assert "tfds.load(" in message
         assert not list(tmp_path.iterdir()), "nothing may be downloaded"
 
+    @pytest.mark.parametrize("read", [data.load, data.images])
+    def test_a_directory_may_begin_at_home(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(FileNotFoundError) as info:
+            read("mnist", data_dir="~/tfds")
+        assert str(tmp_path / "tfds" / "mnist") in str(info.value)
+        assert "~" not in str(info.value)  # so that the command in it works anywhere
+
     @pytest.mark.parametrize(
         ("name", "module", "distribution"),
         [
@@ -65,6 +73,36 @@ class TestLoad:
         monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
         with pytest.raises(ImportError, match=rf"{distribution}.*tf_alignment\[examples\]"):
             data.load(name)
+
+
+class TestMap:
+    def test_inputs_of_both_splits_change_and_labels_stay(self):
+        digits = data.load("digits")
+        seen = []
+
+        def halved(x):
+            seen.append(len(x))
+            return x[:, ::2] / 2
+
+        found = digits.map(halved)
+        assert seen == [1437, 360] and (found.name, found.classes) == ("digits", 10)
+        for before, after in ((digits.train, found.train), (digits.test, found.test)):
+            np.testing.assert_array_equal(after.x, before.x[:, ::2] / 2)
+            assert after.y is before.y
+        assert digits.train.x.shape[1:] == (8, 8, 1)  # what was there is as it was
+
+    def test_tensors_become_arrays(self):
+        found = data.load("digits").map(lambda x: tf.cast(255 * x, tf.uint8))
+        assert isinstance(found.test.x, np.ndarray) and found.test.x.dtype == np.uint8
+
+    @pytest.mark.parametrize("change", [lambda x: x[1:], lambda x: 1.0])
+    def test_as_many_examples_come_out(self, change):
+        with pytest.raises(ValueError, match=r"as it gets, 1437\. Received: function=.*returns"):
+            data.load("digits").map(change)
+
+    def test_what_is_no_function(self):
+        with pytest.raises(TypeError, match=r"`function` must be a function.*function=255"):
+            data.load("digits").map(255)
 
 
 MOCK = {

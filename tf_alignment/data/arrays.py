@@ -7,6 +7,8 @@ Datasets, from files that have been prepared before: nothing is downloaded behin
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +63,42 @@ class Arrays:
     test: Split
     classes: int
 
+    def map(self, function: Callable[[np.ndarray], Any]) -> Arrays:
+        """The dataset with changed inputs; labels stay.
+
+        Args:
+            function: Gets the inputs of a split, `(examples, ...)`, and returns as many. It is
+                called once a split.
+
+        Raises:
+            TypeError: If `function` is none.
+            ValueError: If it returns another number of examples.
+
+        Example:
+        >>> import tf_alignment as ta
+        >>> flat = ta.data.load("digits").map(lambda x: x.reshape(len(x), -1))
+        >>> flat.train.x.shape, flat.test.x.shape
+        ((1437, 64), (360, 64))
+        """
+        if not callable(function):
+            raise TypeError(
+                "Argument `function` must be a function of an array. "
+                f"Received: function={function!r}"
+            )
+        return dataclasses.replace(
+            self, train=_changed(self.train, function), test=_changed(self.test, function)
+        )
+
+
+def _changed(split: Split, function: Callable[[np.ndarray], Any]) -> Split:
+    x = np.asarray(function(split.x))
+    if x.shape[:1] != split.x.shape[:1]:
+        raise ValueError(
+            f"Argument `function` must return as many examples as it gets, {len(split.x)}. "
+            f"Received: function={function!r}, which returns shape {x.shape}"
+        )
+    return Split(x, split.y)
+
 
 def load(name: str, data_dir: str | None = None) -> Arrays:
     """Load an image classification dataset into memory.
@@ -71,8 +109,8 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
             `"svhn_cropped"`, `"cifar10"` or `"cifar100"` (from TensorFlow Datasets, with their own
             splits), or `"voc"`: Pascal VOC of 2007 at 32x32, an image with the class of its largest
             object, 21 classes with the background.
-        data_dir: Directory that holds the prepared TensorFlow Datasets; `None` takes their own
-            default. Has no meaning for `"digits"`.
+        data_dir: Directory that holds the prepared TensorFlow Datasets, `~` being the home
+            directory; `None` takes their own default. Has no meaning for `"digits"`.
 
     Returns:
         The dataset: `x` float32 in [0, 1] with a channel axis, `y` int32.
@@ -132,6 +170,8 @@ def builder_of(name: str, data_dir: str | None) -> Any:
         ImportError: If TensorFlow Datasets is not installed.
     """
     tfds = require("tensorflow_datasets", f"The dataset {name!r}")
+    if data_dir is not None:
+        data_dir = os.path.expanduser(data_dir)  # a bucket's address stays as it is
     builder = tfds.builder(name, data_dir=data_dir)
     if not builder.is_prepared():
         raise FileNotFoundError(
