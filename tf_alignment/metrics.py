@@ -157,7 +157,7 @@ def norm_ratio(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
     >>> print(f"{norm_ratio([3.0, 4.0], [0.0, 10.0]):.1f}")
     2.0
 
-    Source: Li & Benna, "Deep Learning without Weight Symmetry", figure 2.
+    Source: Ji-An & Benna, "Deep Learning without Weight Symmetry", figure 2.
     """
     kernel, feedback_kernel = pair(kernel, feedback_kernel)
     return ratio(norm(feedback_kernel), norm(kernel), neither=1.0)

@@ -10,7 +10,7 @@ r"""What theory expects of product feedback: spectra, angles, norms.
 
 In product feedback alignment (`ta.feedback.ProductFeedback`) the error passes a random fixed kernel
 `B` into a population that is `expansion` times as large, and a plastic kernel out of it;
-\(\lambda\) is 1/expansion. The last function is about any feedback. Source of all: Li & Benna,
+\(\lambda\) is 1/expansion. The last function is about any feedback. Source of all: Ji-An & Benna,
 "Deep Learning without Weight Symmetry".
 """
 
@@ -53,7 +53,7 @@ def marchenko_pastur_support(expansion: Any) -> tuple[np.ndarray, np.ndarray]:
     0.25 2.25
 
     Source: Marchenko & Pastur (1967), "Distribution of eigenvalues for some sets of random
-    matrices"; Li & Benna, below equation 8.
+    matrices"; Ji-An & Benna, below equation 8.
     """
     root = np.sqrt(1.0 / _at_least_one(expansion))
     return (1.0 - root) ** 2, (1.0 + root) ** 2
@@ -83,7 +83,7 @@ def marchenko_pastur_density(eigenvalues: Any, expansion: float) -> np.ndarray:
     1.000 1.000
 
     Source: Marchenko & Pastur (1967), "Distribution of eigenvalues for some sets of random
-    matrices"; Li & Benna, equation 8.
+    matrices"; Ji-An & Benna, equation 8.
     """
     if np.ndim(expansion) != 0:
         raise ValueError(f"`expansion` must be one number. Received: expansion={expansion!r}")
@@ -118,7 +118,7 @@ def product_path_angle(expansion: Any) -> np.ndarray:
     >>> [f"{angle:.2f}" for angle in product_path_angle([1.0, 10.0])]
     ['45.00', '17.55']
 
-    Source: Li & Benna, proposition 3.
+    Source: Ji-An & Benna, proposition 3.
     """
     return np.degrees(np.arctan(np.sqrt(1.0 / _positive(expansion))))
 
@@ -143,7 +143,7 @@ def product_norm_ratio(expansion: Any) -> np.ndarray:
     >>> print(f"{product_norm_ratio(10.0):.3f}")
     1.049
 
-    Source: follows from the denominator in the proof of proposition 3 of Li & Benna.
+    Source: follows from the denominator in the proof of proposition 3 of Ji-An & Benna.
     """
     return np.sqrt(1.0 + 1.0 / _positive(expansion))
 
@@ -173,8 +173,8 @@ def reciprocal_correlation(fraction: Any, correlation: Any) -> np.ndarray:
     >>> print(f"{r:.2f}, {np.degrees(np.arccos(r)):.1f} degrees")
     0.20, 78.4 degrees
 
-    Source: the model of Li & Benna, appendix 1.2, with the numbers of Song et al. (2005), "Highly
-    nonrandom features of synaptic connectivity in local cortical circuits".
+    Source: the model of Ji-An & Benna, appendix 1.2, with the numbers of Song et al. (2005),
+    "Highly nonrandom features of synaptic connectivity in local cortical circuits".
     """
     fraction, correlation = np.asarray(fraction, float), np.asarray(correlation, float)
     for name, value, low in (("fraction", fraction, 0.0), ("correlation", correlation, -1.0)):

@@ -77,7 +77,7 @@ class ProductFeedback(Feedback):
     Raises:
         ValueError: For an `expansion` that is not a positive number, or below 1 with `orthogonal`.
 
-    Reference: Li & Benna, "Deep Learning without Weight Symmetry", equations 4-6 and 11-12.
+    Reference: Ji-An & Benna, "Deep Learning without Weight Symmetry", equations 4-6 and 11-12.
 
     Example:
     >>> import tf_alignment as ta
