@@ -10,7 +10,7 @@ here through the function that `fit` compiles, there in a plain loop. The librar
 turns, a few steps each, with one thread, and the ratio is that to plain backpropagation in the same
 library and round.
 
-What the libraries agree on and what they do not is in `peers.md`.
+What the libraries agree on and what they do not is in `docs/results/biotorch.md`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import files
 import keras
 import numpy as np
 import peers_networks as networks
@@ -458,7 +459,7 @@ def time_table(rows: list[Report]) -> str:
 
 
 def tables(report: Report) -> list[str]:
-    """All tables of a report, as they are in `peers.md`."""
+    """All tables of a report, as they are in `docs/results/biotorch.md`."""
     compared = report["compared"]
     found = [gradient_table(compared), scale_table(compared), magnitude_table(compared)]
     return [*found, time_table(report["rows"])] if report["rows"] else found
@@ -538,9 +539,8 @@ def main() -> None:
         finally:
             peer.close()
     print("\n\n".join(tables(report)))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nwritten: {arguments.output}")
+    print()
+    files.write(arguments.output, report)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def test_direct_feedback_to_a_convolution_is_a_matrix(benchmarks):
 
 def test_the_page_has_the_measured_tables(benchmarks):
     peers, _ = benchmarks
-    page = (ROOT / "benchmarks" / "peers.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "biotorch.md").read_text(encoding="utf-8")
     report = json.loads((ROOT / "benchmarks" / "peers.json").read_text(encoding="utf-8"))
     for table in peers.tables(report):
         assert table in page
