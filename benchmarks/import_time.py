@@ -7,11 +7,12 @@ above the limit.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+import files
 
 CODE = """
 import time
@@ -48,9 +49,8 @@ def main() -> None:
     median = statistics.median(times)
     print("import tf_alignment:", " ".join(f"{time:.3f}" for time in times), "s")
     print(f"median {median:.3f} s, limit {arguments.limit} s")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     row = {"what": "import tf_alignment", "seconds": median, "limit": arguments.limit}
-    arguments.output.write_text(json.dumps({"rows": [row]}, indent=2) + "\n")
+    files.write(arguments.output, {**files.circumstances(), "rows": [row]})
     sys.exit(median > arguments.limit)
 
 

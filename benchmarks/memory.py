@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import files
 import models
 import step_time
 
@@ -111,10 +111,8 @@ def main() -> None:
                 flush=True,
             )
         print()
-    report = {"processors": os.cpu_count(), "runs": arguments.runs, "rows": rows}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written: {arguments.output}")
+    report = {**files.circumstances(), "runs": arguments.runs, "rows": rows}
+    files.write(arguments.output, report)
 
 
 if __name__ == "__main__":

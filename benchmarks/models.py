@@ -18,7 +18,11 @@ def perceptron() -> keras.Model:
 
 
 def lenet_cifar() -> keras.Model:
-    """Three valid 5x5 convolutions of 32, 64 and 128 filters with pooling, then 84 and 10 units."""
+    """A network of LeNet's kind for CIFAR: wider, and with a third convolution.
+
+    Valid 5x5 convolutions of 32, 64 and 128 filters, pooling after the first two, and dense layers
+    of 84 and 10. All but the last have ReLU.
+    """
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
@@ -28,7 +32,7 @@ def lenet_cifar() -> keras.Model:
             keras.layers.MaxPooling2D(),
             keras.layers.Conv2D(128, 5, activation="relu"),
             keras.layers.Flatten(),
-            keras.layers.Dense(84),
+            keras.layers.Dense(84, activation="relu"),
             keras.layers.Dense(10),
         ],
         name="lenet_cifar",

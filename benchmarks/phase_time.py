@@ -9,14 +9,13 @@ and of the ratios within a round. Beside them stands the ratio of floating-point
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import files
 import flops
 import keras
 import models
@@ -152,10 +151,7 @@ def main() -> None:
                 f"{row['processor_ratio']:>11.2f}{row['flops_ratio']:>12.2f}"
             )
         rows += found
-    report = {"tensorflow": tf.__version__, "processors": os.cpu_count(), "rows": rows}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written: {arguments.output}")
+    files.write(arguments.output, {**files.circumstances(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from files import markdown
 
 Rows = list[dict[str, Any]]
 
@@ -34,10 +35,9 @@ def table(times: Rows, memory: Rows) -> str:
     names = list(dict.fromkeys(row["model"] for row in times))
     time = {(row["model"], row["mode"], row["method"]): row for row in times}
     peak = {(row["model"], row["method"]): f"{row['peak_ratio']:.2f}" for row in memory}
-    lines = [
-        "| method | " + " | ".join(f"{n}: `fit` | function | operations | memory" for n in names),
-        "|---" * (1 + 4 * len(names)),
-    ]
+    columns = ("function", "operations", "memory")
+    head = ["method", *(text for n in names for text in (f"{n}: `fit`", *columns))]
+    lines = []
     for method in dict.fromkeys(row["method"] for row in times):
         cells = [f"`{method}`"]
         for name in names:
@@ -45,8 +45,8 @@ def table(times: Rows, memory: Rows) -> str:
             cells += [_time(row, method) if row else "–" for row in rows]
             cells += [f"{rows[0]['flops_ratio']:.2f}" if rows[0] else "–"]
             cells += [peak.get((name, method), "–")]
-        lines.append("| " + " | ".join(cells))
-    return "\n".join(f"{line} |" for line in lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def _time(row: dict[str, Any], method: str) -> str:
@@ -57,7 +57,7 @@ def _time(row: dict[str, Any], method: str) -> str:
 
 def phases(rows: Rows) -> str:
     """A Markdown table of `phase_time.py`: a phase's step over the passes that it needs."""
-    return _markdown(
+    return markdown(
         ("network", "phase", "ms a step", "time", "operations"),
         (
             (
@@ -74,7 +74,7 @@ def phases(rows: Rows) -> str:
 
 def spikes(rows: Rows) -> str:
     """A Markdown table of `spiking.py`."""
-    return _markdown(
+    return markdown(
         ("simulation", "XLA", "s", "simulated a second", "compile s"),
         (
             (
@@ -95,15 +95,10 @@ def compiling(times: Rows) -> str:
     names = list(dict.fromkeys(row["model"] for row in rows))
     seconds = {(row["model"], row["method"]): f"{row['compile_seconds']:.1f}" for row in rows}
     methods = dict.fromkeys(row["method"] for row in rows)
-    return _markdown(
+    return markdown(
         ("method", *names),
         ((f"`{method}`", *(seconds.get((n, method), "–") for n in names)) for method in methods),
     )
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table under its head."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
 
 
 def draw(times: Rows, path: Path) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import files
 import flops
 import keras
 import models
@@ -214,7 +214,7 @@ def table(costs: Sequence[Cost], chip: Chip, batch: int, cores: Sequence[int]) -
     """All methods, in Markdown."""
     head = ["method", "operations", "feedback", "weights, feedback, momenta", "all-reduce"]
     head += ["products", "update", *(f"all-reduce, {n} cores" for n in cores), "spared"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     stock = costs[0].operations
     for c in costs:
         stored = c.weights + c.feedback + c.states
@@ -224,11 +224,9 @@ def table(costs: Sequence[Cost], chip: Chip, batch: int, cores: Sequence[int]) -
         cells += [_bytes(n) for n in (c.feedback, stored, c.reduced)]
         cells += [f"{1e3 * t:.2f}" for t in times]
         cells.append(f"{1e3 * spared:.2f}" if c.alike else "–")
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append(
-        f"\n`backprop`: {stock / batch / 1e9:.1f} GFLOP an example. Times in milliseconds."
-    )
-    return "\n".join(lines)
+        rows.append(cells)
+    note = f"`backprop`: {stock / batch / 1e9:.1f} GFLOP an example. Times in milliseconds."
+    return f"{files.markdown(head, rows)}\n\n{note}"
 
 
 def _bytes(number: int) -> str:
@@ -384,11 +382,11 @@ def main() -> None:
     model = ta.models.resnet(given.depth, given.version, input_shape=shape, classes=1000)
     costs = [cost(model, method, given.batch) for method in ta.feedback.METHODS]
     print(table(costs, chip, given.batch, given.cores))
-    given.output.mkdir(parents=True, exist_ok=True)
     content = {"chip": dataclasses.asdict(chip), "costs": [dataclasses.asdict(c) for c in costs]}
-    (given.output / "scale.json").write_text(json.dumps(content, indent=1) + "\n")
+    print()
+    files.write(given.output / "scale.json", content)
     draw(model, chip, given.cores[-1], given.output / "scale.png")
-    print(f"\nFigure and numbers: {given.output}")
+    print(f"Figure: {given.output / 'scale.png'}")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import files
 import keras
-import tensorflow as tf
 
 import tf_alignment as ta
 
@@ -145,10 +142,7 @@ def main() -> None:
     rows += measure("sal", arguments.steps * CHAINS, sal, runs)
     show(rows)
     report = {
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "processors": os.cpu_count(),
-        "machine": platform.machine(),
+        **files.circumstances(),
         "sizes": SIZES,
         "duration": arguments.duration,
         "estimator": arguments.estimator,
@@ -156,9 +150,7 @@ def main() -> None:
         "runs": arguments.runs,
         "rows": rows,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written: {arguments.output}")
+    files.write(arguments.output, report)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,6 @@ twice as long as it is.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import files
 import flops
 import keras
 import models
@@ -248,17 +246,12 @@ def main() -> None:
             show([row for row in found if row["mode"] == mode])
         rows += found
     report = {
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "processors": os.cpu_count(),
-        "machine": platform.machine(),
+        **files.circumstances(),
         "xla": arguments.jit,
         "rounds": arguments.rounds,
         "rows": rows,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written: {arguments.output}")
+    files.write(arguments.output, report)
 
 
 if __name__ == "__main__":
