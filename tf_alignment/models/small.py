@@ -17,34 +17,51 @@ layers = keras.layers
 
 
 def perceptron(
-    sizes: Sequence[int] = (784, 512, 512, 10), activation: str = "relu", *, feedback: Any = None
+    sizes: Sequence[int] = (784, 512, 512, 10),
+    activation: str = "relu",
+    *,
+    names: Sequence[str] | None = None,
+    feedback: Any = None,
 ) -> keras.Model:
     """Dense layers.
 
     Args:
         sizes: Of the input, of the hidden layers and of the output. 784-512-512-10 is that of
-            product feedback on MNIST, 784-50-20-10 with `"sigmoid"` that of node perturbation,
-            784-256-128-64-10 the one that spike-based alignment is tried on.
+            product feedback on MNIST, 784-256-128-64-10 the one that spike-based alignment is tried
+            on; that of node perturbation is 784-50-20-10 with `"sigmoid"`, in the output too.
         activation: Of the hidden layers.
+        names: Of the layers, from the lowest up; by default `hidden1`, `hidden2`, ..., `output`.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
     Returns:
         A model from `(batch, sizes[0])` to logits, `(batch, sizes[-1])`.
 
     Raises:
-        ValueError: For fewer than two sizes.
+        ValueError: For fewer than two sizes, or if `names` are not as many names as layers.
 
     Example:
     >>> import tf_alignment as ta
-    >>> ta.models.perceptron((784, 50, 20, 10), "sigmoid").count_params()
-    40480
+    >>> model = ta.models.perceptron((784, 50, 20, 10), "sigmoid", names=("low", "middle", "top"))
+    >>> model.count_params(), [layer.name for layer in model.layers]
+    (40480, ['low', 'middle', 'top'])
     """
     inputs, *hidden, outputs = integers("sizes", sizes, entries=2)
+    if names is None:
+        names = [*(f"hidden{i}" for i in range(1, 1 + len(hidden))), "output"]
+    elif (
+        not isinstance(names, Sequence)
+        or not all(isinstance(name, str) and name for name in names)
+        or [len(names), len(set(names))] != 2 * [1 + len(hidden)]
+    ):
+        raise ValueError(
+            f"Argument `names` must be {1 + len(hidden)} different names, one a layer. "
+            f"Received: names={names!r}"
+        )
     feedback = methods.get(feedback)
     model = keras.Sequential([keras.Input((inputs,))], name="perceptron")
-    for i, units in enumerate(hidden, 1):
-        model.add(layers.Dense(units, activation, name=f"hidden{i}"))
-    model.add(layers.Dense(outputs, name="output"))
+    for units, name in zip(hidden, names, strict=False):
+        model.add(layers.Dense(units, activation, name=name))
+    model.add(layers.Dense(outputs, name=names[-1]))
     return _with(feedback, model)
 
 
