@@ -39,12 +39,18 @@ def test_nothing_is_installed_where_the_library_is(monkeypatch):
     exec(cells("code")[0], {})
 
 
-def test_the_library_is_installed_where_it_is_not(monkeypatch):
+@pytest.mark.parametrize("source", ["tf_alignment-0.1.0-py3-none-any.whl", "setup.py"])
+def test_the_library_is_installed_where_it_is_not(source, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("subprocess.run", lambda command, **_: calls.append(command))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="wheel"):
+        exec(cells("code")[0], {})
+    (tmp_path / source).touch()
     exec(cells("code")[0], {})
-    assert calls[0][1:4] == ["-m", "pip", "install"]
+    found = tmp_path / source if source.endswith(".whl") else tmp_path
+    assert calls[0][1:] == ["-m", "pip", "install", "--quiet", f"{found}[tensorflow,examples]"]
 
 
 @pytest.mark.slow

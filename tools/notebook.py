@@ -19,13 +19,22 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tutorials" / "quickstart.md"
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 SETUP = """\
+# tf_alignment is not on PyPI. Where it is missing, this cell installs it from the checkout in which
+# the notebook is, or from a wheel beside the notebook: `make dist` in a checkout builds one into
+# dist; in Colab, upload it to the folder on the left.
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 if importlib.util.find_spec("tf_alignment") is None:
-    packages = ["tf_alignment[tensorflow,examples]"]
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
+    here = Path.cwd()
+    sources = sorted(here.glob("tf_alignment-*.whl"))
+    sources += [folder for folder in (here, here.parent) if (folder / "setup.py").exists()]
+    if not sources:
+        raise FileNotFoundError("Put a wheel of tf_alignment beside this notebook: see above.")
+    package = f"{sources[0]}[tensorflow,examples]"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
 importlib.import_module("matplotlib.pyplot")  # has figures shown below their cells"""
 
 
