@@ -38,12 +38,13 @@ class AlignmentMonitor(keras.callbacks.Callback):
     | `<path>/norm_ratio` | norm of the feedback kernel (R B) over the forward kernel's |
     | `<path>/gradient_angle` | angle of the kernel's gradient to backpropagation's, degrees |
     | `<path>/error_angle` | angle of the error sent down to backpropagation's, degrees |
-    | `mean/<measure>` | mean over layers |
+    | `mean/<measure>` | mean over all layers that have it |
 
     `<path>` is the layer's `path`, with `/depthwise` or `/pointwise` where a layer has two kernels.
     The last two are measured on `probe_data`, the kernel's gradient in every layer with a kernel:
-    in stock layers it tells how good the error is that comes from above. Methods without a
-    feedback kernel of the forward kernel's shape (DFA, brSF) have no others, and DFA has no
+    in stock layers it tells how good the error is that comes from above. `mean/gradient_angle` is a
+    mean over all layers with a kernel, the output's 0° among them. Methods without a feedback
+    kernel of the forward kernel's shape (DFA, brSF) have no other measures, and DFA has no
     `error_angle`. The lowest layer's `error_angle` is of an error that nobody uses.
 
     List it before `keras.callbacks.CSVLogger` and `TensorBoard`: their files then hold the same

@@ -1,7 +1,8 @@
 """Phases: learning of feedback weights outside the training step.
 
-What needs a world of its own (noise put into every layer, a perturbed network, spikes) happens
-between training steps. `tf_alignment.callbacks.FeedbackCallback` says when.
+Some rules cannot run inside the training step: they need a second, noisy pass, or a simulation of
+spikes. They run between training steps, as phases. `tf_alignment.callbacks.FeedbackCallback` says
+when.
 """
 
 from tf_alignment.phases.alignment import Alignment
