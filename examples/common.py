@@ -1,10 +1,12 @@
-"""What scripts of all folders share: command line, files, tables, figures."""
+"""What scripts of all folders share: command line, data, devices, files, tables, figures."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,15 @@ import tf_alignment as ta
 
 __all__ = [
     "Numbers",
+    "Progress",
+    "add_data_dir",
+    "add_strategy",
+    "devices",
     "finished",
     "markdown",
     "new_figure",
     "new_parser",
+    "normalised",
     "positive",
     "versions",
     "write_json",
@@ -28,6 +35,11 @@ __all__ = [
 
 Numbers = dict[str, Any]
 """What goes into a JSON file."""
+
+tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+
+# A second strategy of a process can get in the way of the first.
+devices = functools.cache(ta.distribute.strategy)
 
 
 def new_parser(text: str, folder: str) -> argparse.ArgumentParser:
@@ -43,12 +55,75 @@ def new_parser(text: str, folder: str) -> argparse.ArgumentParser:
     return new
 
 
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--data-dir`, for `ta.data`."""
+    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--strategy`, for `devices`."""
+    names = ", ".join(ta.distribute.NAMES)
+    parser.add_argument("--strategy", default="default", help=f"one of {names}")
+
+
 def positive(text: str) -> int:
     """An integer of at least 1, from the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
     return value
+
+
+def normalised(
+    data: ta.data.Arrays, mean: Any = None, deviation: Any = None, flat: bool = False
+) -> ta.data.Arrays:
+    """The dataset with inputs `(x - mean) / deviation`.
+
+    Args:
+        data: Inputs in [0, 1], `(examples, height, width, channels)`.
+        mean: Scalar or one a channel; by default that of the training split.
+        deviation: Likewise.
+        flat: Whether the inputs become `(examples, height * width * channels)`.
+    """
+    if mean is None or deviation is None:
+        mean, deviation = data.train.x.mean((0, 1, 2)), data.train.x.std((0, 1, 2))
+
+    def change(x: np.ndarray) -> np.ndarray:
+        x = ((x - mean) / deviation).astype(np.float32)
+        return x.reshape(len(x), -1) if flat else x
+
+    return data.map(change)
+
+
+class Progress(keras.callbacks.Callback):
+    """Prints one line an epoch.
+
+    Args:
+        text: What the line begins with.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.text = text
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Print."""
+        logs = logs or {}
+        print(
+            f"{self.text}  epoch {epoch + 1:>3}/{self.params['epochs']}  loss {logs['loss']:.4f}"
+            f"  {self.measures(logs)}  {time.perf_counter() - self.start:6.1f} s",
+            flush=True,
+        )
+
+    def measures(self, logs: Numbers) -> str:
+        """What the line says besides: test accuracy, and the angle of feedback if there is one."""
+        text = f"test accuracy {100 * logs['val_accuracy']:5.2f} %"
+        angle = logs.get("mean/path_angle", logs.get("mean/weight_angle"))
+        return text if angle is None else f"{text}  feedback angle {angle:5.1f}°"
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
 import multiprocessing
 import os
@@ -24,9 +23,12 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
+import common
 import keras
+import networks
 import numpy as np
 import tensorflow as tf
+from curves import with_deviation
 
 import tf_alignment as ta
 
@@ -57,20 +59,9 @@ class Result(NamedTuple):
 
 
 def network(data: ta.data.Arrays, seed: int) -> keras.Model:
-    """Two convolutions and two dense layers, in stock Keras."""
+    """The network of a seed, in stock Keras."""
     keras.utils.set_random_seed(seed)
-    shape = data.train.x.shape[1:]
-    strides = 1 if shape[0] < 16 else 2
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Conv2D(16, 3, strides=strides, padding="same", activation="relu"),
-            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(data.classes),
-        ]
-    )
+    return networks.convolutional(data.train.x.shape[1:], data.classes)
 
 
 def compile_for(model: keras.Model, steps: int, weight_decay: float) -> None:
@@ -189,9 +180,7 @@ def table(results: dict[str, Result]) -> str:
 
     def cell(values: np.ndarray, scale: float = 1.0) -> str:
         last = scale * values[:, -1]
-        if not np.isfinite(last).any():
-            return "-"
-        return f"{np.nanmean(last):.1f} ± {np.nanstd(last):.1f}"
+        return with_deviation(last[np.isfinite(last)], 1)
 
     heads = ("test accuracy %", "weight angle °", "gradient angle °", "step time")
     lines = [f"{'method':<10}" + "".join(f"{head:>18}" for head in heads)]
@@ -227,7 +216,7 @@ def parse() -> argparse.Namespace:
         help=f"methods to train, out of {', '.join(methods)} (default: all)",
     )
     parser.add_argument("--dataset", choices=sorted(SETTINGS), default="digits")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are (for mnist)")
+    common.add_data_dir(parser)
     parser.add_argument("--epochs", type=int, help="default: 12 on digits, 4 on mnist")
     parser.add_argument("--seeds", type=int, default=3, help="runs of every method (default: 3)")
     parser.add_argument("--jobs", type=int, default=cores, help="processes (default: one a core)")
@@ -245,10 +234,9 @@ def parse() -> argparse.Namespace:
 
 
 def work_alone() -> None:
-    """Set up a process: one thread, since the processes share the cores, and no chatter."""
+    """Set up a process: one thread, since the processes share the cores."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 
 
 def train_all(arguments: argparse.Namespace) -> dict[str, Result]:
@@ -283,9 +271,8 @@ def write(arguments: argparse.Namespace, results: dict[str, Result]) -> tuple[Pa
     def plain(values: np.ndarray) -> list[list[float | None]]:
         return [[float(v) if np.isfinite(v) else None for v in row] for row in values]
 
-    versions = {m.__name__: m.__version__ for m in (ta, keras, tf)}
     report = {
-        "versions": versions,
+        "versions": common.versions(),
         "dataset": arguments.dataset,
         "epochs": arguments.epochs,
         "seeds": arguments.seeds,
@@ -297,7 +284,7 @@ def write(arguments: argparse.Namespace, results: dict[str, Result]) -> tuple[Pa
             for method, result in results.items()
         },
     }
-    numbers.write_text(json.dumps(report, indent=1) + "\n")
+    common.write_json(numbers, report)
     return figure, numbers
 
 

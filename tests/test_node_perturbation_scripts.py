@@ -92,10 +92,17 @@ def test_a_diverging_run_stops(tmp_path, capsys):
     assert "diverged" in capsys.readouterr().out
 
 
-def test_mean_and_standard_error():
-    assert experiment.mean_and_error(np.array([1.0, 2.0, 3.0]), 3) == "2.000 ± 0.577"
-    assert experiment.mean_and_error(np.array([2.0])) == "2.00"
-    assert experiment.mean_and_error(np.array([2.0, np.nan])) == "-"
+def test_runs_of_all_rows_from_every_seed():
+    rows = {"np 0.01": {"noise": 0.01}, "fa": {}}
+    made = experiment.tasks("small", rows, 2, perceptron.build, perceptron.batches, 3, rate=0.5)
+    assert [one.name for one in made] == [
+        "small-np-0.01-0",
+        "small-fa-0",
+        "small-np-0.01-1",
+        "small-fa-1",
+    ]
+    assert made[2].settings == {"row": "np 0.01", "noise": 0.01, "seed": 1, "rate": 0.5}
+    assert made[3].settings == {"row": "fa", "seed": 1, "rate": 0.5} and made[3].passes == 3
 
 
 # ---- the networks ----------------------------------------------------------------------------
@@ -163,9 +170,9 @@ def test_the_convolutional_network_is_the_papers():
 
 
 def test_images_are_standardised_one_by_one():
-    train, test, classes = cifar.images("digits", None)
-    assert classes == 10
-    for split in (train, test):
+    found = cifar.images("digits", None)
+    assert found.classes == 10
+    for split in (found.train, found.test):
         np.testing.assert_allclose(split.x.mean((1, 2, 3)), 0.0, atol=1e-5)
         np.testing.assert_allclose(split.x.std((1, 2, 3)), 1.0, rtol=1e-4)
 

@@ -1,5 +1,6 @@
 """The scripts on product feedback: their parts, and that they run and write what they say."""
 
+import argparse
 import functools
 import json
 import subprocess
@@ -125,6 +126,15 @@ def test_methods_start_from_the_same_forward_weights(tmp_path):
     assert small_study(tmp_path, input_layer=True).model("pfa", 0).layers[0].feedback.id == "pfa"
 
 
+def test_layers_have_the_names_that_files_have():
+    model = mnist.network(64, 8)
+    assert [layer.name for layer in model.layers] == ["layer1", "layer2", "layer3"]
+    assert [layer.units for layer in model.layers] == [8, 8, 10]
+    for names in (("a", "b"), ("a", "b", "b"), ("a", "b", ""), "abcd"):
+        with pytest.raises(ValueError, match="`names` must be 3 different names"):
+            ta.models.perceptron((64, 8, 8, 10), names=names)
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch):
     whole = small_study(tmp_path / "whole").run("pfa", 0)
@@ -230,6 +240,14 @@ def test_the_model_of_the_cortex_gives_the_papers_numbers():
     assert found["correlation"] == pytest.approx(found["correlation_by_formula"], abs=0.01)
 
 
+def test_the_second_of_two_workers_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(ta.distribute, "worker", lambda strategy: (1, 2))
+    small = small_study(tmp_path, recipe=study.Recipe(1, 16, 0.05, (), 0.5, 0.1, 1e-4))
+    assert len(small.run("pfa", 0)["curves"]["accuracy"]) == 1
+    study.carry_out(argparse.Namespace(quick=True, methods=["pfa"]), small)
+    assert not list(tmp_path.glob("*.json")) and not (tmp_path / "runs").exists()
+
+
 def test_small_images_have_what_a_study_needs():
     images = imagenet.Crops(imagenet.small_images())
     assert images.probe(10)[0].shape == (10, 32, 32, 3)
@@ -293,6 +311,13 @@ def test_residual_networks_train(script, figure, tmp_path):
     assert np.isfinite(trained["curves"]["loss"]).all()
     assert trained["curves"]["stage2_block1_first/angle"][-1] < 95
     assert trained["curves"]["output/norm_ratio"][-1] > 0.3
+
+
+@pytest.mark.slow
+def test_imagenet_on_a_strategy_by_name(tmp_path):
+    run("imagenet.py", "--quick", "--strategy", "mirrored", "--output", tmp_path)
+    [trained] = json.loads((tmp_path / "imagenet-quick.json").read_text())["runs"]
+    assert np.isfinite(trained["curves"]["loss"]).all()
 
 
 @pytest.mark.slow

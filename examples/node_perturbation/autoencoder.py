@@ -19,23 +19,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import (
-    Run,
-    Task,
-    carry_out,
-    chosen,
-    grouped,
-    load,
-    mean_and_error,
-    parser,
-    stacked,
-)
+from experiment import Run, carry_out, chosen, grouped, load, parser, tasks
 from perceptron import half_squared_error, line
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import Numbers, markdown, new_figure, positive
+from curves import stacked, with_error
 
 BATCH = 32
 ACTIVITY_NOISE = 0.02
@@ -180,8 +171,8 @@ def table(results: list[Numbers]) -> str:
             [
                 f"`{name}`",
                 str(len(runs)),
-                mean_and_error(lowest, 1),
-                mean_and_error(apart, 1),
+                with_error(lowest, 1),
+                with_error(apart, 1),
                 published,
             ]
         )
@@ -241,19 +232,10 @@ def main() -> None:
     }
     originals, labels = images(common, "test")
     steps = len(load(dataset, arguments.data_dir).train.x) // BATCH
-    tasks = [
-        Task(
-            f"{name}-{row}-{seed}",
-            {"row": row, "seed": seed, **common},
-            build,
-            batches,
-            passes=max(1, round(iterations / steps)),
-        )
-        for seed in range(seeds)
-        for row in names
-    ]
+    passes = max(1, round(iterations / steps))
+    runs = tasks(name, {row: {} for row in names}, seeds, build, batches, passes, **common)
     carry_out(
-        arguments, name, tasks, table, lambda results, file: draw(results, file, originals, labels)
+        arguments, name, runs, table, lambda results, file: draw(results, file, originals, labels)
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import Run, Task, carry_out, chosen, grouped, last, load, parser
+from experiment import Run, carry_out, chosen, grouped, last, load, parser, tasks
 from perceptron import line
 
 import tf_alignment as ta
@@ -62,37 +62,34 @@ def network(shape: tuple[int, ...], classes: int, width: float, noise: float) ->
 
 
 @functools.cache
-def images(name: str, data_dir: str | None) -> Any:
+def images(name: str, data_dir: str | None) -> ta.data.Arrays:
     """The dataset with every image standardised by its own mean and deviation."""
-    data = load(name, data_dir)
 
-    def standardise(split: ta.data.Split) -> ta.data.Split:
-        x = split.x - split.x.mean((1, 2, 3), keepdims=True)
+    def standardised(x: np.ndarray) -> np.ndarray:
+        x = x - x.mean((1, 2, 3), keepdims=True)
         deviation = x.std((1, 2, 3), keepdims=True)
-        return ta.data.Split(x / np.maximum(deviation, 1 / np.sqrt(x[0].size)), split.y)
+        return x / np.maximum(deviation, 1 / np.sqrt(x[0].size))
 
-    return standardise(data.train), standardise(data.test), data.classes
+    return load(name, data_dir).map(standardised)
 
 
 def batches(settings: Numbers) -> ta.data.EpochShuffled:
     """The training data in the order of a seed."""
-    train = images(settings["dataset"], settings["data_dir"])[0]
-    return ta.data.EpochShuffled(
-        train.x, train.y, BATCH, seed=settings["seed"], drop_remainder=True
-    )
+    train = images(settings["dataset"], settings["data_dir"]).train
+    return ta.data.EpochShuffled(*train, BATCH, seed=settings["seed"], drop_remainder=True)
 
 
 def build(settings: Numbers) -> Run:
     """Network, method and measures of one run."""
     name, _, noisy = settings["row"].partition("+")
-    train, test, classes = images(settings["dataset"], settings["data_dir"])
+    data = images(settings["dataset"], settings["data_dir"])
     keras.utils.set_random_seed(settings["seed"])
     noise = NOISE if noisy else 0.0
-    stock = network(train.x.shape[1:], classes, settings["width"], noise)
+    stock = network(data.train.x.shape[1:], data.classes, settings["width"], noise)
     method = "backprop" if name == "backprop" else "dfa"
     model = ta.convert(stock, method)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    steps = len(train.x) // BATCH
+    steps = len(data.train.x) // BATCH
     model.compile(
         keras.optimizers.Adam(settings["rate"], epsilon=1e-5),
         loss,
@@ -113,9 +110,9 @@ def build(settings: Numbers) -> Run:
     probe = ta.metrics.GradientProbe(model)
 
     def measure() -> dict[str, float]:
-        accuracy = model.evaluate(*test, batch_size=500, verbose=0, return_dict=True)["accuracy"]
-        angles = probe(test.x[:200], test.y[:200])
-        found = {"test_accuracy": 100.0 * float(accuracy)}
+        test = model.evaluate(*data.test, batch_size=500, verbose=0, return_dict=True)
+        angles = probe(data.test.x[:200], data.test.y[:200])
+        found = {"test_accuracy": 100.0 * float(test["accuracy"])}
         for path, measured in angles.items():
             found[f"{path.rsplit('/', 1)[-1]}/gradient_angle"] = measured["kernel"]
         return found
@@ -167,26 +164,20 @@ def main() -> None:
     if arguments.quick:
         name, dataset, iterations, seeds, width, rate = "cnn-quick", "digits", 44, 1, 0.06, 1e-3
     iterations = arguments.iterations or iterations
-    steps = len(images(dataset, arguments.data_dir)[0].x) // BATCH
-    tasks = [
-        Task(
-            f"{name}-{width:g}-{row}-{seed}",
-            {
-                "row": row,
-                "seed": seed,
-                "dataset": dataset,
-                "data_dir": arguments.data_dir,
-                "width": width,
-                "rate": rate,
-            },
-            build,
-            batches,
-            passes=max(1, round(iterations / steps)),
-        )
-        for seed in range(seeds)
-        for row in names
-    ]
-    carry_out(arguments, name, tasks, table, draw)
+    steps = len(images(dataset, arguments.data_dir).train.x) // BATCH
+    runs = tasks(
+        f"{name}-{width:g}",
+        {row: {} for row in names},
+        seeds,
+        build,
+        batches,
+        passes=max(1, round(iterations / steps)),
+        dataset=dataset,
+        data_dir=arguments.data_dir,
+        width=width,
+        rate=rate,
+    )
+    carry_out(arguments, name, runs, table, draw)
 
 
 if __name__ == "__main__":

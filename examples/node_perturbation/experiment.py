@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, finished, new_parser, positive, versions, write_json
+from common import Numbers, add_data_dir, finished, new_parser, positive, versions, write_json
+from curves import stacked, with_error
 
 __all__ = [
     "Run",
@@ -37,13 +36,11 @@ __all__ = [
     "kept_settings",
     "last",
     "load",
-    "mean_and_error",
     "parser",
-    "stacked",
+    "tasks",
     "train",
 ]
 
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 load = functools.cache(ta.data.load)
 
 
@@ -161,25 +158,25 @@ def kept_settings(settings: Numbers) -> Numbers:
     return {name: value for name, value in settings.items() if name != "data_dir"}
 
 
-def run_all(tasks: Sequence[Task], output: Path, jobs: int) -> list[Numbers]:
+def run_all(runs: Sequence[Task], output: Path, jobs: int) -> list[Numbers]:
     """Make all runs, several at a time.
 
     Args:
-        tasks: The runs.
+        runs: To be made.
         output: Directory for all files.
         jobs: Processes, of one thread each where there are several.
 
     Returns:
-        The results, in the order of the tasks.
+        The results, in their order.
     """
     if jobs == 1:
-        return [train(task, output) for task in tasks]
+        return [train(task, output) for task in runs]
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     os.environ.update({name: os.environ.get(name, value) for name, value in threads.items()})
     context = multiprocessing.get_context("spawn")
     # A process for each run: what TensorFlow keeps of a finished one is never given back.
     with futures.ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
-        return list(pool.map(train, tasks, [output] * len(tasks)))
+        return list(pool.map(train, runs, [output] * len(runs)))
 
 
 def parser(text: str, iterations: str, seeds: int) -> argparse.ArgumentParser:
@@ -195,14 +192,47 @@ def parser(text: str, iterations: str, seeds: int) -> argparse.ArgumentParser:
     new.add_argument("--seeds", type=positive, default=seeds, help=f"runs each ({seeds})")
     new.add_argument("--methods", nargs="+", metavar="NAME", help="some of the table's rows")
     new.add_argument("--jobs", type=positive, default=1, help="runs at a time (1)")
-    new.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    add_data_dir(new)
     return new
+
+
+def tasks(
+    name: str,
+    rows: Mapping[str, Numbers],
+    seeds: int,
+    build: Callable[[Numbers], Run],
+    data: Callable[[Numbers], ta.data.EpochShuffled],
+    passes: int,
+    **settings: Any,
+) -> list[Task]:
+    """Runs of all rows of a table from every seed.
+
+    Args:
+        name: What their names begin with.
+        rows: Names, with settings of the row's own.
+        seeds: How many.
+        build: See `Task`.
+        data: See `Task`.
+        passes: See `Task`.
+        **settings: Of all runs.
+    """
+    return [
+        Task(
+            f"{name}-{row}-{seed}".replace(" ", "-"),
+            {"row": row, **own, "seed": seed, **settings},
+            build,
+            data,
+            passes,
+        )
+        for seed in range(seeds)
+        for row, own in rows.items()
+    ]
 
 
 def carry_out(
     arguments: argparse.Namespace,
     name: str,
-    tasks: Sequence[Task],
+    runs: Sequence[Task],
     table: Callable[[list[Numbers]], str],
     draw: Callable[[list[Numbers], Path], None],
 ) -> None:
@@ -211,11 +241,11 @@ def carry_out(
     Args:
         arguments: Of `parser`.
         name: Of the files.
-        tasks: The runs.
+        runs: To be made.
         table: Makes the table.
         draw: Draws the figure into a file.
     """
-    results = run_all(tasks, arguments.output, arguments.jobs)
+    results = run_all(runs, arguments.output, arguments.jobs)
     print("", table(results), sep="\n")
     write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
     draw(results, arguments.output / f"{name}.png")
@@ -232,26 +262,9 @@ def chosen(
     return list(given or rows)
 
 
-def stacked(results: Iterable[Numbers], curve: str) -> np.ndarray:
-    """A curve of several runs, `(runs, passes)`, NaN where one has no value."""
-    rows = [np.array(r["curves"].get(curve, [math.nan]), float) for r in results]
-    length = max(map(len, rows))
-    return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
-
-
 def last(results: Iterable[Numbers], curve: str, scale: float = 1.0, digits: int = 2) -> str:
     """Mean and standard error over runs of a curve's last value."""
-    return mean_and_error(scale * stacked(results, curve)[:, -1], digits)
-
-
-def mean_and_error(values: np.ndarray, digits: int = 2) -> str:
-    """`mean ± standard error`, or the value alone if there is one."""
-    if np.isnan(values).any():
-        return "-"
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+    return with_error(scale * stacked(results, curve)[:, -1], digits)
 
 
 def grouped(results: Iterable[Numbers], by: str) -> Mapping[Any, list[Numbers]]:

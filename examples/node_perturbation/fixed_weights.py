@@ -19,13 +19,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import chosen, kept_settings, mean_and_error, parser
-from perceptron import FIRST, SECOND, compare, half_squared_error, network, vectors
+from experiment import chosen, kept_settings, parser
+from perceptron import LOWER, UPPER, compare, half_squared_error, network, vectors
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import Numbers, finished, markdown, new_figure, positive, versions, write_json
+from curves import with_error
 
 NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
 WIDTHS = [30, 100, 300, 1000]
@@ -81,7 +82,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
             curves.setdefault(curve, []).append(float(f"{value:.5g}"))
     result = {"settings": kept, "seconds": round(seconds, 1), "curves": curves}
     write_json(file, result)
-    error = curves[f"{SECOND}/relative_error"][-1]
+    error = curves[f"{UPPER}/relative_error"][-1]
     print(f"{file.stem}  relative error {error:.4f}  {seconds:.0f} s", flush=True)
     return result
 
@@ -90,14 +91,14 @@ def table(results: list[Numbers]) -> str:
     """Errors and angles at the end, mean and standard error over seeds."""
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["network", "trained", "noise", "estimator", "seeds"]
-    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (FIRST, SECOND)]
+    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
     rows = [heads, ["---"] * len(heads)]
     for (first, second, passes, noise, estimator), runs in cells(results).items():
         row = [f"784-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
         row.append(str(len(runs)))
-        for measure, layer in itertools.product(measures, (FIRST, SECOND)):
+        for measure, layer in itertools.product(measures, (LOWER, UPPER)):
             values = np.array([r["curves"][f"{layer}/{measure}"][-1] for r in runs])
-            row.append(mean_and_error(values, 1 if "angle" in measure else 3))
+            row.append(with_error(values, 1 if "angle" in measure else 3))
         rows.append(row)
     return markdown(rows)
 
@@ -118,9 +119,9 @@ def draw(results: list[Numbers], file: Path) -> None:
     groups = cells(results)
     figure, axes = new_figure(2, 5, width=3.2)
     panels = [
-        (SECOND, "relative_error", "relative error, upper feedback"),
-        (FIRST, "angle_per_example", "angle per example (°), lower"),
-        (FIRST, "gradient_angle", "angle of the batch gradient (°), lower"),
+        (UPPER, "relative_error", "relative error, upper feedback"),
+        (LOWER, "angle_per_example", "angle per example (°), lower"),
+        (LOWER, "gradient_angle", "angle of the batch gradient (°), lower"),
     ]
     small = {key: runs for key, runs in groups.items() if key[:3] == (50, 20, 0)}
     kinds = list(dict.fromkeys(key[-1] for key in small))

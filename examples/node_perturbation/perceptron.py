@@ -18,22 +18,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from experiment import (
-    Run,
-    Task,
-    carry_out,
-    chosen,
-    grouped,
-    last,
-    load,
-    parser,
-    stacked,
-)
+from experiment import Run, carry_out, chosen, grouped, last, load, parser, tasks
 
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import Numbers, markdown, new_figure
+from curves import band, stacked, standard_error
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -53,7 +44,7 @@ ROWS: dict[str, tuple[str, float]] = {
 }
 # Of four solvers at one noise, and of the default at all.
 DEFAULT = ["backprop", "fa", *(f"{s} 0.01" for s in SOLVERS), "np 0.0001", "np 0.001", "np 0.1"]
-FIRST, SECOND = "second", "third"  # the layers with feedback
+LOWER, UPPER = "second", "third"  # the layers with feedback
 
 
 def half_squared_error(y_true: Any, y_pred: Any) -> Any:
@@ -67,8 +58,8 @@ def network(inputs: int, hidden: tuple[int, int] = (50, 20)) -> keras.Model:
         [
             keras.Input((inputs,)),
             keras.layers.Dense(hidden[0], "sigmoid", name="first"),
-            keras.layers.Dense(hidden[1], "sigmoid", name=FIRST),
-            keras.layers.Dense(10, "sigmoid", name=SECOND),
+            keras.layers.Dense(hidden[1], "sigmoid", name=LOWER),
+            keras.layers.Dense(10, "sigmoid", name=UPPER),
         ],
         name="perceptron",
     )
@@ -120,7 +111,7 @@ def build(settings: Numbers) -> Run:
 def compare(model: keras.Model, gradients: dict[str, dict[str, float]]) -> dict[str, float]:
     """Feedback against forward weights, layer by layer; angles in degrees."""
     found = {}
-    for name in (FIRST, SECOND):
+    for name in (LOWER, UPPER):
         layer = model.get_layer(name)
         kernel, feedback = layer.kernel, layer.feedback_weights["feedback_kernel"]
         found[f"{name}/relative_error"] = float(ta.metrics.relative_error(kernel, feedback))
@@ -128,7 +119,7 @@ def compare(model: keras.Model, gradients: dict[str, dict[str, float]]) -> dict[
         sent = gradients[layer.path]
         found[f"{name}/angle_per_example"] = sent["error_per_example"]
         found[f"{name}/angle_of_batch"] = sent["error"]
-    for name, below in ((FIRST, "first"), (SECOND, FIRST)):
+    for name, below in ((LOWER, "first"), (UPPER, LOWER)):
         layer = model.get_layer(below)
         found[f"{name}/gradient_angle"] = gradients[layer.path]["kernel"]
     return found
@@ -138,13 +129,13 @@ def table(results: list[Numbers]) -> str:
     """The end of every run, mean and standard error over seeds."""
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["method, noise", "seeds", "test error %"]
-    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (FIRST, SECOND)]
+    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
     rows = [heads, ["---"] * len(heads)]
     for name, runs in grouped(results, "row").items():
         cells = [f"`{name}`", str(len(runs)), last(runs, "test_error")]
         for measure in measures:
             digits = 1 if "angle" in measure else 3
-            cells += [last(runs, f"{n}/{measure}", digits=digits) for n in (FIRST, SECOND)]
+            cells += [last(runs, f"{n}/{measure}", digits=digits) for n in (LOWER, UPPER)]
         rows.append(cells)
     return markdown(rows)
 
@@ -164,7 +155,7 @@ def draw(results: list[Numbers], file: Path) -> None:
     groups = grouped(results, "row")
     colours = {name: colormaps["tab10"](i) for i, name in enumerate(groups)}
     for column, (measure, label) in enumerate(PANELS.items()):
-        for panel, layer in zip(axes[:, column], (FIRST, SECOND), strict=True):
+        for panel, layer in zip(axes[:, column], (LOWER, UPPER), strict=True):
             for name, runs in groups.items():
                 line(panel, runs, f"{layer}/{measure}", colours[name], name)
             panel.set(xlabel="iteration", ylabel=label, title=f"{layer} layer's feedback")
@@ -187,10 +178,7 @@ def line(panel: Any, runs: list[Numbers], curve: str, colour: Any, label: str) -
     if np.isnan(values).all():
         return
     x = runs[0]["steps_a_pass"] * np.arange(1, values.shape[1] + 1)
-    mean = values.mean(0)
-    error = values.std(0, ddof=len(values) > 1) / np.sqrt(len(values))
-    panel.plot(x, mean, color=colour, label=label, linewidth=1.3)
-    panel.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+    band(panel, x, values, standard_error(values), color=colour, label=label)
 
 
 def main() -> None:
@@ -204,27 +192,19 @@ def main() -> None:
         name, dataset, iterations, seeds, rate = "perceptron-quick", "digits", 2_000, 1, 0.5
     iterations = arguments.iterations or iterations
     steps = len(load(dataset, arguments.data_dir).train.x) // 32
-    tasks = [
-        Task(
-            f"{name}-{row.replace(' ', '-')}-{seed}",
-            {
-                "row": row,
-                "method": ROWS[row][0],
-                "noise": ROWS[row][1],
-                "seed": seed,
-                "dataset": dataset,
-                "data_dir": arguments.data_dir,
-                "rate": rate,
-                "warmup": 1000,
-            },
-            build,
-            batches,
-            passes=max(1, round(iterations / steps)),
-        )
-        for seed in range(seeds)
-        for row in names
-    ]
-    carry_out(arguments, name, tasks, table, draw)
+    runs = tasks(
+        name,
+        {row: dict(zip(("method", "noise"), ROWS[row], strict=True)) for row in names},
+        seeds,
+        build,
+        batches,
+        passes=max(1, round(iterations / steps)),
+        dataset=dataset,
+        data_dir=arguments.data_dir,
+        rate=rate,
+        warmup=1000,
+    )
+    carry_out(arguments, name, runs, table, draw)
 
 
 if __name__ == "__main__":

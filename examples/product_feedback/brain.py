@@ -29,6 +29,7 @@ import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 import common
+from curves import with_deviation
 
 RECIPROCAL, CORRELATION = 0.31, 0.36
 # Fractions of Kolen-Pollack and of fixed synapses; the rest is the product path's. First the pure
@@ -213,12 +214,6 @@ def summarise(runs: list[common.Numbers], layer: str) -> dict[str, np.ndarray]:
 
 def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
     """Every mixture's accuracy and correlations in the wide layer, as Markdown."""
-
-    def cell(values: np.ndarray, digits: int) -> str:
-        if not len(values):
-            return "-"
-        return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
-
     head = (
         "kp / fixed / product %",
         "test accuracy %",
@@ -234,12 +229,12 @@ def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
         rows.append(
             (
                 f"{100 * kp:.0f} / {100 * fixed:.0f} / {100 * (1 - kp - fixed):.0f}",
-                cell(found["accuracy"], 2),
-                cell(found["all"], 3),
-                cell(np.degrees(np.arccos(found["all"])), 1),
-                cell(found["reciprocal"], 3),
-                cell(found["angle"], 1),
-                cell(found["gradient_angle"], 1),
+                with_deviation(found["accuracy"], 2),
+                with_deviation(found["all"], 3),
+                with_deviation(np.degrees(np.arccos(found["all"])), 1),
+                with_deviation(found["reciprocal"], 3),
+                with_deviation(found["angle"], 1),
+                with_deviation(found["gradient_angle"], 1),
             )
         )
     return common.markdown(rows)
@@ -279,7 +274,7 @@ def main() -> None:
     """Simulate, train, draw and print."""
     parser = common.new_parser(__doc__, "product_feedback")
     parser.add_argument("--dataset", choices=sorted(RECIPES), default="digits")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are (for mnist)")
+    common.add_data_dir(parser)
     parser.add_argument("--seeds", type=common.positive, default=3, help="trainings each (3)")
     arguments = parser.parse_args()
     model = simulate(1_000_000)

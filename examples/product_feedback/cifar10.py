@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+from pathlib import Path
 
-import keras
 import study
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import networks
 
 RECIPE = study.Recipe(200, 128, 0.1, (100, 150), 0.1, first_decay=0.005, decay=1e-4)
 QUICK = study.Recipe(3, 32, 0.1, (2,), 0.1, first_decay=0.02, decay=1e-4)
@@ -29,18 +33,6 @@ def first(data: ta.data.Arrays, examples: int) -> ta.data.Arrays:
     """The dataset with so many examples to train on. TensorFlow Datasets has them shuffled."""
     x, y = data.train
     return dataclasses.replace(data, train=ta.data.Split(x[:examples], y[:examples]))
-
-
-def network(width: int, size: int, channels: int) -> keras.Model:
-    """ResNet-20 with crops and flips in front."""
-    return ta.models.resnet(
-        20,
-        input_shape=(size, size, channels),
-        width=width,
-        shortcuts="projection",
-        kernel_initializer="glorot_uniform",
-        augment=ta.models.CropAndFlip(size // 8),  # 4 pixels on 32
-    )
 
 
 def main() -> None:
@@ -58,7 +50,7 @@ def main() -> None:
         arguments,
         study.Study(
             name,
-            functools.partial(network, arguments.width or width, size, channels),
+            functools.partial(networks.residual, arguments.width or width, size, channels),
             study.InMemory(data),
             study.with_epochs(recipe, arguments.epochs),
             arguments.output,

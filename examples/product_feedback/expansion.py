@@ -23,6 +23,7 @@ import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 import common
+from curves import with_deviation
 
 INPUTS, OUTPUTS = 256, 100
 EXPANSIONS = np.logspace(0, 2, 11)
@@ -120,10 +121,6 @@ def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.n
 
 def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
     """Theory and measurement after training, as Markdown."""
-
-    def cell(values: Any, digits: int = 1) -> str:
-        return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
-
     columns = (
         "expansion",
         "theory °",
@@ -142,13 +139,13 @@ def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
             (
                 f"{expansion:g}",
                 f"{float(ta.analysis.product_path_angle(expansion)):.2f}",
-                cell(low["angle"]),
-                cell(high[expansion]["angle"]),
-                cell(high[expansion]["settled"]),
-                cell(few[expansion]["angle"]),
+                with_deviation(low["angle"], 1),
+                with_deviation(high[expansion]["angle"], 1),
+                with_deviation(high[expansion]["settled"], 1),
+                with_deviation(few[expansion]["angle"], 1),
                 f"{float(ta.analysis.product_norm_ratio(expansion)):.3f}",
-                cell(low["norm_ratio"], 3),
-                cell(100 * low["accuracy"]),
+                with_deviation(low["norm_ratio"], 3),
+                with_deviation(100 * low["accuracy"], 1),
             )
         )
     return common.markdown(rows)

@@ -14,14 +14,14 @@ import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import Numbers, markdown, new_figure
+from curves import band, stacked, with_deviation
 
 __all__ = ["draw", "table"]
 
 
-def stacked(runs: Iterable[Numbers], method: str, curve: str) -> np.ndarray | None:
-    """A curve of all seeds of a method, `(seeds, epochs)`; None if the method has none."""
-    found = [r["curves"][curve] for r in runs if r["method"] == method and curve in r["curves"]]
-    return np.array(found) if found else None
+def of(runs: Iterable[Numbers], method: str) -> list[Numbers]:
+    """The runs of a method, one a seed."""
+    return [run for run in runs if run["method"] == method]
 
 
 def layers_of(runs: Iterable[Numbers], measure: str) -> list[str]:
@@ -48,15 +48,9 @@ def table(runs: Sequence[Numbers]) -> str:
             heads.append(f"{head.split(' (')[0]}, {layer}")
     rows: list[Sequence[str]] = [heads, ["---"] * len(heads)]
     for method in dict.fromkeys(run["method"] for run in runs):
-        cells = [f"`{method}`"]
-        for curve, scale in columns:
-            values = stacked(runs, method, curve)
-            if values is None:
-                cells.append("-")
-                continue
-            last = scale * values[:, -1]
-            cells.append(f"{last.mean():.2f} ± {last.std():.2f}")
-        rows.append(cells)
+        own = of(runs, method)
+        last = (scale * stacked(own, curve)[:, -1] for curve, scale in columns)
+        rows.append([f"`{method}`", *map(with_deviation, last)])
     return markdown(rows)
 
 
@@ -128,13 +122,10 @@ def line(
     Returns:
         What is drawn, `(seeds, epochs)`, or None if the method has no such curve.
     """
-    values = stacked(runs, method, curve)
-    if values is None:
+    values = scale * stacked(of(runs, method), curve)
+    if np.isnan(values).all():
         return None
-    values = scale * values
     epochs = np.arange(1, values.shape[1] + 1)
-    mean, spread = values.mean(0), values.std(0)
-    colour, marker = COLOURS.get(method), "o" if len(epochs) == 1 else None
-    panel.plot(epochs, mean, color=colour, linewidth=1.4, label=method, marker=marker)
-    panel.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    marker = "o" if len(epochs) == 1 else None
+    band(panel, epochs, values, values.std(0), marker, color=COLOURS.get(method), label=method)
     return values

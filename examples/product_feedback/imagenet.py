@@ -1,6 +1,8 @@
-"""Figure 5 of the paper: ResNet-18 on ImageNet.
+r"""Figure 5 of the paper: ResNet-18 on ImageNet.
 
     python examples/product_feedback/imagenet.py --data-dir ~/tensorflow_datasets
+    python examples/product_feedback/imagenet.py --data-dir gs://bucket/tensorflow_datasets \
+        --strategy tpu
     python examples/product_feedback/imagenet.py --quick
 
 Needs `imagenet2012` of TensorFlow Datasets, prepared from the archives that image-net.org gives
@@ -10,11 +12,17 @@ out, and accelerators: the paper took a week on one for each method.
 from __future__ import annotations
 
 import functools
+import sys
+from pathlib import Path
 
+import numpy as np
 import study
 import tensorflow as tf
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
 
 RECIPE = study.Recipe(75, 256, 0.1, (20, 40, 60), 0.1, first_decay=5e-4, decay=1e-4)
 QUICK = study.Recipe(1, 16, 0.1, (), 0.1, first_decay=5e-4, decay=1e-4)
@@ -34,7 +42,7 @@ class Crops:
 
     def batches(self, seed: int, size: int) -> ta.data.Stream:
         """The training data in the order of a seed; what is left of an epoch is dropped."""
-        return self.images.batches(size, seed)
+        return self.images.batches(size, seed, tf.distribute.get_strategy())
 
     def probe(self, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The first examples of the test data."""
@@ -44,24 +52,21 @@ class Crops:
 
 def small_images() -> ta.data.Images:
     """Digits as colour images that are not square, cropped to 32 pixels."""
-    digits = ta.data.load("digits")
 
-    def coloured(split: ta.data.Split, examples: int) -> tf.data.Dataset:
-        def scale(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.image.grayscale_to_rgb(tf.image.resize(x, (40, 48)))
-            return tf.cast(255 * image, tf.uint8), y
+    def coloured(x: np.ndarray) -> tf.Tensor:
+        return tf.cast(255 * tf.image.grayscale_to_rgb(tf.image.resize(x, (40, 48))), tf.uint8)
 
-        dataset = tf.data.Dataset.from_tensor_slices((split.x, split.y)).take(examples)
-        return dataset.map(scale)
-
-    train, test = coloured(digits.train, 256), coloured(digits.test, 100)
-    return ta.data.Images(train, test, 256, 32, buffer=128)
+    digits = ta.data.load("digits").map(coloured)
+    train, test = map(tf.data.Dataset.from_tensor_slices, (tuple(digits.train), tuple(digits.test)))
+    return ta.data.Images(train.take(256), test.take(100), 256, 32, buffer=128)
 
 
 def main() -> None:
     """Train, draw and print."""
     parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1)
+    common.add_strategy(parser)
     arguments = parser.parse_args()
+    common.devices(arguments.strategy)  # several workers have to meet before anything is computed
     if arguments.quick:
         name, recipe, width, classes = "imagenet-quick", QUICK, 4, 10
         data = Crops(small_images())
@@ -86,6 +91,7 @@ def main() -> None:
             arguments.output,
             compiled=not arguments.quick,
             probe=64,
+            strategy=arguments.strategy,
         ),
         # Tracing a network this deep takes most of the time of a quick run.
         ("pfa",) if arguments.quick else PAPER,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,38 +23,20 @@ from recipe import METHODS, Recipe
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, finished, new_parser, positive, versions, write_json
+from common import (
+    Numbers,
+    Progress,
+    add_data_dir,
+    devices,
+    finished,
+    new_parser,
+    normalised,
+    positive,
+    versions,
+    write_json,
+)
 
-__all__ = ["InMemory", "Numbers", "Progress", "Recipe", "Source", "Study"]
-
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
-
-
-class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch.
-
-    Args:
-        text: What the line begins with.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock."""
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Print."""
-        logs = logs or {}
-        angle = logs.get("mean/path_angle", logs.get("mean/weight_angle", math.nan))
-        print(
-            f"{self.text}  epoch {epoch + 1:>3}/{self.params['epochs']}"
-            f"  loss {logs['loss']:.4f}  test accuracy {100 * logs['val_accuracy']:5.2f} %"
-            f"  feedback angle {angle:5.1f}°  {time.perf_counter() - self.start:6.1f} s",
-            flush=True,
-        )
+__all__ = ["InMemory", "Numbers", "Recipe", "Source", "Study", "normalised"]
 
 
 class Batches(Protocol):
@@ -83,7 +64,7 @@ class Source(Protocol):
     validation: tf.data.Dataset
 
     def batches(self, seed: int, size: int) -> Batches:
-        """The training data in the order of a seed."""
+        """The training data in the order of a seed; called in the scope of the strategy."""
 
     def probe(self, examples: int) -> tuple[Any, Any]:
         """So many inputs and labels of the test data."""
@@ -124,6 +105,7 @@ class Study:
             They cost time and change nothing but what is measured.
         compiled: Whether XLA compiles the step.
         probe: Examples of the test split on which gradients are compared.
+        strategy: Name of what trains, see `ta.distribute.strategy`.
     """
 
     name: str
@@ -135,6 +117,12 @@ class Study:
     input_layer: bool = False
     compiled: bool = True
     probe: int = 500
+    strategy: str = "default"
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files: of several workers the first one does."""
+        return ta.distribute.worker(devices(self.strategy))[0] == 0
 
     def feedback(self, method: str) -> Any:
         """The method's object, or id where it has no settings."""
@@ -185,8 +173,7 @@ class Study:
             return done
         start = time.perf_counter()
         keras.utils.clear_session()  # else the models of earlier runs stay in memory
-        model = self.model(method, seed)
-        curves = self._train(model, method, seed, recipe, text or stem, stem)
+        model, curves = self._train(method, seed, recipe, text or stem, stem)
         result = {
             **settings,
             "seconds": round(time.perf_counter() - start, 1),
@@ -194,7 +181,8 @@ class Study:
             **self.measure(model),
             "curves": curves,
         }
-        write_json(file, result)
+        if self.writes:
+            write_json(file, result)
         return result
 
     def measure(self, model: keras.Model) -> Numbers:
@@ -202,18 +190,20 @@ class Study:
         return {}
 
     def _train(
-        self, model: keras.Model, method: str, seed: int, recipe: Recipe, text: str, stem: str
-    ) -> dict[str, list[float]]:
-        """Train; return curves over the epochs, by quantity or by layer and quantity."""
-        train = self.data.batches(seed, recipe.batch_size)
-        model.compile(
-            recipe.optimizer(method, len(train)),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            # The loop of `fit` costs as much as a small step: leave it once for so many.
-            steps_per_execution=min(50, len(train)),
-            jit_compile=self.compiled,
-        )
+        self, method: str, seed: int, recipe: Recipe, text: str, stem: str
+    ) -> tuple[keras.Model, dict[str, list[float]]]:
+        """Train; return model, and curves over the epochs, by quantity or layer and quantity."""
+        with devices(self.strategy).scope():
+            train = self.data.batches(seed, recipe.batch_size)
+            model = self.model(method, seed)
+            model.compile(
+                recipe.optimizer(method, len(train)),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                # The loop of `fit` costs as much as a small step: leave it once for so many.
+                steps_per_execution=min(50, len(train)),
+                jit_compile=self.compiled,
+            )
         history = model.fit(
             train.dataset,
             epochs=recipe.epochs,
@@ -228,7 +218,7 @@ class Study:
             ],
             verbose=0,
         ).history
-        return curves_of(history)
+        return model, curves_of(history)
 
     def run_all(
         self, methods: Sequence[str], seeds: int, rates: Mapping[str, float]
@@ -300,30 +290,6 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     return {new: [round(float(v), 6) for v in history[old]] for old, new in names.items()}
 
 
-def normalised(
-    data: ta.data.Arrays, mean: Any = None, deviation: Any = None, flat: bool = False
-) -> ta.data.Arrays:
-    """The dataset with inputs `(x - mean) / deviation`.
-
-    Args:
-        data: Inputs in [0, 1], `(examples, height, width, channels)`.
-        mean: Scalar or one a channel; by default that of the training split.
-        deviation: Likewise.
-        flat: Whether the inputs become `(examples, height * width * channels)`.
-
-    Returns:
-        The new dataset.
-    """
-    if mean is None or deviation is None:
-        mean, deviation = data.train.x.mean((0, 1, 2)), data.train.x.std((0, 1, 2))
-
-    def change(split: ta.data.Split) -> ta.data.Split:
-        x = ((split.x - mean) / deviation).astype(np.float32)
-        return ta.data.Split(x.reshape(len(x), -1) if flat else x, split.y)
-
-    return dataclasses.replace(data, train=change(data.train), test=change(data.test))
-
-
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     """The recipe squeezed or stretched to so many epochs, milestones in proportion."""
     if epochs is None:
@@ -360,7 +326,7 @@ def parser(
     new.add_argument("--epochs", type=positive, help=f"default: {epochs}")
     new.add_argument("--width", type=positive, help=f"default: {width}")
     new.add_argument("--seeds", type=positive, default=seeds, help=f"runs a method ({seeds})")
-    new.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    add_data_dir(new)
     return new
 
 
@@ -382,6 +348,8 @@ def carry_out(
     print(f"{study.name}: {study.recipe}", flush=True)
     runs = study.run_all(arguments.methods or methods, seeds, rates or {})
     print("", figures.table(runs), sep="\n")
+    if not study.writes:
+        return
     report = {
         "versions": versions(),
         "formula": {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 import tf_alignment as ta
@@ -24,9 +22,6 @@ def load(name: str, data_dir: str | None = None) -> ta.data.Arrays:
         The dataset.
     """
     data = ta.data.load(name, data_dir)
-
-    def change(split: ta.data.Split) -> ta.data.Split:
-        x = np.kron(split.x, np.ones((1, 3, 3, 1), np.float32)) if name == "digits" else split.x
-        return ta.data.Split(2.0 * x - 1.0, split.y)
-
-    return dataclasses.replace(data, train=change(data.train), test=change(data.test))
+    if name == "digits":
+        data = data.map(lambda x: np.kron(x, np.ones((1, 3, 3, 1), np.float32)))
+    return data.map(lambda x: 2.0 * x - 1.0)

@@ -38,7 +38,6 @@ import common
 METHODS = ("bp", "fa", "rdd", "mirror")
 PHASES = {"rdd": "pooled", "mirror": "mirror"}
 SAMPLE = 2000  # weights, and units, in a scatter plot
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Settings:
     rate: float = 0.01
 
 
-class Measures(keras.callbacks.Callback):
+class Measures(common.Progress):
     """Measures the dense layers after every epoch, and prints a line.
 
     Where a phase changes the feedback weights, they are those that the epoch was trained with.
@@ -74,15 +73,14 @@ class Measures(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add to what `History` and `Resume` keep."""
-        if logs is None:
-            return
         logs.update(measured(self.model))
+        super().on_epoch_end(epoch, logs)
+
+    def measures(self, logs: common.Numbers) -> str:
+        """Test error, and how many signs agree."""
+        text = f"test error {100 * (1 - logs['val_accuracy']):5.2f} %"
         signs = [f"{100 * logs[f'{d}/sign_agreement']:.0f}" for d in DENSE if f"{d}/R_self" in logs]
-        print(
-            f"  epoch {epoch + 1:>3}/{self.params['epochs']}  loss {logs['loss']:.4f}"
-            f"  test error {100 * (1 - logs['val_accuracy']):5.2f} %  signs {'/'.join(signs)} %",
-            flush=True,
-        )
+        return f"{text}  signs {'/'.join(signs)} %" if signs else text
 
 
 def feedback_kernels(model: keras.Model) -> dict[str, tuple[Any, Any]]:
@@ -226,20 +224,16 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def table(runs: list[dict[str, Any]]) -> str:
     """The last epoch of every run, as Markdown."""
-    rows = [
-        "| method | seed | train error % | test error % | sign agreement % | R_self |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ("method", "seed", "train error %", "test error %", "sign agreement %", "R_self")
+    rows = [head, ("---",) * len(head)]
     for found in runs:
         last = {name: values[-1] for name, values in found["curves"].items()}
         aligned = [d for d in DENSE if f"{d}/R_self" in last]
         signs = " / ".join(f"{100 * last[f'{d}/sign_agreement']:.1f}" for d in aligned)
         costs = " / ".join(f"{last[f'{d}/R_self']:.1f}" for d in aligned)
-        rows.append(
-            f"| {found['method']} | {found['seed']} | {last['train_error']:.2f} "
-            f"| {last['test_error']:.2f} | {signs or '-'} | {costs or '-'} |"
-        )
-    return "\n".join(rows)
+        errors = f"{last['train_error']:.2f}", f"{last['test_error']:.2f}"
+        rows.append((found["method"], str(found["seed"]), *errors, signs or "-", costs or "-"))
+    return common.markdown(rows)
 
 
 def parse() -> argparse.Namespace:
@@ -254,7 +248,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--filters", type=common.positive, help="of each convolution (default: 64)")
     parser.add_argument("--duration", type=float, help="simulated seconds a layer (default: 30)")
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    common.add_data_dir(parser)
     return parser.parse_args()
 
 

@@ -21,14 +21,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from sal_files import common, new_parser, unfinished, write
 
-from tf_alignment.initializers import derived_seed
-from tf_alignment.spiking.loops import scan
 from tf_alignment.spiking.sampling import (
     Neuron,
     State,
@@ -89,6 +88,9 @@ class Study:
         self.rows = list(itertools.product(arguments.asymmetries, (False, True), seeds))
         targets = {seed: Target(seed) for seed in seeds}
         self.targets = [targets[seed] for _, _, seed in self.rows]
+        # numbers that are those of no learning
+        drawn = np.random.SeedSequence([abs(self.seed), zlib.crc32(b"evaluation")])
+        self._evaluation = int(drawn.generate_state(1)[0] >> 1)
         self._means = tf.constant([t.means for t in self.targets], tf.float32)
         self._pairs = tf.constant([t.pairs for t in self.targets], tf.float32)
         self._sal = tf.constant([[[float(sal)]] for _, sal, _ in self.rows], tf.float32)
@@ -141,8 +143,7 @@ class Study:
     @tf.function(jit_compile=True)
     def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, State]:
         """States as binary numbers, `(samples, networks, chains)`, two in a refractory time."""
-        seed = derived_seed(self.seed, "evaluation")  # no numbers of any learning
-        ages, _, neurons = self._run(networks, tf.stack([seed, number]))
+        ages, _, neurons = self._run(networks, tf.stack([self._evaluation, number]))
         z = tf.cast(ages[:: max(1, self.parameters.tau // 2)] <= self.parameters.tau, tf.int32)
         return tf.reduce_sum(z * 2 ** tf.range(K - 1, -1, -1), -1), neurons
 
@@ -154,13 +155,13 @@ class Study:
         def potential(psp: tf.Tensor) -> tf.Tensor:
             return tf.matmul(psp, networks.weights) + networks.biases[:, None]
 
-        def advance(state: State, uniform: tf.Tensor) -> tuple[State, tuple[tf.Tensor, tf.Tensor]]:
-            fired, new = step(potential, state, uniform, self.parameters)
-            return new, (state.age, fired)
+        def advance(before: tuple[State, tf.Tensor], uniform: tf.Tensor) -> Any:
+            return step(potential, before[0], uniform, self.parameters)[::-1]
 
-        age = networks.neurons.age
-        state, (ages, spikes) = scan(advance, networks.neurons, draws, (age, age))
-        return ages, spikes, state
+        start = networks.neurons
+        states, spikes = tf.scan(advance, draws, (start, tf.zeros(shape)))
+        ages = tf.concat([start.age[None], states.age[:-1]], 0)
+        return ages, spikes, tf.nest.map_structure(lambda x: x[-1], states)
 
     def divergences(self, networks: Networks, iterations: int, number: int) -> list[float]:
         """Of each network from its target, over so many iterations' worth of states."""

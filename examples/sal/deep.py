@@ -27,20 +27,18 @@ from sal_files import common, new_parser, unfinished, write
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1] / "rdd"))
+import networks
 import rdd_data
 import rdd_network
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
-layers = keras.layers
 
 
 def perceptron(shape: tuple[int, ...], classes: int) -> keras.Model:
     """Three hidden layers."""
-    hidden = [layers.Dense(n, "relu", name=f"dense{n}") for n in (256, 128, 64)]
-    return keras.Sequential(
-        [keras.Input(shape), layers.Flatten(), *hidden, layers.Dense(classes, name="top")]
-    )
+    names = ("dense256", "dense128", "dense64", "top")
+    return networks.perceptron(shape, (256, 128, 64, classes), names)
 
 
 def conv(shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -128,7 +126,7 @@ def parse() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
+    common.add_data_dir(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
     parser.add_argument("--epochs", type=common.positive, help="6, or 4 with --quick")
     parser.add_argument(

@@ -7,12 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 sys.path.append(str(Path(__file__).parents[1]))
 import common
-
-tf.get_logger().setLevel("ERROR")  # It warns that many networks are many traces.
 
 
 def new_parser(text: str) -> argparse.ArgumentParser:

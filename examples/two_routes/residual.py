@@ -30,14 +30,11 @@ __all__ = [
     "Settings",
     "arguments_of",
     "common",
-    "devices",
     "run",
     "settings_of",
     "source_of",
     "train",
 ]
-
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
 
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
@@ -214,12 +211,8 @@ class Source:
             self.probe = next(iter(self.test.unbatch().batch(64)))
             return
         data = ta.data.load(settings.dataset, data_dir)
-        pixels, test_pixels = (averaged(s.x, settings.size) for s in (data.train, data.test))
-        mean, deviation = (f(pixels, axis=(0, 1, 2)) for f in (np.mean, np.std))
-        train, test = (
-            ta.data.Split(((x - mean) / deviation).astype(np.float32), s.y)
-            for x, s in ((pixels, data.train), (test_pixels, data.test))
-        )
+        data = common.normalised(data.map(lambda x: averaged(x, settings.size)))
+        train, test = data.train, data.test
         if settings.held_out:
             train, test = (
                 ta.data.Split(*(part[chosen] for part in train))
@@ -234,10 +227,8 @@ class Source:
         self.probe = test.x[:128], test.y[:128]
 
 
-# Both once for all runs: a pipeline keeps its data as long as the process lives, and a second
-# strategy of a process can get in the way of the first.
+# Once for all runs: a pipeline keeps its data as long as the process lives.
 source_of = functools.cache(Source)
-devices = functools.cache(ta.distribute.strategy)
 
 
 def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
@@ -251,19 +242,6 @@ def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
     if side % size:
         raise ValueError(f"`size` must divide the images' side, {side}. Received: size={size}")
     return images.reshape(count, size, side // size, size, side // size, channels).mean((2, 4))
-
-
-class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch."""
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Print."""
-        logs = logs or {}
-        print(
-            f"  epoch {epoch + 1:>3}/{self.params['epochs']}  loss {logs['loss']:.4f}"
-            f"  test accuracy {100 * logs['val_accuracy']:5.2f} %",
-            flush=True,
-        )
 
 
 def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> keras.Model:
@@ -301,7 +279,7 @@ def train(
     Args:
         settings: Of the run.
         data_dir: Where the TensorFlow Datasets are.
-        strategy: One of `devices`.
+        strategy: One of `common.devices`.
         callbacks: Makes those of `fit`, after the monitor's.
         on_divergence: See `ta.callbacks.AlignmentMonitor`; a loss that is no number always stops.
 
@@ -372,10 +350,11 @@ def run(
     def callbacks(source: Source) -> list[keras.callbacks.Callback]:
         board = keras.callbacks.TensorBoard(output / "tensorboard" / settings.name)
         kept = ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train)
-        return [*([board] if tensorboard else []), Progress(), kept]
+        return [*([board] if tensorboard else []), common.Progress(), kept]
 
-    model, result = train(settings, data_dir, devices(strategy), callbacks, on_divergence)
-    if ta.distribute.worker(devices(strategy))[0] == 0:
+    on = common.devices(strategy)
+    model, result = train(settings, data_dir, on, callbacks, on_divergence)
+    if ta.distribute.worker(on)[0] == 0:
         (output / "models").mkdir(exist_ok=True)
         model.save(output / "models" / f"{settings.name}.keras")
         common.write_json(file, result)
@@ -385,10 +364,8 @@ def run(
 def arguments_of(text: str) -> argparse.ArgumentParser:
     """A command line with all settings but those that a script varies."""
     parser = common.new_parser(text, "two_routes")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
-    parser.add_argument(
-        "--strategy", default="default", help=f"one of {', '.join(ta.distribute.NAMES)}"
-    )
+    common.add_data_dir(parser)
+    common.add_strategy(parser)
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
         if field.name in ("method", "depth", "seed", "noise", "rule"):

@@ -126,7 +126,7 @@ class Search:
             method=self.file.stem,
             rule=keras.saving.serialize_keras_object(tried),
         )
-        strategy = residual.devices(self.given.strategy)
+        strategy = common.devices(self.given.strategy)
         _, result = residual.train(settings, self.given.data_dir, strategy)
         accuracy = result["curves"]["val_accuracy"][-1]
         return 0.0 if result["diverged"] or not np.isfinite(accuracy) else accuracy

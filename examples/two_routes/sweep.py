@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from residual import METHODS, arguments_of, common, run, settings_of
+
+sys.path.append(str(Path(__file__).parents[1]))
+from curves import with_error
 
 __all__ = [
     "accuracy",
@@ -94,13 +98,9 @@ def methods_of(found: list[common.Numbers]) -> list[str]:
 
 def _cell(found: list[common.Numbers], method: str, name: str, value: Any) -> str:
     values = accuracy(found, method, name, value)
-    if not len(values):
-        return "-"
-    text = f"{values.mean():.1f}"
-    if len(values) > 1:
-        text += f" ± {values.std(ddof=1) / len(values) ** 0.5:.1f}"
     diverged = sum(r["diverged"] for r in of(found, method, name, value))
-    return text + (f" ({diverged} of {len(values)} diverged)" if diverged else "")
+    note = f" ({diverged} of {len(values)} diverged)" if diverged else ""
+    return with_error(values, 1) + note
 
 
 def write(

@@ -21,6 +21,7 @@ import functools
 import itertools
 import json
 import math
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import tf_alignment as ta
+
+sys.path.append(str(Path(__file__).parents[1]))
+import common
+import networks
 
 FORWARD = (0.003, 0.01, 0.03, 0.1)
 FEEDBACK = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -56,48 +61,16 @@ RULES: dict[str, ta.feedback.Alignment] = {
 }
 
 
-def convolutional(seed: int) -> keras.Model:
-    """Two convolutions and two dense layers for digits."""
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 1)),
-            keras.layers.Conv2D(16, 3, padding="same", activation="relu"),
-            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(10),
-        ]
-    )
-
-
-def perceptron(seed: int) -> keras.Model:
-    """Three dense layers for MNIST."""
-    keras.utils.set_random_seed(seed)
-    hidden = [keras.layers.Dense(256, activation="relu") for _ in range(2)]
-    return keras.Sequential(
-        [keras.Input((28, 28, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(10)]
-    )
-
-
-def residual(seed: int) -> keras.Model:
-    """ResNet-20, half as wide, for digits."""
-    keras.utils.set_random_seed(seed)
-    return ta.models.resnet(
-        20,
-        input_shape=(8, 8, 1),
-        width=8,
-        shortcuts="projection",
-        kernel_initializer="glorot_uniform",
-        augment=ta.models.CropAndFlip(1),
-    )
-
-
 # name: (network, dataset, epochs, batch size)
 NETWORKS: dict[str, tuple[Any, str, int, int]] = {
-    "convolutional": (convolutional, "digits", 10, 32),
-    "perceptron": (perceptron, "mnist", 1, 64),
-    "resnet20": (residual, "digits", 8, 32),
+    "convolutional": (functools.partial(networks.convolutional, (8, 8, 1)), "digits", 10, 32),
+    "perceptron": (
+        functools.partial(networks.perceptron, (28, 28, 1), (256, 256, 10)),
+        "mnist",
+        1,
+        64,
+    ),
+    "resnet20": (functools.partial(networks.residual, 8, 8, 1), "digits", 8, 32),
 }
 
 
@@ -126,7 +99,8 @@ class Study:
 
     def new(self, seed: int) -> keras.Model:
         """The network from a seed."""
-        model = self.build(seed)
+        keras.utils.set_random_seed(seed)
+        model = self.build()
         return model if self.rule is None else ta.convert(model, self.rule)
 
     def run(self, forward: float, feedback: float, seed: int) -> float:
@@ -169,7 +143,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         study = Study(arguments.network, rule, data)
         for i, cell in enumerate(todo, 1):
             found[key(name, *cell)] = study.run(*cell)
-            file.write_text(json.dumps({"versions": versions(), "runs": found}, indent=1) + "\n")
+            common.write_json(file, {"versions": common.versions(), "runs": found})
             bar.update(i)
     return found
 
@@ -177,11 +151,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
 def key(name: str, forward: float, feedback: float, seed: int) -> str:
     """Under which a run is kept."""
     return f"{name} | W {forward:g} | B {feedback:g} | seed {seed}"
-
-
-def versions() -> dict[str, str]:
-    """Of what computed the runs."""
-    return {m.__name__: m.__version__ for m in (ta, keras, tf)}
 
 
 def behind(found: dict[str, float], name: str, arguments: argparse.Namespace) -> np.ndarray:
@@ -226,18 +195,16 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.new_parser(__doc__, "two_routes")
     parser.add_argument("--network", choices=list(NETWORKS), default="convolutional")
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are (for perceptron)")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of every cell (default: 1)")
+    common.add_data_dir(parser)
+    parser.add_argument(
+        "--seeds", type=common.positive, default=1, help="runs of every cell (default: 1)"
+    )
     parser.add_argument("--forward", type=float, nargs="+", default=FORWARD, metavar="RATE")
     parser.add_argument("--feedback", type=float, nargs="+", default=FEEDBACK, metavar="RATE")
     parser.add_argument(
         "--rules", nargs="+", metavar="RULE", help=f"out of {', '.join(RULES)} (default: all)"
-    )
-    parser.add_argument("--quick", action="store_true", help="four cells of two rules")
-    parser.add_argument(
-        "--output", type=Path, default=Path("results/two_routes"), help="directory to write to"
     )
     arguments = parser.parse_args()
     names = list(RULES) if arguments.rules is None else arguments.rules
@@ -253,8 +220,6 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Train, draw, print."""
     arguments = parse()
-    tf.get_logger().setLevel("ERROR")
-    arguments.output.mkdir(parents=True, exist_ok=True)
     found = measure(arguments)
     maps = {name: behind(found, name, arguments) for name in arguments.rules}
     print(f"\n{'rule':<36}cells within {CLOSE:g} points of backpropagation")

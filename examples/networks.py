@@ -1,0 +1,65 @@
+"""Networks that scripts of several folders train, in stock Keras."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+import tf_alignment as ta
+
+__all__ = ["convolutional", "perceptron", "residual"]
+
+
+def convolutional(shape: tuple[int, ...], classes: int = 10) -> keras.Model:
+    """Two convolutions and two dense layers, for digits.
+
+    Args:
+        shape: `(height, width, channels)`. From 16 pixels on the first convolution has strides.
+        classes: Outputs.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(
+                16, 3, strides=1 if shape[0] < 16 else 2, padding="same", activation="relu"
+            ),
+            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+def perceptron(
+    shape: tuple[int, ...], sizes: Sequence[int], names: Sequence[str] | None = None
+) -> keras.Model:
+    """`ta.models.perceptron` for images, which it flattens.
+
+    Args:
+        shape: Of an image.
+        sizes: Of the hidden layers and of the output.
+        names: Of the layers.
+    """
+    flat = ta.models.perceptron((math.prod(shape), *sizes), names=names)
+    return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), *flat.layers])
+
+
+def residual(width: int, size: int, channels: int) -> keras.Model:
+    """ResNet-20 with crops and flips in front.
+
+    Args:
+        width: Filters of its first stage.
+        size: Height and width of the images.
+        channels: Of the images.
+    """
+    return ta.models.resnet(
+        20,
+        input_shape=(size, size, channels),
+        width=width,
+        shortcuts="projection",
+        kernel_initializer="glorot_uniform",
+        augment=ta.models.CropAndFlip(size // 8),  # 4 pixels on 32
+    )
