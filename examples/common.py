@@ -25,6 +25,7 @@ __all__ = [
     "devices",
     "finished",
     "markdown",
+    "markdown_row",
     "new_figure",
     "new_parser",
     "normalised",
@@ -162,9 +163,14 @@ def finished(file: Path, settings: Numbers) -> Numbers | None:
     return done
 
 
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table; the second row is of dashes."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> str:
+    """A Markdown table under its head."""
+    return "\n".join(map(markdown_row, (head, ("---",) * len(head), *rows)))
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of it, for tables that grow."""
+    return f"| {' | '.join(cells)} |"
 
 
 def new_figure(rows: int, columns: int, width: float = 3.6) -> tuple[Any, np.ndarray]:

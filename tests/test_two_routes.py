@@ -212,6 +212,28 @@ def test_a_killed_search_of_two_processes_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_map_of_rates_goes_on(tmp_path):
+    script = [sys.executable, str(FOLDER / "where_rules_train.py"), "--quick"]
+    script += ["--output", str(tmp_path)]
+
+    def printed():
+        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+
+    assert "of 4" in printed()
+    file = tmp_path / "convolutional.json"
+    found = json.loads(file.read_text())
+    assert len(found["runs"]) == 2 + 2 * 4 and found["versions"]
+    assert all(5 < accuracy <= 100 for accuracy in found["runs"].values())
+    lost = "SA | W 0.01 | B 0.3 | seed 0"
+    kept = {name: value for name, value in found["runs"].items() if name != lost}
+    file.write_text(json.dumps({**found, "runs": kept}))
+    again = printed()
+    assert again.startswith("SA\n") and "AA, on activity, as published\n" not in again
+    assert json.loads(file.read_text())["runs"].keys() == found["runs"].keys()
+    assert (tmp_path / "convolutional.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_noise_levels_are_swept(tmp_path):
     script = [sys.executable, str(FOLDER / "noise_robustness.py"), "--quick"]
     done = subprocess.run(

@@ -161,7 +161,7 @@ def separation(latent: np.ndarray, labels: np.ndarray) -> float:
 def table(results: list[Numbers]) -> str:
     """Lowest test loss over the training, mean and standard error over seeds."""
     heads = ["method", "seeds", "test loss", "digits told apart in the latent plane %", "paper"]
-    rows = [heads, ["---"] * len(heads)]
+    rows = []
     for name, runs in grouped(results, "row").items():
         lowest = np.nanmin(stacked(runs, "test_loss"), 1)
         apart = np.array([r["latent_accuracy"] for r in runs])
@@ -176,7 +176,7 @@ def table(results: list[Numbers]) -> str:
                 published,
             ]
         )
-    return markdown(rows)
+    return markdown(heads, rows)
 
 
 def draw(results: list[Numbers], file: Path, originals: np.ndarray, labels: np.ndarray) -> None:

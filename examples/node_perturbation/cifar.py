@@ -125,12 +125,12 @@ def table(results: list[Numbers]) -> str:
     layers = ("conv1", "conv2", "conv3", "dense1", "dense2")
     heads = ["method", "seeds", "test accuracy %", "paper"]
     heads += [f"gradient angle °, {name}" for name in layers]
-    rows = [heads, ["---"] * len(heads)]
+    rows = []
     for name, runs in grouped(results, "row").items():
         column = 1 if runs[0]["settings"]["dataset"] == "cifar100" else 0
         row = [f"`{name}`", str(len(runs)), last(runs, "test_accuracy"), PUBLISHED[name][column]]
         rows.append([*row, *(last(runs, f"{n}/gradient_angle", digits=1) for n in layers)])
-    return markdown(rows)
+    return markdown(heads, rows)
 
 
 def draw(results: list[Numbers], file: Path) -> None:

@@ -92,7 +92,7 @@ def table(results: list[Numbers]) -> str:
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["network", "trained", "noise", "estimator", "seeds"]
     heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
-    rows = [heads, ["---"] * len(heads)]
+    rows = []
     for (first, second, passes, noise, estimator), runs in cells(results).items():
         row = [f"784-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
         row.append(str(len(runs)))
@@ -100,7 +100,7 @@ def table(results: list[Numbers]) -> str:
             values = np.array([r["curves"][f"{layer}/{measure}"][-1] for r in runs])
             row.append(with_error(values, 1 if "angle" in measure else 3))
         rows.append(row)
-    return markdown(rows)
+    return markdown(heads, rows)
 
 
 def cells(results: list[Numbers]) -> dict[Any, list[Numbers]]:

@@ -130,14 +130,14 @@ def table(results: list[Numbers]) -> str:
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["method, noise", "seeds", "test error %"]
     heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
-    rows = [heads, ["---"] * len(heads)]
+    rows = []
     for name, runs in grouped(results, "row").items():
         cells = [f"`{name}`", str(len(runs)), last(runs, "test_error")]
         for measure in measures:
             digits = 1 if "angle" in measure else 3
             cells += [last(runs, f"{n}/{measure}", digits=digits) for n in (LOWER, UPPER)]
         rows.append(cells)
-    return markdown(rows)
+    return markdown(heads, rows)
 
 
 PANELS = {

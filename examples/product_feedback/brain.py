@@ -223,7 +223,7 @@ def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
         "angle of all feedback °",
         "gradient angle, layer1 °",
     )
-    rows = [head, ("---",) * len(head)]
+    rows = []
     for (kp, fixed), runs in mixtures.items():
         found = summarise(runs, "layer2")
         rows.append(
@@ -237,7 +237,7 @@ def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
                 with_deviation(found["gradient_angle"], 1),
             )
         )
-    return common.markdown(rows)
+    return common.markdown(head, rows)
 
 
 def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any, file: Any) -> None:

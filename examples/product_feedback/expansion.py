@@ -132,7 +132,7 @@ def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
         "layer2",
         "test accuracy %",
     )
-    rows = [columns, ("---",) * len(columns)]
+    rows = []
     high = at_end(runs, "layer3")
     for expansion, low in at_end(runs, "layer2").items():
         rows.append(
@@ -148,7 +148,7 @@ def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
                 with_deviation(100 * low["accuracy"], 1),
             )
         )
-    return common.markdown(rows)
+    return common.markdown(columns, rows)
 
 
 def draw(

@@ -46,12 +46,12 @@ def table(runs: Sequence[Numbers]) -> str:
                 continue
             columns.append((f"{layer}/{measure}", 1.0))
             heads.append(f"{head.split(' (')[0]}, {layer}")
-    rows: list[Sequence[str]] = [heads, ["---"] * len(heads)]
+    rows = []
     for method in dict.fromkeys(run["method"] for run in runs):
         own = of(runs, method)
         last = (scale * stacked(own, curve)[:, -1] for curve, scale in columns)
         rows.append([f"`{method}`", *map(with_deviation, last)])
-    return markdown(rows)
+    return markdown(heads, rows)
 
 
 MEASURES = {

@@ -225,7 +225,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def table(runs: list[dict[str, Any]]) -> str:
     """The last epoch of every run, as Markdown."""
     head = ("method", "seed", "train error %", "test error %", "sign agreement %", "R_self")
-    rows = [head, ("---",) * len(head)]
+    rows = []
     for found in runs:
         last = {name: values[-1] for name, values in found["curves"].items()}
         aligned = [d for d in DENSE if f"{d}/R_self" in last]
@@ -233,7 +233,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         costs = " / ".join(f"{last[f'{d}/R_self']:.1f}" for d in aligned)
         errors = f"{last['train_error']:.2f}", f"{last['test_error']:.2f}"
         rows.append((found["method"], str(found["seed"]), *errors, signs or "-", costs or "-"))
-    return common.markdown(rows)
+    return common.markdown(head, rows)
 
 
 def parse() -> argparse.Namespace:

@@ -268,7 +268,7 @@ def main(arguments: argparse.Namespace) -> None:
         for i, (asymmetry, sal, seed) in enumerate(study.rows)
     ]
     results = {"iterations": curves["iterations"], "networks": rows}
-    table = [("asymmetry", "rule", "KL at the end", "rms of W − Wᵀ"), ("---",) * 4]
+    table = []
     for asymmetry, sal in itertools.product(arguments.asymmetries, (False, True)):
         chosen = [r for r in rows if (r["asymmetry"], r["sal"]) == (asymmetry, sal)]
         ends = [
@@ -277,7 +277,8 @@ def main(arguments: argparse.Namespace) -> None:
         ]
         rule = "wake-sleep and SAL" if sal else "wake-sleep"
         table.append((f"{asymmetry:g}", rule, f"{ends[0]:.4f}", f"{ends[1]:.3f}"))
-    print("", common.markdown(table), sep="\n")
+    head = ("asymmetry", "rule", "KL at the end", "rms of W − Wᵀ")
+    print("", common.markdown(head, table), sep="\n")
     write(arguments, "boltzmann", results, draw(results))
 
 

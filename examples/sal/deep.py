@@ -151,8 +151,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Train, print, draw."""
     data = LOAD[arguments.network](arguments.dataset, arguments.data_dir)
     runs: dict[str, dict[str, Any]] = {}
-    heads = ("method", "test accuracy", "gradient angle", "weight angle", "s")
-    print(common.markdown([heads, ("---",) * len(heads)]))
+    print(common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s")))
     for method in arguments.methods:
         run = runs[method] = train(method, data, arguments)
         curves = run["curves"]
@@ -163,7 +162,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"{curves['mean/weight_angle'][-1]:.1f}°" if "mean/weight_angle" in curves else "-",
             f"{run['seconds']:.1f}",
         )
-        print(common.markdown([row]), flush=True)
+        print(common.markdown_row(row), flush=True)
     write(arguments, f"deep-{arguments.network}-{arguments.dataset}", {"runs": runs}, draw(runs))
 
 

@@ -202,7 +202,7 @@ def main(arguments: argparse.Namespace) -> None:
         measure()
         if (epoch + 1) % 10 == 0:
             print(f"epoch {epoch + 1:>4}/{arguments.epochs}", flush=True)
-    table = [("feedback", "rms error", "median of abs(B − W₂)", "same sign"), ("---",) * 4]
+    table = []
     for method, found in curves.items():
         error, distance, sign = (found[n][-1] for n in ("error", "distance", "same sign"))
         table.append((method, f"{error:.4f}", f"{distance:.3f}", f"{100 * sign:.0f} %"))
@@ -210,7 +210,8 @@ def main(arguments: argparse.Namespace) -> None:
         found["W1"] = students.lower.numpy()[rows].astype(float).round(4).tolist()
         found["W2"] = students.upper.numpy()[rows].astype(float).round(4).tolist()
         found["B"] = students.feedback.numpy()[rows].astype(float).round(4).tolist()
-    print("", common.markdown(table), sep="\n")
+    head = ("feedback", "rms error", "median of abs(B − W₂)", "same sign")
+    print("", common.markdown(head, table), sep="\n")
     results = {"epochs": list(range(arguments.epochs + 1)), "methods": curves}
     write(arguments, "microcircuit", results, draw(results))
 

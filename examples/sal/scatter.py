@@ -178,13 +178,13 @@ def main(arguments: argparse.Namespace) -> None:
         "settings": {},
         "imperfect": {},
     }
-    print(common.markdown([("50 → 50", "angle", "correlation", "slope"), ("---",) * 4]))
+    print(common.markdown(("50 → 50", "angle", "correlation", "slope")))
 
     def report(group: str, name: str, run: dict[str, Any]) -> None:
         drawn = name in ("published", RDD)  # weights fill a file
         results[group][name] = {k: v for k, v in run.items() if drawn or k not in ("W", "B")}
         found = f"{run['angle']:.1f}°", f"{run['correlation']:.3f}", f"{run['slope']:.2f}"
-        print(common.markdown([(name, *found)]), flush=True)
+        print(common.markdown_row((name, *found)), flush=True)
 
     for name, setting in SETTINGS.items():
         report("settings", name, learn(setting, total, arguments.seed))

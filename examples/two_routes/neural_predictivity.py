@@ -125,12 +125,12 @@ def networks(files: list[Path], seed: int) -> Iterator[tuple[str, keras.Model]]:
 def table(found: dict[str, common.Numbers]) -> str:
     """Markdown, the best network first."""
     head = ("network", "median r", "s.e.m.", "neurons", "layer", "chosen in")
-    rows: list[tuple[str, ...]] = [head, ("---",) * len(head)]
+    rows = []
     for name in sorted(found, key=lambda name: -found[name]["median"]):
         of = found[name]
         numbers = (f"{of['median']:.3f}", f"{of['standard_error']:.3f}", str(of["neurons"]))
         rows.append((name, *numbers, f"`{of['layer']}`", f"{of['chosen']} splits"))
-    return common.markdown(rows)
+    return common.markdown(head, rows)
 
 
 def draw(found: dict[str, common.Numbers], file: Path) -> None:

@@ -151,7 +151,7 @@ def verdict(ratio: float, factor: float) -> str:
 
 def table(rows: list[Row], factor: float) -> str:
     """Markdown, with how often each prediction was right."""
-    cells: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
+    cells = []
     right = np.zeros(3, int)
     for row in rows:
         ratios = np.array([row.before, row.after, row.along, row.ratio]) / [*[row.decay] * 3, 1]
@@ -160,7 +160,7 @@ def table(rows: list[Row], factor: float) -> str:
         said = [f"{ratio:.3g} {what}" for ratio, what in zip(ratios, verdicts, strict=True)]
         cells.append((f"`{row.layer}`", f"{row.decay:.4g}", *said, f"{row.angle:.1f}°"))
     total = f"{right[0]}, {right[1]} and {right[2]} of {len(rows)} layers as predicted"
-    return f"{common.markdown(cells)}\n\n{total}"
+    return f"{common.markdown(HEAD, cells)}\n\n{total}"
 
 
 def draw_flow(panel: Any, title: str, rule: Any) -> Any:

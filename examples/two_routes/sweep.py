@@ -83,12 +83,11 @@ def accuracy(found: list[common.Numbers], method: str, name: str, value: Any) ->
 def table(found: list[common.Numbers], name: str) -> str:
     """Test accuracy by method and value of a setting, percent; mean and standard error of seeds."""
     values = sorted({r["settings"][name] for r in found})
-    rows = [("method", *(f"{v:g}" for v in values)), ("---",) * (1 + len(values))]
-    rows += [
+    rows = [
         (f"`{method}`", *(_cell(found, method, name, v) for v in values))
         for method in methods_of(found)
     ]
-    return common.markdown(rows)
+    return common.markdown(("method", *(f"{v:g}" for v in values)), rows)
 
 
 def methods_of(found: list[common.Numbers]) -> list[str]:
