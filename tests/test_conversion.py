@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment import graph
 
 K = keras.layers
 
@@ -240,14 +241,37 @@ def test_feedback_weights_start_like_the_kernels_own_initializer():
     assert layer.feedback_weights["feedback_kernel"].numpy().std() > 0.1  # B = W = 0 is no feedback
 
 
-def test_a_compiled_model_stays_compiled():
-    model = sequential()
+@pytest.mark.parametrize("make", [sequential, residual])
+def test_a_compiled_model_stays_compiled(make):
+    model = make()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    for method in ("fa", "dfa"):
-        converted = ta.convert(model, method)
-        assert converted.compiled and type(converted.optimizer).__name__ == "SGD"
-        x = example(model, 8)
-        converted.fit(x, np.arange(8) % 3, verbose=0)
+    x = example(model, 8)
+    for method in ("fa", "dfa", "sa", "fa"):  # also where there was feedback before
+        model = ta.convert(model, method)
+        assert model.compiled and type(model.optimizer).__name__ == "SGD"
+        assert "accuracy" in model.fit(x, np.arange(8) % 3, verbose=0).history
+        assert not ta.strip(model).compiled
+
+
+def test_a_recording_makes_no_weights_and_leaves_the_model_alone(monkeypatch):
+    model = nested()
+    model.compile("sgd", "mse")
+    before = [len(layer.variables) for layer in model.layers]
+    made = []
+    add = K.Layer.add_weight
+    monkeypatch.setattr(K.Layer, "add_weight", lambda *a, **k: made.append(a) or add(*a, **k))
+    assert len(graph.record(model).calls) == 9
+    assert not made and [len(layer.variables) for layer in model.layers] == before
+    assert model.layers[1].output is not None and model.compiled
+
+
+def test_a_nested_sequential_model_without_an_input_of_its_own():
+    inner = keras.Sequential([K.Dense(5, activation="relu"), K.Dense(4)], name="inner")
+    model = keras.Sequential([keras.Input((6,)), K.Dense(6), inner, K.Dense(2)])
+    x = example(model)
+    converted = ta.convert(model, "fa")
+    same(converted(x), model(x))
+    same(ta.strip(converted)(x), model(x))
 
 
 def test_time_distributed_needs_a_static_time_axis():
@@ -304,6 +328,14 @@ class OwnStep(keras.Sequential):
         (lambda: ta.convert(sequential(), "fa", exclude=["hed"]), ValueError, "matches none"),
         (lambda: ta.convert(sequential(), "fa", include=3), TypeError, "`include`"),
         (lambda: ta.convert(sequential(), "dfa", include="head"), ValueError, "do not go with"),
+        *(
+            (
+                lambda method=method: ta.convert(sequential(), method, feedback_initializer="foo"),
+                ValueError,
+                "`feedback_initializer` must be .*Received: feedback_initializer='foo'",
+            )
+            for method in ("fa", "dfa")
+        ),
         (lambda: ta.strip(3), TypeError, "must be a Keras model"),
     ],
 )
@@ -359,3 +391,8 @@ def test_wrong_expressions_name_the_argument():
         ta.convert(sequential(), "fa", include="(")
     model = keras.Sequential([keras.Input((4,)), K.Dense(3, name="fc(1)"), K.Dense(3)])
     assert methods_of(ta.convert(model, "fa", include="fc(1)"))["fc(1)"] == "fa"
+    model = keras.Sequential(
+        [keras.Input((4,)), K.Dense(3), K.Dense(3, name="block(1"), K.Dense(3)]
+    )
+    named = ta.convert(model, "fa", include=["block(1", "dense.*"], exclude=model.layers[2].name)
+    assert list(methods_of(named).values()) == ["fa", "fa", "stock"]

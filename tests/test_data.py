@@ -235,11 +235,31 @@ def test_every_worker_reads_a_part_of_its_own():
     for number in range(3):
         batches = stream.of_worker(tf.distribute.InputContext(3, number, 6))
         assert int(batches.cardinality()) == 10
-        stream.epoch = 0
         labels = [y for _, y in batches.as_numpy_iterator()]
         assert [len(y) for y in labels] == 10 * [2]
         parts.append(np.concatenate(labels))
     assert len(set(np.concatenate(parts))) == 60
+    assert stream.epoch == 1  # each has made one pass
+
+
+def test_every_pass_over_images_is_of_another_epoch():
+    stream = pictures().batches(20, seed=1)
+    passes = [tuple(y for _, b in stream.dataset for y in b.numpy()) for _ in range(3)]
+    assert len(set(passes)) == 3 and stream.epoch == 3
+    assert tuple(one_epoch(stream, 1)[1]) == passes[1]
+    with pytest.raises(ValueError, match=r"`epoch` must be .*Received: epoch=-1"):
+        stream.epoch = -1
+
+
+def test_replicas_share_one_pass(two_replicas):
+    with two_replicas.scope():
+        stream = pictures().batches(20, 1, two_replicas)
+        batches = two_replicas.experimental_distribute_dataset(stream.dataset)
+        arrays = make()
+        shared = two_replicas.experimental_distribute_dataset(arrays.dataset)
+    for passes in (1, 2):
+        assert len(list(batches)) == len(list(shared)) == 3
+        assert stream.epoch == arrays.epoch == passes
 
 
 @pytest.mark.parametrize(

@@ -272,11 +272,13 @@ def test_output_names_stay_so_that_losses_find_them():
     model = keras.Model(x, [left, right])
     losses = {"left": "mse", "right": "sparse_categorical_crossentropy"}
     model.compile("sgd", losses)
-    converted = ta.convert(model, "dfa")
-    assert converted.output_names == model.output_names
-    converted.fit(
-        np.ones((8, 6)), {"left": np.ones((8, 2)), "right": np.zeros(8, "int32")}, verbose=0
-    )
+    for method in ("dfa", "fa", "dfa"):
+        converted = ta.convert(model, method)
+        assert converted.output_names == model.output_names
+        converted.fit(
+            np.ones((8, 6)), {"left": np.ones((8, 2)), "right": np.zeros(8, "int32")}, verbose=0
+        )
+        model = converted
 
 
 def test_a_head_used_twice():
@@ -310,3 +312,33 @@ def test_seeded_feedback_differs_between_layers_of_one_shape():
     [[*taps]] = feedback_shapes(ta.convert(model, "dfa", feedback_initializer=initializer))
     values = [b.numpy() for _, b in taps]
     assert not np.array_equal(values[0], values[1])
+
+
+@pytest.mark.parametrize("initializer", [None, 7])
+def test_seeded_feedback_differs_between_heads(initializer):
+    """Kernels with seeds draw none: then nothing else sets two taps apart."""
+    seeded = keras.initializers.GlorotUniform
+    if initializer is not None:
+        initializer = seeded(seed=initializer)
+
+    def model():
+        x = inputs = keras.Input((4,))
+        x = K.Dense(5, kernel_initializer=seeded(seed=1))(x)
+        heads = [
+            K.Dense(3, kernel_initializer=seeded(seed=2))(
+                K.Dense(4, kernel_initializer=seeded(seed=2))(x)
+            )
+            for _ in range(3)
+        ]
+        return keras.Model(inputs, heads)
+
+    def feedback():
+        keras.utils.set_random_seed(3)
+        shapes = feedback_shapes(ta.convert(model(), "dfa", feedback_initializer=initializer))
+        return [[b.numpy() for _, b in tap] for tap in shapes]
+
+    taps = feedback()
+    assert len(taps) == 3 and len({b.tobytes() for [b, *_] in taps}) == 3
+    for tap, again in zip(taps, feedback(), strict=True):
+        for b, c in zip(tap, again, strict=True):
+            np.testing.assert_array_equal(b, c)

@@ -154,6 +154,19 @@ def test_workers_that_stored_different_epochs_agree(tmp_path):
     assert resume._latest() == "epoch_000006"
 
 
+def test_the_package_loads_wherever_keras_has_its_trainer():
+    script = """
+import sys
+import keras
+del sys.modules["keras.src.backend.tensorflow"].trainer
+sys.modules["keras.src.backend.tensorflow.trainer"] = None  # as if it had moved
+import tf_alignment as ta
+keras.__version__ = "3.99.0"
+ta.distribute._mend_fit()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(ta.__file__).parents[1])
+
+
 # ---- names -----------------------------------------------------------------------------------
 
 

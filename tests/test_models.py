@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_alignment as ta
-from tf_alignment.models.resnet import copy_weights
+from tf_alignment.models.resnet import copy_weights_by_name
 
 
 def trainable(model):
@@ -129,7 +129,7 @@ def test_weights_must_fit():
     with pytest.raises(ValueError, match=r"'conv1_conv'.*Received: \[\(3, 3, 3, 6\)\]"):
         ta.models.resnet(8, width=4, weights=other)
     with pytest.raises(ValueError, match="no such layer"):
-        copy_weights(keras.Sequential([keras.Input((2,))]), small)
+        copy_weights_by_name(keras.Sequential([keras.Input((2,))]), small)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -148,8 +148,10 @@ def test_any_method_width_and_size(version, shortcuts, tmp_path):
     model.compile(
         keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
+    labels = np.arange(8) % 3
     x = np.random.default_rng(0).random((8, 20, 20, 1), np.float32)
-    losses = model.fit(x, np.arange(8) % 3, epochs=10, verbose=0).history["loss"]
+    x += labels[:, None, None, None]  # brighter by class: noise alone is learned by luck
+    losses = model.fit(x, labels, epochs=10, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     projected = [layer.name for layer in model.layers if layer.name.endswith("_0_conv")]
     assert len(projected) == (2 if shortcuts == "projection" else 0)
@@ -171,6 +173,8 @@ def test_a_shortcut_without_weights():
         ({"depth": 21}, r"one of \[18, 34, 50, 101, 152\], or 6n \+ 2. Received: depth=21"),
         ({"depth": "20"}, "depth='20'"),
         ({"depth": 2}, "depth=2"),
+        ({"depth": True}, "depth=True"),
+        ({"depth": 20.0}, "depth=20.0"),
         ({"depth": 20, "version": 3}, "version=3"),
         ({"depth": 20, "shortcuts": "none"}, "shortcuts='none'"),
         ({"depth": 18, "layout": "torch"}, "layout='torch'"),
@@ -180,6 +184,10 @@ def test_a_shortcut_without_weights():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ta.models.resnet(**arguments)
+
+
+def test_integers_of_numpy_are_depths():
+    assert ta.models.resnet(np.int64(8), width=np.int64(4)).name == "resnet8v1"
 
 
 def test_small_networks():
@@ -207,3 +215,25 @@ def test_crops_and_flips_are_pieces_of_the_image():
         [k for k, p in enumerate(pieces) if np.array_equal(p[n], m)] for n, m in enumerate(moved)
     ]
     assert all(kinds) and len({k for [k, *_] in kinds}) > 8
+
+
+def test_crops_follow_the_seed_and_differ_between_replicas(two_replicas):
+    x = tf.random.stateless_uniform((6, 8, 8, 1), (1, 2))
+    alone, again, other = (ta.models.CropAndFlip(2, seed=s)(x, training=True) for s in (3, 3, 4))
+    np.testing.assert_array_equal(alone, again)
+    assert not np.array_equal(alone, other)
+    with two_replicas.scope():
+        layer = ta.models.CropAndFlip(2, seed=3)
+    run = tf.function(lambda: two_replicas.run(lambda: layer(x, training=True)))
+    first, second = two_replicas.experimental_local_results(run())
+    np.testing.assert_array_equal(first, alone)
+    assert not np.array_equal(first, second)
+    assert ta.models.CropAndFlip.from_config(layer.get_config()).seed == 3
+    with pytest.raises(ValueError, match="Received: seed=-1"):
+        ta.models.CropAndFlip(seed=-1)
+
+
+def test_lenet_pads_whatever_side_is_short():
+    for shape in ((32, 14, 1), (14, 32, 1), (12, 12, 1)):
+        assert ta.models.lenet(shape).output_shape == (None, 10)
+    assert ta.models.lenet((32, 32, 1)).get_layer("conv1").padding == "valid"

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_alignment as ta
 
@@ -215,13 +216,38 @@ def test_overflow_skips_the_step_of_both_optimizers():
         ((3,), TypeError, r"`forward` must be a Keras optimizer.*Received: forward=3"),
         ((None,), TypeError, r"`forward` must be a Keras optimizer.*Received: forward=None"),
         ((SGD,), TypeError, r"`forward` must be a Keras optimizer.*Received: forward=<class"),
-        (("sdg",), TypeError, r"`forward` must be a Keras optimizer.*Received: forward='sdg'"),
+        (("sdg",), ValueError, r"`forward` must be a Keras optimizer.*Received: forward='sdg'"),
         (("sgd", 0.5), TypeError, r"`feedback` must be a Keras optimizer.*Received: feedback=0.5"),
     ],
 )
 def test_what_is_no_optimizer_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         ta.optimizers.split(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "optional", "use"),
+    [
+        ("forward", False, lambda value: ta.optimizers.split(value)),
+        ("optimizer", False, lambda value: ta.optimizers.NoisyUpdates(value, 0.1)),
+        ("optimizer", True, lambda value: ta.phases.Alignment("sa", optimizer=value)),
+        (
+            "solver",
+            True,
+            lambda value: ta.phases.NodePerturbation(
+                None, keras.losses.MeanSquaredError(reduction=None), solver=value
+            ),
+        ),
+    ],
+)
+def test_all_who_take_an_optimizer_refuse_alike(name, optional, use):
+    wrong = {TypeError: [3, SGD, None][: 2 if optional else 3]}
+    wrong[ValueError] = ["sdg", {"class_name": "sdg", "config": {}}]
+    wrong[ValueError] += [ta.optimizers.split("sgd"), keras.optimizers.LossScaleOptimizer(SGD())]
+    for error, given in wrong.items():
+        for value in given:
+            with pytest.raises(error, match=rf"Argument `{name}` must .*Received: {name}="):
+                use(value)
 
 
 @pytest.mark.parametrize("argument", ["forward", "feedback"])
@@ -328,6 +354,17 @@ def test_a_map_that_cannot_be_seen_is_passed_over():
     assert ta.optimizers.check(model) == []
 
 
+def test_the_map_is_read_once(monkeypatch):
+    model = network("sa")
+    model.compile(ta.optimizers.split("adam"), "mse")
+    read = []
+    get_config = keras.optimizers.MultiOptimizer.get_config
+    monkeypatch.setattr(
+        keras.optimizers.MultiOptimizer, "get_config", lambda o: read.append(o) or get_config(o)
+    )
+    assert ta.optimizers.check(model) == [] and len(read) == 1
+
+
 def test_an_uncompiled_model_is_refused():
     with pytest.raises(ValueError, match=r"compiled with an optimizer. Received: .*'net'"):
         ta.optimizers.check(network())
@@ -357,6 +394,42 @@ def test_replicas_that_compute_alike_need_no_sum(two_replicas, policy):
         np.testing.assert_array_equal(*copies)
         tolerance = 1e-5 if policy == "float32" else 5e-3
         np.testing.assert_allclose(copies[0], a, atol=tolerance)
+
+
+def test_constraints_hold_on_every_replica(two_replicas):
+    def fitted():
+        limit = keras.constraints.MaxNorm(0.1)
+        layer = ta.layers.Dense(3, feedback="sa", feedback_constraint=limit, name="top")
+        model = keras.Sequential([keras.Input((6,)), layer])
+        feedback = ta.optimizers.ReplicatedSGD(0.5)
+        model.compile(ta.optimizers.split("sgd", feedback), "mse", jit_compile=False)
+        x, y = data()
+        model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return layer.feedback_weights["feedback_kernel"]
+
+    one = fitted().numpy()
+    with two_replicas.scope():
+        two = fitted()
+    np.testing.assert_allclose(np.linalg.norm(one, axis=0), 0.1, rtol=1e-4)
+    for copy in two_replicas.experimental_local_results(two.value):
+        np.testing.assert_allclose(np.linalg.norm(copy, axis=0), 0.1, rtol=1e-4)
+
+
+def test_gradients_without_their_variables(two_replicas):
+    with two_replicas.scope():
+        first, second = (keras.Variable(np.ones(2, "float32")) for _ in range(2))
+        optimizer = ta.optimizers.ReplicatedSGD(0.25)
+        optimizer.build([first, second])
+
+    @tf.function
+    def step(gradients):
+        two_replicas.run(lambda: optimizer.apply(gradients))
+
+    step([tf.ones(2), tf.ones(2)])
+    step([None, tf.ones(2)])
+    np.testing.assert_allclose(first, [0.5, 0.5])  # the rate is that of the sum over replicas
+    np.testing.assert_allclose(second, [0.0, 0.0])
+    assert int(optimizer.iterations.numpy()) == 2
 
 
 def test_a_split_of_both_is_saved_and_loaded(tmp_path):

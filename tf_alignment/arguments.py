@@ -209,7 +209,11 @@ def instance(name: str, value: Any, kind: type | tuple[type, ...], what: str) ->
 
 
 def optimizer_of(
-    name: str, value: Any, what: str = "a Keras optimizer, its string id or its config"
+    name: str,
+    value: Any,
+    what: str = "a Keras optimizer, its string id or its config",
+    *,
+    single: bool = False,
 ) -> keras.optimizers.Optimizer:
     """What Keras takes for an optimizer, as one.
 
@@ -217,9 +221,12 @@ def optimizer_of(
         name: Of the argument, for the message.
         value: What was given.
         what: All that it may be, for the message.
+        single: Whether one that leaves the update of a weight to others, `LossScaleOptimizer` or
+            `MultiOptimizer`, is refused.
 
     Raises:
-        ValueError: If Keras knows no such optimizer.
+        TypeError: If it is none of these; None and classes are not.
+        ValueError: If Keras knows no such id or config, or the optimizer is refused.
 
     Example:
     >>> from tf_alignment.arguments import optimizer_of
@@ -228,10 +235,18 @@ def optimizer_of(
     ...
     ValueError: Argument `solver` must be a Keras optimizer. Received: solver='fast'
     """
+    instance(name, value, (keras.optimizers.Optimizer, str, dict), what)
     try:
-        return keras.optimizers.get(value)
+        optimizer = keras.optimizers.get(value)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"Argument `{name}` must be {what}. Received: {name}={value!r}") from None
+    wrappers = keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer
+    if single and isinstance(optimizer, wrappers):
+        raise ValueError(
+            f"Argument `{name}` must be a single optimizer, not one that wraps others. "
+            f"Received: {name}={optimizer!r}"
+        )
+    return optimizer
 
 
 def file_path(name: str, value: Any) -> Path:

@@ -13,7 +13,19 @@ import keras
 from tf_alignment import feedback as methods
 from tf_alignment import layers as drop_in
 from tf_alignment.direct import convert_direct, strip_direct
-from tf_alignment.graph import Call, Ref, clone_operation, copy_weights, functional_class, record
+from tf_alignment.graph import (
+    Call,
+    Graph,
+    Ref,
+    clone_operation,
+    copy_weights,
+    fresh_inputs,
+    functional_class,
+    record,
+    uncompiled,
+)
+from tf_alignment.initializers import named_initializer
+from tf_alignment.kernels import direct_feedback
 from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, feedback_layers
 from tf_alignment.layers.direct import OutputTap
 
@@ -67,15 +79,18 @@ def convert(
             if `None`.
         exclude: Which layers to leave stock, likewise.
         feedback_initializer: Initializer of the feedback weights. `None`: that of each layer's
-            kernel, with a seed of its own.
+            kernel, with a seed of its own; for "dfa", whose feedback has other shapes than the
+            kernels, Glorot's uniform one.
 
     Returns:
-        A new model; compiled as the original, if that was, with a fresh optimizer.
+        A new model; compiled as the original, if that was, with a fresh optimizer, whether the
+        original had feedback already or not.
 
     Raises:
         TypeError: If `model` is no Keras model.
         ValueError: If the model is not built, is a subclassed model, has train or test steps of its
-            own, if a selector matches nothing, or if `include` or `exclude` is given with "dfa".
+            own, if a selector matches nothing, if `include` or `exclude` is given with "dfa", or if
+            `feedback_initializer` is no initializer.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -90,8 +105,10 @@ def convert(
             "Argument `feedback` must be a method; to take feedback away use "
             "`tf_alignment.strip(model)`. Received: feedback=None"
         )
+    named_initializer("feedback_initializer", feedback_initializer)  # a check: each layer makes one
     _check_model(model)
-    if _has_feedback(model):
+    compilation = model.get_compile_config()
+    if feedback_layers(model) or any(direct_feedback(model)):
         model = strip(model)
     if isinstance(method, methods.DirectFeedback):
         if include is not None or exclude is not None:
@@ -99,15 +116,18 @@ def convert(
                 "Arguments `include` and `exclude` do not go with 'dfa', which cuts and taps the "
                 f"whole network. Received: include={include!r}, exclude={exclude!r}"
             )
-        return convert_direct(model, feedback_initializer or "glorot_uniform")
-    chosen = _choose(model, include, exclude)
+        converted = convert_direct(model, feedback_initializer or "glorot_uniform")
+    else:
+        chosen = _choose(model, include, exclude)
 
-    def swap(layer: Any) -> Any:
-        if id(layer) not in chosen:
-            return clone_operation(layer)
-        return _with_feedback(layer, method, feedback_initializer)
+        def swap(layer: Any) -> Any:
+            if id(layer) not in chosen:
+                return clone_operation(layer)
+            return _with_feedback(layer, method, feedback_initializer)
 
-    converted = _clone(model, swap)
+        converted = _clone(model, swap)
+    if compilation and not converted.compiled:  # Keras compiles clones of functional models
+        converted.compile_from_config(compilation)
     for layer in feedback_layers(converted):
         layer.watch_optimizer(converted)
     return converted
@@ -133,10 +153,9 @@ def strip(model: keras.Model) -> keras.Model:
     'keras.src.layers.core.dense'
     """
     _check_model(model)
-    model = _uncompiled(model)
-    if any(isinstance(call.layer, OutputTap) for call in record(model).calls):
+    if any(direct_feedback(model)):
         model = strip_direct(model)
-    stock = _clone(model, _to_stock)
+    stock = _clone(model if isinstance(model, keras.Sequential) else uncompiled(model), _to_stock)
     left = [layer.path for layer in feedback_layers(stock)]
     if left:
         raise ValueError(
@@ -186,7 +205,7 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = print) -
     [('stock', 'nothing below it learns'), ('sa', '')]
     """
     _check_model(model)
-    graph = record(_uncompiled(model))
+    graph = record(model)
     learns = graph.learns_below()
     taps = [call.layer for call in graph.calls if isinstance(call.layer, OutputTap)]
     useful: dict[int, bool] = {}
@@ -271,27 +290,18 @@ def _plain_class(model: keras.Model) -> type:
     return keras.Sequential if isinstance(model, keras.Sequential) else functional_class()
 
 
-def _has_feedback(model: keras.Model) -> bool:
-    if feedback_layers(model):
-        return True
-    return any(isinstance(call.layer, OutputTap) for call in record(_uncompiled(model)).calls)
-
-
-def _uncompiled(model: keras.Model) -> keras.Model:
-    if not model.compiled or isinstance(model, keras.Sequential):
-        return model
-    return functional_class()(model.input, model.output, name=model.name)
-
-
 def _choose(
     model: keras.Model,
     include: Selector | Iterable[Selector] | None,
     exclude: Selector | Iterable[Selector] | None,
 ) -> set[int]:
     """Ids of the layers to convert."""
-    graph = record(_uncompiled(model))
+    graph = record(model)
     learns = graph.learns_below()
-    included, excluded = _selectors("include", include), _selectors("exclude", exclude)
+    included, excluded = (
+        _selectors(name, value, graph)
+        for name, value in (("include", include), ("exclude", exclude))
+    )
     used: set[int] = set()
     chosen: set[int] = set()
 
@@ -331,9 +341,11 @@ def _error_is_used(call: Call, learns: dict[Ref, bool]) -> bool:
     return several or any(learns[ref] for ref in call.inputs)
 
 
-def _selectors(name: str, value: Any) -> list[Selector]:
+def _selectors(name: str, value: Any, graph: Graph) -> list[Selector]:
+    """The argument as a list, checked; names of layers need not be regular expressions."""
     if value is None:
         return []
+    names = {own for call in graph.calls for own in (call.layer.name, call.path)}
     single = isinstance(value, str | re.Pattern) or callable(value)
     try:
         selectors = [value] if single else list(value)
@@ -341,7 +353,7 @@ def _selectors(name: str, value: Any) -> list[Selector]:
         selectors = [value]
     for selector in selectors:
         try:
-            re.compile(selector if isinstance(selector, str) else "")
+            re.compile(selector if isinstance(selector, str) and selector not in names else "")
         except re.error as error:
             raise ValueError(
                 f"Argument `{name}` must be a name or a valid regular expression ({error}). "
@@ -356,9 +368,14 @@ def _selectors(name: str, value: Any) -> list[Selector]:
 
 
 def _matches(selector: Selector, layer: Any, path: str) -> bool:
-    if isinstance(selector, str | re.Pattern):
-        return any(selector == name or re.fullmatch(selector, name) for name in (layer.name, path))
-    return bool(selector(layer))
+    if not isinstance(selector, str | re.Pattern):
+        return bool(selector(layer))
+    if selector in (layer.name, path):
+        return True
+    try:
+        return any(re.fullmatch(selector, name) for name in (layer.name, path))
+    except re.error:  # the name of another layer
+        return False
 
 
 def _kernel_layer(layer: Any) -> Any | None:
@@ -392,15 +409,31 @@ def _to_stock(layer: Any) -> Any:
 
 
 def _clone(model: keras.Model, swap: Callable[[Any], Any]) -> keras.Model:
-    """A clone with layers made by `swap`, and the original's forward weights."""
+    """A clone with layers made by `swap`, and the original's forward weights.
+
+    It is compiled if the original is a functional model that was.
+    """
+    copies: dict[int, Any] = {}
     pairs: list[tuple[Any, Any]] = []
 
-    def make(layer: Any) -> Any:
-        copy = swap(layer)
-        pairs.append((layer, copy))
-        return copy
+    def copy(layer: Any) -> Any:
+        if id(layer) not in copies:
+            if isinstance(layer, keras.Sequential | functional_class()):
+                copies[id(layer)] = rebuild(layer)
+            else:
+                copies[id(layer)] = swap(layer)
+                pairs.append((layer, copies[id(layer)]))
+        return copies[id(layer)]
 
-    clone = keras.models.clone_model(model, clone_function=make, recursive=True)
+    def rebuild(model: keras.Model) -> keras.Model:
+        if not isinstance(model, keras.Sequential):
+            return keras.models.clone_model(model, clone_function=copy)
+        # one inside another model has an input of its own only if it was given one
+        first = [fresh_inputs(model)] if getattr(model, "inputs", None) else []
+        layers = [*first, *(copy(layer) for layer in model.layers)]
+        return keras.Sequential(layers, name=model.name, trainable=model.trainable)
+
+    clone = rebuild(model)
     for old, new in pairs:
         copy_weights(old, new)
     return clone

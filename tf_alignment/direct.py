@@ -15,11 +15,13 @@ Frozen kernels count as kernels: no error passes them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Container
 from typing import Any
 
 import keras
 
 from tf_alignment.graph import Call, Graph, Ref, clone_operation, copy_weights, fresh_inputs, record
+from tf_alignment.initializers import reseeded
 from tf_alignment.layers.direct import Cut, OutputTap
 
 __all__ = ["convert_direct", "strip_direct"]
@@ -62,7 +64,7 @@ class _Plan:
 
 
 def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model:
-    """Rebuild `model` with direct feedback; see `tf_alignment.convert`."""
+    """Rebuild `model` with direct feedback, not compiled; see `tf_alignment.convert`."""
     graph = record(model)
     plan = _plan(graph)
     learns = graph.learns_below()
@@ -74,10 +76,11 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
     taken, used = set(plan.names.values()), set[str]()
 
     def unique(name: str) -> str:
-        while name in taken:
-            name += "_again"
+        name = _free_name(name, taken)
         taken.add(name)
         return name
+
+    placed: list[OutputTap] = []
 
     def run(index: int, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = plan.names[id(call.layer)]
@@ -99,6 +102,13 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
             tensors[ref] = finish(ref, call, name)
         return keras.tree.map_structure(lambda ref: tensors[ref], call.outputs)
 
+    def initializer_of(tap: int) -> Any:
+        """Every tap draws numbers of its own, also with a seed of the user's."""
+        if not tap:
+            return feedback_initializer
+        first = placed[0].feedback_initializer
+        return reseeded(first, getattr(first, "seed", None) or 0, tap)
+
     def finish(ref: Ref, call: Call, name: str) -> Any:
         value, split = tensors[ref], id(call.layer) in plan.split
         own = layers[id(call.layer)].name != name and name not in used  # the name is free
@@ -106,7 +116,8 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
             hidden = [tapped for _, tapped in plan.taps[ref]]
             tap_name = name if own and not split else unique(f"{name}_output_tap")
             used.add(tap_name)
-            tap = OutputTap(hidden, feedback_initializer, name=tap_name)
+            tap = OutputTap(hidden, initializer_of(len(placed)), name=tap_name)
+            placed.append(tap)
             value = tap([value, *(tensors[h] for h, _ in plan.taps[ref])])
         if split:
             after = name if own else unique(f"{name}_activation")
@@ -119,8 +130,6 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
     new = keras.Model(inputs, graph.replay(inputs, run), name=model.name)
     for call in graph.calls:
         copy_weights(call.layer, layers[id(call.layer)])
-    if model.compiled:
-        new.compile_from_config(model.get_compile_config())
     return new
 
 
@@ -128,6 +137,13 @@ def strip_direct(model: keras.Model) -> keras.Model:
     """Rebuild `model` without taps and cuts."""
     graph = record(model)
     layers: dict[int, Any] = {}
+    producer = {ref: call.layer for call in graph.calls for ref in _refs(call.outputs)}
+    names: dict[int, str] = {}  # of layers that gave the tap theirs, see `convert_direct`
+    for call in graph.calls:
+        if isinstance(call.layer, OutputTap):
+            below = producer.get(call.inputs[0])
+            if below is not None and below.name == f"{call.layer.name}_kernel":
+                names[id(below)] = call.layer.name
 
     def run(index: int, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(call.layer, Cut):
@@ -135,7 +151,8 @@ def strip_direct(model: keras.Model) -> keras.Model:
         if isinstance(call.layer, OutputTap):
             return args[0][0]
         if id(call.layer) not in layers:
-            layers[id(call.layer)] = clone_operation(call.layer)
+            name = names.get(id(call.layer), call.layer.name)
+            layers[id(call.layer)] = _clone_named(call, name, split=False)
         return layers[id(call.layer)](*args, **kwargs)
 
     inputs = fresh_inputs(model)
@@ -184,7 +201,8 @@ def _plan(graph: Graph) -> _Plan:
                     "Direct feedback needs blocks with one output. Received: layer "
                     f"'{calls[last].path}' with {1 + len(more)}"
                 )
-            hidden.append((tapped, _free_name(names[id(calls[head].layer)], hidden)))
+            name = _free_name(names[id(calls[head].layer)], {other for _, other in hidden})
+            hidden.append((tapped, name))
     split = {layer for layer, found in at_logits.items() if _can_split(layer, found, calls)}
     heads = {i for i in ends if any(learns[ref] for ref in calls[i].inputs)}
     return _Plan(heads, {logits: hidden for logits, hidden in taps.items() if hidden}, split, names)
@@ -265,8 +283,7 @@ def _ancestors(calls: list[Call], producer: dict[Ref, int]) -> list[set[int]]:
     return above
 
 
-def _free_name(name: str, hidden: list[tuple[Ref, str]]) -> str:
-    taken = {other for _, other in hidden}
+def _free_name(name: str, taken: Container[str]) -> str:
     while name in taken:
         name += "_again"
     return name
@@ -281,9 +298,7 @@ def _unique_names(graph: Graph) -> dict[int, str]:
         name = call.layer.name
         if name in names.values():
             name = "_".join((*call.scope, name))
-        while name in names.values():
-            name += "_again"
-        names[id(call.layer)] = name
+        names[id(call.layer)] = _free_name(name, names.values())
     return names
 
 

@@ -11,12 +11,12 @@ themselves.
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as _keras_trainer
 
 from tf_alignment.arguments import instance
 
@@ -128,9 +128,12 @@ def _mend_fit() -> None:
     of a function; here each worker takes its own. And it averages the loss, a scalar, over its
     first axis. There is no public hook for either. Other strategies go the way they went.
     """
-    if not keras.__version__.startswith("3.15.") or hasattr(_keras_trainer, "_mended"):
+    if not keras.__version__.startswith("3.15."):
         return
-    trainer: Any = _keras_trainer
+    # here, not above: other versions may have it elsewhere
+    trainer: Any = importlib.import_module("keras.src.backend.tensorflow.trainer")
+    if hasattr(trainer, "_mended"):
+        return
     trainer._mended = True
     build, reduce = trainer.TensorFlowTrainer._maybe_symbolic_build, trainer.reduce_per_replica
 

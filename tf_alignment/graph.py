@@ -1,7 +1,8 @@
 """The graph of a Keras model as a list of calls, nested models laid open.
 
 Conversion has to know what lies below and above each layer. Keras offers no public view of that,
-but `clone_model` hands every call of a layer to a function of ours: a throwaway clone is recorded.
+but `clone_model` hands every call of a layer to a function of ours. The clone that is recorded and
+thrown away has stand-ins for layers, so that no weights are made for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "functional_class",
     "record",
     "takes_training",
+    "uncompiled",
 ]
 
 
@@ -162,9 +164,19 @@ def clone_operation(operation: Any) -> Any:
     return operation.__class__.from_config(operation.get_config())
 
 
+class _StandIn(keras.Operation):
+    """What a layer makes of shapes, without weights of its own."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__(name=original.name)
+        self.original = original
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        return self.original.compute_output_spec(*args, **kwargs)
+
+
 def _record_functional(model: Any, scope: tuple[str, ...]) -> Graph:
     refs: dict[int, Ref] = {}
-    originals: dict[int, Any] = {}
     calls: list[Call] = []
     keep: list[Any] = []  # ids are only unique while the tensors live
 
@@ -177,30 +189,24 @@ def _record_functional(model: Any, scope: tuple[str, ...]) -> Graph:
 
         return keras.tree.map_structure(one, structure)
 
-    def clone(layer: Any) -> Any:
-        nested = isinstance(layer, keras.Model)
-        copy = keras.models.clone_model(layer) if nested else clone_operation(layer)
-        originals[id(copy)] = layer
-        keep.append(copy)
-        return copy
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: _StandIn, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
-        original = originals[id(layer)]
-        calls.append(Call(original, scope, to_refs(args), to_refs(kwargs), to_refs(outputs)))
+        made = (to_refs(args), to_refs(kwargs), to_refs(outputs))
+        calls.append(Call(layer.original, scope, *made))
         return outputs
 
     inputs = fresh_inputs(model)
-    source = _without_compilation(model)
     copy = keras.models.clone_model(
-        source, clone_function=clone, call_function=call, input_tensors=inputs
+        uncompiled(model), clone_function=_StandIn, call_function=call, input_tensors=inputs
     )
     return Graph(to_refs(inputs), calls, to_refs(copy.output))
 
 
-def _without_compilation(model: Any) -> Any:
-    """The same functional graph as a model that is not compiled (a clone would recompile)."""
-    return keras.Model(model.input, model.output) if model.compiled else model
+def uncompiled(model: Any) -> Any:
+    """The same functional graph as a model that is not compiled: a clone would be compiled too."""
+    if not model.compiled:
+        return model
+    return functional_class()(model.input, model.output, name=model.name)
 
 
 def _lay_open(graph: Graph) -> Graph:

@@ -1,4 +1,4 @@
-"""Seeds of feedback initializers.
+"""Seeds: of feedback initializers, and of what replicas draw.
 
 A Keras initializer fixes its seed when it is made, and draws the same numbers at every call. Used
 for a kernel and for its feedback kernel it would make B equal to W: feedback alignment would
@@ -13,8 +13,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-__all__ = ["derived_seed", "named_initializer", "reseeded"]
+__all__ = ["derived_seed", "named_initializer", "per_replica", "reseeded"]
 
 
 def derived_seed(*sources: int | str) -> int:
@@ -66,3 +67,16 @@ def named_initializer(argument: str, value: Any) -> Any:
         ) from None
     finally:
         random.setstate(state)
+
+
+def per_replica(seed: tf.Tensor) -> tf.Tensor:
+    """The seed, made another on every replica; itself on the first, and outside of replicas.
+
+    Args:
+        seed: Two int32 numbers, for `tf.random.stateless_*`.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return seed
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    return tf.stack([seed[0], seed[1] + replica * 0x3C6EF35F])

@@ -2,12 +2,12 @@
 
 `load` gives small datasets by name as arrays (`arrays`), of which `EpochShuffled` makes batches
 (`epochs`); `images` reads large ones of images of different sizes, ImageNet above all, and crops
-them on the way (`imagenet`).
+them on the way (`streams`).
 """
 
 from tf_alignment.data.arrays import NAMES, Arrays, Split, load
 from tf_alignment.data.epochs import EpochShuffled
-from tf_alignment.data.imagenet import Images, Stream, central_crop, images, random_crop
+from tf_alignment.data.streams import Images, Stream, central_crop, images, random_crop
 
 __all__ = [
     "NAMES",

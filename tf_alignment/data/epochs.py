@@ -16,10 +16,48 @@ import tensorflow as tf
 
 from tf_alignment.arguments import boolean, integer, tensor
 
-__all__ = ["EpochShuffled", "FollowEpoch"]
+__all__ = ["EpochShuffled", "FollowEpoch", "Passes"]
 
 
-class EpochShuffled:
+class Passes:
+    """Counts passes over data, as a base of what has an order for each.
+
+    Args:
+        epoch: That of the first pass.
+
+    Attributes:
+        callback: Sets `epoch` to Keras' count at the start of every epoch.
+
+    Raises:
+        ValueError: If `epoch` is, or is set to, no integer of at least 0.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        self.epoch = epoch
+        self.callback: keras.callbacks.Callback = FollowEpoch(self)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose order the next pass takes."""
+        return max(self._next.values(), default=self._first)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._first = integer("epoch", epoch, 0)
+        self._next: dict[int, int] = {}
+
+    def next_epoch(self, worker: int = 0) -> int:
+        """Count a pass of a worker, and return its epoch.
+
+        Args:
+            worker: Which one. Each counts for itself: an epoch of several is one pass of each.
+        """
+        epoch = self._next.get(worker, self._first)
+        self._next[worker] = epoch + 1
+        return epoch
+
+
+class EpochShuffled(Passes):
     """Batches of arrays in an order that depends on the seed and the epoch alone.
 
     `dataset` is a finite `tf.data.Dataset` of one epoch. When a pass over it starts, it takes the
@@ -66,7 +104,7 @@ class EpochShuffled:
     ) -> None:
         self.batch_size = integer("batch_size", batch_size)
         self.seed = integer("seed", seed, 0)
-        self.epoch = epoch
+        super().__init__(epoch)
         self.drop_remainder = boolean("drop_remainder", drop_remainder)
         with tf.device("CPU:0"):  # Batches are gathered on the host whatever trains on them.
             x, y = tensor("x", x, 1, of_numbers=False), tensor("y", y, 1, of_numbers=False)
@@ -82,16 +120,6 @@ class EpochShuffled:
                 f"Received: len(x)={len(x)}, batch_size={batch_size}"
             )
         self.dataset: tf.data.Dataset = self._pipeline(x, y)
-        self.callback: keras.callbacks.Callback = FollowEpoch(self)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose order the next pass takes."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch = integer("epoch", epoch, 0)
 
     def __len__(self) -> int:
         """Number of batches an epoch."""
@@ -114,15 +142,10 @@ class EpochShuffled:
         """
         return np.random.default_rng((self.seed, epoch)).permutation(self.examples)
 
-    def _next_order(self) -> np.ndarray:
-        """Count a pass, and return its order."""
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return self.order(epoch)
-
     def _pipeline(self, x: Any, y: Any) -> tf.data.Dataset:
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             # The only Python in the pipeline, run once when a pass starts.
-            order = tf.numpy_function(self._next_order, [], tf.int64)
+            order = tf.numpy_function(lambda: self.order(self.next_epoch()), [], tf.int64)
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (self.examples,)))
 
         # With autotuning, short epochs wait for its clock: 10 ms, 30 ms, 70 ms, 150 ms, 310 ms ...

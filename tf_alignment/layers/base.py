@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment.arguments import instance
-from tf_alignment.initializers import named_initializer
+from tf_alignment.initializers import named_initializer, per_replica
 from tf_alignment.layers.connection import Connection, FeedbackWeights
 from tf_alignment.linear_maps import LinearMap
 
@@ -164,11 +164,7 @@ class FeedbackLayer(keras.layers.Layer):
         generator = self.seed_generator
         seed = generator.next() if training else generator.state.value
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
-        context = tf.distribute.get_replica_context()
-        if self.feedback.random == "replica" and context is not None:
-            replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
-            seed = tf.stack([seed[0], seed[1] + replica * 0x3C6EF35F])
-        return seed
+        return per_replica(seed) if self.feedback.random == "replica" else seed
 
     def _count_step(self, training: bool | None) -> tf.Tensor | None:
         """The number of training calls so far, if a coefficient depends on it."""

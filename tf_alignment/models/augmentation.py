@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.arguments import integer
+from tf_alignment.initializers import per_replica
 
 __all__ = ["CropAndFlip"]
 
@@ -17,10 +18,15 @@ class CropAndFlip(keras.layers.Layer):
     """In training, moves every image by up to `padding` pixels, zeros around it, and mirrors half.
 
     As part of the model it is where `callbacks.Resume` keeps its random state: a run that was
-    killed goes on with the crops that it would have seen.
+    killed goes on with the crops that it would have seen. Every replica of a strategy draws crops
+    of its own.
 
     Args:
         padding: Pixels added on each side before an image of the old size is cut out.
+        seed: Integer, or None for a random one.
+
+    Raises:
+        ValueError: If an argument is no integer of at least 0.
 
     Input and output: `(batch, height, width, channels)`.
 
@@ -30,17 +36,18 @@ class CropAndFlip(keras.layers.Layer):
     (2, 32, 32, 3)
     """
 
-    def __init__(self, padding: int = 4, **kwargs: Any) -> None:
+    def __init__(self, padding: int = 4, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.padding = integer("padding", padding, 0)
-        self.seed_generator = keras.random.SeedGenerator()
+        self.seed = None if seed is None else integer("seed", seed, 0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """`(batch, height, width, channels)`, changed only in training."""
         if not training:
             return images
         count, height, width = (images.shape[i] or tf.shape(images)[i] for i in range(3))
-        seed = tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32)
+        seed = per_replica(tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32))
         most = 2 * self.padding + 1
         shift = tf.random.stateless_uniform((3, count), seed, 0, most * 2, tf.int32)
         margin = [self.padding, self.padding]
@@ -53,4 +60,4 @@ class CropAndFlip(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "padding": self.padding}
+        return {**super().get_config(), "padding": self.padding, "seed": self.seed}

@@ -7,6 +7,7 @@ second block of the third group; `_0_` is that of a shortcut.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,49 +122,23 @@ def resnet(
     >>> list(model.get_layer("conv2_block1_1_conv").feedback_weights)
     ['feedback_kernel']
     """
-    known = isinstance(depth, int) and not isinstance(depth, bool)
-    cifar = known and depth not in _IMAGENET
-    if not known or (cifar and (depth < 8 or depth % 6 != 2)):
-        raise ValueError(
-            f"Argument `depth` must be one of {list(_IMAGENET)}, or 6n + 2. "
-            f"Received: depth={depth!r}"
-        )
-    if shortcuts is None:
-        shortcuts = "padding" if cifar else "projection"
-    one_of("version", version, (1, 2))
-    one_of("layout", layout, ("reference", "keras"))
-    one_of("shortcuts", shortcuts, ("padding", "projection"))
-    if isinstance(weights, str):
-        one_of("weights", weights, ("imagenet",))
-    elif weights is not None:
-        instance("weights", weights, keras.Model, "a Keras model, 'imagenet' or None")
-    if augment is not None:
-        instance("augment", augment, keras.layers.Layer, "a Keras layer or None")
+    depth = _check(depth, version, shortcuts, layout, kernel_initializer, weights, augment)
+    cifar = depth not in _IMAGENET
     stages, bottleneck = (((depth - 2) // 6,) * 3, False) if cifar else _IMAGENET[depth]
-    as_keras = layout == "keras" or weights == "imagenet"
-    if as_keras and not bottleneck:
-        raise ValueError(
-            "Argument `layout` must be 'reference' where `keras.applications` has no network: for "
-            f"depths other than 50, 101 and 152. Received: layout={layout!r}, depth={depth}"
-        )
     size = 32 if cifar else (224 if version == 1 else 299)
     width = (16 if cifar else 64) if width is None else integer("width", width)
     classes = (10 if cifar else 1000) if classes is None else integer("classes", classes)
     if momentum is None:
         momentum = 0.9 if version == 1 else 0.997
-    momentum = number("momentum", momentum, least=0, most=1)
-    if input_shape is None:
-        input_shape = (size, size, 3)
-    named_initializer("kernel_initializer", kernel_initializer)  # a check: each layer makes its own
     feedback = methods.get(feedback)
-    inputs = keras.Input(_image_shape(input_shape))
+    inputs = keras.Input(_image_shape((size, size, 3) if input_shape is None else input_shape))
     builder = _Builder(
         version,
         bottleneck,
-        shortcuts,
-        as_keras,
+        shortcuts or ("padding" if cifar else "projection"),
+        layout == "keras" or weights == "imagenet",
         kernel_initializer,
-        momentum,
+        number("momentum", momentum, least=0, most=1),
     )
     x = inputs if augment is None else augment(inputs)
     x = builder.stem(x, width, cifar)
@@ -175,8 +150,44 @@ def resnet(
     outputs = layers.Dense(classes, name="predictions")(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}v{version}")
     if weights is not None:
-        copy_weights(_application(depth, version) if weights == "imagenet" else weights, model)
+        source = _application(depth, version) if weights == "imagenet" else weights
+        copy_weights_by_name(source, model)
     return model if feedback is None else convert(model, feedback)
+
+
+def _check(
+    depth: Any,
+    version: Any,
+    shortcuts: Any,
+    layout: Any,
+    kernel_initializer: Any,
+    weights: Any,
+    augment: Any,
+) -> int:
+    """Refuse what `resnet` cannot build; return the depth."""
+    known = isinstance(depth, numbers.Integral) and not isinstance(depth, bool)
+    if not known or not (depth in _IMAGENET or (depth >= 8 and depth % 6 == 2)):
+        raise ValueError(
+            f"Argument `depth` must be one of {list(_IMAGENET)}, or 6n + 2. "
+            f"Received: depth={depth!r}"
+        )
+    depth = int(depth)
+    one_of("version", version, (1, 2))
+    one_of("layout", layout, ("reference", "keras"))
+    one_of("shortcuts", shortcuts, ("padding", "projection", None))
+    named_initializer("kernel_initializer", kernel_initializer)  # each layer makes its own
+    if isinstance(weights, str):
+        one_of("weights", weights, ("imagenet",))
+    elif weights is not None:
+        instance("weights", weights, keras.Model, "a Keras model, 'imagenet' or None")
+    if augment is not None:
+        instance("augment", augment, keras.layers.Layer, "a Keras layer or None")
+    if (layout == "keras" or weights == "imagenet") and not _IMAGENET.get(depth, ((), False))[1]:
+        raise ValueError(
+            "Argument `layout` must be 'reference' where `keras.applications` has no network: for "
+            f"depths other than 50, 101 and 152. Received: layout={layout!r}, depth={depth}"
+        )
+    return depth
 
 
 def _image_shape(given: Any) -> tuple[int | None, ...]:
@@ -186,7 +197,7 @@ def _image_shape(given: Any) -> tuple[int | None, ...]:
     return integers("input_shape", given, length=3)
 
 
-def copy_weights(source: keras.Model, target: keras.Model) -> None:
+def copy_weights_by_name(source: keras.Model, target: keras.Model) -> None:
     """Give each layer of `target` the weights of the layer of that name.
 
     Raises:

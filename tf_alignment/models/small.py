@@ -71,7 +71,8 @@ def lenet(
     """LeNet-5 with ReLU and max pooling: convolutions of 6 and 16 filters, dense of 120 and 84.
 
     Args:
-        input_shape: `(height, width, channels)`. The first convolution is padded up to 32x32.
+        input_shape: `(height, width, channels)`, at least 12x12. The first convolution is padded
+            where a side is shorter than 32.
         classes: Outputs.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
@@ -86,7 +87,7 @@ def lenet(
     61706
     """
     input_shape, feedback = _check(input_shape, classes, 12), methods.get(feedback)
-    padding = "same" if input_shape[0] < 32 else "valid"
+    padding = "same" if min(input_shape[:2]) < 32 else "valid"
     model = keras.Sequential(
         [
             keras.Input(input_shape),

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer, number, one_of
+from tf_alignment.arguments import integer, number, one_of, optimizer_of
 from tf_alignment.initializers import derived_seed
 
 __all__ = ["NoisyUpdates"]
@@ -42,8 +42,9 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         name: Name of the result, by default that of `optimizer`.
 
     Raises:
-        TypeError: If `optimizer` is no optimizer.
-        ValueError: For values out of range, or an optimizer that wraps others.
+        TypeError: If `optimizer` is no optimizer, id or config.
+        ValueError: For values out of range, an unknown id or config, or an optimizer that wraps
+            others.
 
     Reference: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight
     Symmetry", figure 5 (noise on updates of the feedback weights; noise on backpropagation's
@@ -64,7 +65,12 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        given = _single_optimizer(optimizer)
+        given = optimizer_of("optimizer", optimizer, single=True)
+        if isinstance(given, NoisyUpdates):
+            raise ValueError(
+                "Argument `optimizer` must not be one with noise already. "
+                f"Received: optimizer={optimizer!r}"
+            )
         variance = number("variance", variance, least=0)
         one_of("on", on, ("updates", "gradients"))
         config = given.get_config()
@@ -126,21 +132,3 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         inner["config"].update({n: v for n, v in around.items() if n in inner["config"]})
         own = {"variance": self.variance, "on": self.on, "seed": self.seed, "name": self.name}
         return {"optimizer": inner, **own}
-
-
-def _single_optimizer(value: Any) -> keras.optimizers.Optimizer:
-    try:
-        optimizer = keras.optimizers.get(value)
-    except (KeyError, TypeError, ValueError):
-        optimizer = None
-    if optimizer is None or isinstance(value, type):
-        raise TypeError(
-            "`optimizer` must be a Keras optimizer, its string id or its config. "
-            f"Received: optimizer={value!r}"
-        )
-    wrappers = (keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer, NoisyUpdates)
-    if isinstance(optimizer, wrappers):
-        raise ValueError(
-            f"`optimizer` must not wrap others. Received: optimizer={type(optimizer).__name__}"
-        )
-    return optimizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -55,15 +56,17 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
         if context is None or context.num_replicas_in_sync == 1:
             super().apply(grads, trainable_variables)
             return
-        variables = (
+        variables = list(
             self._trainable_variables if trainable_variables is None else trainable_variables
         )
         if not self.built:
             self.build(variables)
+        given = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
         # the loss was divided by the number of replicas, so that sums over them are means
         rate = self.learning_rate * context.num_replicas_in_sync
-        variables = [v.value for v in trainable_variables]
-        context.merge_call(_descend, args=(grads, variables, rate))
+        grads, values = [g for g, _ in given], [v.value for _, v in given]
+        constraints = [v.constraint for _, v in given]
+        context.merge_call(_descend, args=(grads, values, rate, constraints))
         self.iterations.assign_add(1)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -76,9 +79,16 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
         return {name: config[name] for name in ("learning_rate", "name")}
 
 
-def _descend(strategy: tf.distribute.Strategy, grads: Any, variables: Any, rate: Any) -> None:
-    def one(variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+def _descend(
+    strategy: tf.distribute.Strategy, grads: Any, variables: Any, rate: Any, constraints: Any
+) -> None:
+    def one(
+        variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, constraint: Any = None
+    ) -> None:
         variable.assign_sub(tf.cast(rate, variable.dtype) * tf.cast(gradient, variable.dtype))
+        if constraint is not None:
+            variable.assign(constraint(tf.convert_to_tensor(variable)))
 
-    for gradient, variable in zip(grads, variables, strict=True):
-        strategy.extended.update(variable, one, args=(gradient, rate), group=False)
+    for gradient, variable, constraint in zip(grads, variables, constraints, strict=True):
+        step = functools.partial(one, constraint=constraint)
+        strategy.extended.update(variable, step, args=(gradient, rate), group=False)

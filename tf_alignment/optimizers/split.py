@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from tf_alignment.arguments import instance
+from tf_alignment.arguments import instance, optimizer_of
 from tf_alignment.layers.base import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
 
 __all__ = ["ALIGNED", "check", "split"]
+
+_Updater = Callable[[keras.Variable], keras.optimizers.Optimizer | None]
 
 ALIGNED = r".*_aligned"
 """What the path of a feedback weight that learns by alignment matches in full."""
@@ -59,9 +62,10 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
         The optimizer for `model.compile`.
 
     Raises:
-        TypeError: If an argument is no optimizer.
-        ValueError: If an argument is a wrapper (`MultiOptimizer`, `LossScaleOptimizer`), if both
-            are the same object, or if they accumulate gradients over different numbers of steps.
+        TypeError: If an argument is no optimizer, id or config.
+        ValueError: If an id or config is unknown, if an argument is a wrapper (`MultiOptimizer`,
+            `LossScaleOptimizer`), if both are the same object, or if they accumulate gradients over
+            different numbers of steps.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -94,25 +98,17 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
 
 def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
     """`value` as an optimizer that may stand inside a `MultiOptimizer`."""
-    expected = f"`{argument}` must be a Keras optimizer, its string id or its config"
-    if value is None or isinstance(value, type):
-        raise TypeError(f"{expected}. Received: {argument}={value!r}")
-    optimizer = value
-    if not isinstance(value, keras.optimizers.Optimizer):
-        try:
-            optimizer = keras.optimizers.get(value)
-        except (KeyError, TypeError, ValueError) as error:
-            raise TypeError(f"{expected}. Received: {argument}={value!r}") from error
+    optimizer = optimizer_of(argument, value)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
-            f"`{argument}` must not be a LossScaleOptimizer: wrap the result instead, "
+            f"Argument `{argument}` must not be a LossScaleOptimizer: wrap the result instead, "
             "`LossScaleOptimizer(split(...))`, or leave it to `model.compile`, which does so under "
             f"the policy mixed_float16. Received: {argument}={value!r}"
         )
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
         raise ValueError(
-            f"`{argument}` must be a single optimizer, not a MultiOptimizer. For more than two, "
-            "build a MultiOptimizer yourself and give it the pattern "
+            f"Argument `{argument}` must be a single optimizer, not a MultiOptimizer. For more "
+            "than two, build a MultiOptimizer yourself and give it the pattern "
             f"`ta.optimizers.ALIGNED`. Received: {argument}={value!r}"
         )
     return optimizer
@@ -126,7 +122,8 @@ def check(model: keras.Model) -> list[str]:
     `ReplicatedSGD` does not add their gradients up, are an error.
 
     Looks through `LossScaleOptimizer` and `MultiOptimizer` for the optimizer that each of these
-    weights gets. `ta.callbacks.AlignmentMonitor` calls this when training begins. Weights whose
+    weights gets. When training begins it is called by `ta.callbacks.AlignmentMonitor`, and by the
+    model that `ta.convert` returned; not by one built by hand, loaded or cloned. Weights whose
     optimizer cannot be seen from outside (a `MultiOptimizer` over a function that does not
     serialize) are passed over.
 
@@ -154,7 +151,8 @@ def check(model: keras.Model) -> list[str]:
             "`model` must have been compiled with an optimizer. "
             f"Received: a model named '{model.name}' with optimizer={optimizer!r}"
         )
-    _check_replicated(model, optimizer)
+    updater = _updaters(optimizer)
+    _check_replicated(model, optimizer, updater)
     found: list[str] = []
     swinging: dict[str, str] = {}  # {connection: what its optimizer has}
     bent: dict[str, str] = {}
@@ -162,7 +160,7 @@ def check(model: keras.Model) -> list[str]:
         for connection in layer.connections:
             name = f"'{connection.path}' ({layer.feedback.id})"
             for weight in connection.weights.values():
-                inner = _optimizer_of(optimizer, weight) if weight.trainable else None
+                inner = updater(weight) if weight.trainable else None
                 if inner is None:
                     continue
                 if re.fullmatch(ALIGNED, weight.path) and _momentum(inner):
@@ -189,7 +187,7 @@ def check(model: keras.Model) -> list[str]:
     return found
 
 
-def _check_replicated(model: keras.Model, optimizer: Any) -> None:
+def _check_replicated(model: keras.Model, optimizer: Any, updater: _Updater) -> None:
     outer = optimizer
     while isinstance(outer, keras.optimizers.LossScaleOptimizer):
         outer = outer.inner_optimizer
@@ -203,7 +201,7 @@ def _check_replicated(model: keras.Model, optimizer: Any) -> None:
         for weight in connection.weights.values()
     }
     for weight in model.trainable_variables:
-        if weight.path not in alike and isinstance(_optimizer_of(optimizer, weight), ReplicatedSGD):
+        if weight.path not in alike and isinstance(updater(weight), ReplicatedSGD):
             raise ValueError(
                 "`ReplicatedSGD` is for feedback weights whose gradient depends on weights alone "
                 "(feedback 'sa'): others differ between replicas, which it would let drift apart. "
@@ -222,20 +220,24 @@ def _is_nonlinear(optimizer: keras.optimizers.Optimizer) -> bool:
     return own and not isinstance(optimizer, keras.optimizers.SGD)
 
 
-def _optimizer_of(optimizer: Any, variable: keras.Variable) -> keras.optimizers.Optimizer | None:
-    """The optimizer that updates `variable`, or one configured like it; None if unknown."""
+def _updaters(optimizer: Any) -> _Updater:
+    """`variable -> optimizer`: which one updates it, or one configured like that; None if unknown.
+
+    Made once for all variables: the map of a `MultiOptimizer` has to be deserialised.
+    """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        return optimizer
+        return lambda variable: optimizer
     # Keras keeps the map to itself; its config is public.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a map that is a lambda warns, and is refused below
         try:
             config = optimizer.get_config()["optimizer_map"]
-            return keras.saving.deserialize_keras_object(config)(variable)
+            found = keras.saving.deserialize_keras_object(config)
         except (TypeError, ValueError):
-            return None
+            found = None
+    return found if callable(found) else lambda variable: None
 
 
 def _momentum(optimizer: keras.optimizers.Optimizer) -> str:

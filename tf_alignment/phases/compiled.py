@@ -55,7 +55,9 @@ class CompiledPhase(Phase):
         self.dataset = dataset
         self.steps = integer("steps", steps)
         self.batch_size = integer("batch_size", batch_size)
-        self.optimizer = None if optimizer is None else optimizer_of("optimizer", optimizer)
+        if optimizer is not None:
+            optimizer = optimizer_of("optimizer", optimizer, single=True)
+        self.optimizer = optimizer
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
         self._model: Callable[[], keras.Model | None] = lambda: None
 

@@ -79,7 +79,7 @@ class NodePerturbation(GradientRegression):
         layers, batch_size, seed: See `tf_alignment.phases.Alignment`.
 
     Raises:
-        TypeError: For a dataset or loss of the wrong type.
+        TypeError: For a dataset, loss or solver of the wrong type.
         ValueError: For values out of range; for noise whose mean is not 0 or whose variance is;
             when it runs, for a loss that is not one number an example, a layer that "ridge" cannot
             serve, or a model without feedback kernels.

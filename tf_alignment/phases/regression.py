@@ -215,7 +215,8 @@ class GradientRegression(CompiledPhase):
 def _optimizer(solver: Any) -> keras.optimizers.Optimizer:
     if isinstance(solver, str) and solver == "sgd":
         return keras.optimizers.SGD(5e-4)
-    return optimizer_of("solver", solver, "'nlms', 'ridge', 'sgd' or a Keras optimizer")
+    what = "'nlms', 'ridge', 'sgd' or a Keras optimizer"
+    return optimizer_of("solver", solver, what, single=True)
 
 
 def _check_loss(loss: Any) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tf_alignment.arguments import file_path, instance, integer, number, one_of, tensor
 from tf_alignment.data.arrays import builder_of
-from tf_alignment.data.epochs import FollowEpoch
+from tf_alignment.data.epochs import Passes
 from tf_alignment.distribute import worker
 
 __all__ = ["Images", "Stream", "central_crop", "images", "random_crop"]
@@ -180,11 +179,12 @@ class Images:
         return self.scaled(image)
 
 
-class Stream:
+class Stream(Passes):
     """Batches whose order and crops depend on the seed and the epoch alone.
 
     So a run that `ta.callbacks.Resume` continues sees what it would have seen. It is made by
-    `Images.batches`.
+    `Images.batches`. As that of `EpochShuffled`, a pass over `dataset` takes the order of `epoch`
+    and moves `epoch` on by one when it starts.
 
     Args:
         images: Where from.
@@ -193,12 +193,13 @@ class Stream:
         strategy: If it has several workers, each reads its own part of the data.
 
     Attributes:
-        epoch: That of the next pass.
+        epoch: That of the next pass; it can be set.
         dataset: One epoch, for `fit(stream.dataset, shuffle=False)`.
         callback: Sets `epoch` to Keras' count at the start of every epoch.
 
     Raises:
-        ValueError: If a batch is to have more examples than there are, or values are out of range.
+        ValueError: If a batch is to have more examples than there are, or values are out of range,
+            also those that `epoch` is set to.
 
     Example:
     ```python
@@ -214,8 +215,7 @@ class Stream:
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.epoch = 0
-        self.callback: keras.callbacks.Callback = FollowEpoch(self)
+        super().__init__()
         self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed, 0)
         self._images = instance("images", images, Images, "`tf_alignment.data.Images`")
         if strategy is not None:
@@ -244,12 +244,13 @@ class Stream:
         images, seed = self._images, self.seed
         workers, replicas = context.num_input_pipelines, context.num_replicas_in_sync
         batches = len(self) * replicas // workers
+        number = context.input_pipeline_id
 
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             # `shuffle` compares (seed of the graph, own seed) to (0, 0), which a tensor allows only
             # if the first is not 0. This graph is that of the pass alone.
             tf.compat.v1.get_default_graph().seed = seed + 1
-            epoch = tf.numpy_function(lambda: self.epoch, [], tf.int64)
+            epoch = tf.numpy_function(lambda: self.next_epoch(number), [], tf.int64)
             start = tf.ensure_shape(epoch, ()) * images.examples
 
             def vary(index: tf.Tensor, example: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -259,7 +260,7 @@ class Stream:
 
             return (
                 images.train.enumerate()
-                .shard(workers, context.input_pipeline_id)
+                .shard(workers, number)
                 .shuffle(images.buffer, seed=seed + 1 + start)
                 .map(vary, tf.data.AUTOTUNE)
                 .batch(context.get_per_replica_batch_size(self.batch_size), drop_remainder=True)
