@@ -205,7 +205,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
     def _measure_kernels(self) -> dict[str, dict[str, tf.Tensor]]:
         measured = {}
-        for connection in (kernel.connection for kernel in self._kernels if kernel.connection):
+        for path, connection in ((k.path, k.connection) for k in self._kernels):
+            if connection is None:
+                continue
             try:
                 feedback = connection.feedback_kernel()
             except ValueError:  # the method has none
@@ -213,7 +215,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
             kernel = tf.convert_to_tensor(connection.kernel)
             product = isinstance(connection.layer.feedback, ProductFeedback)
             angle = "path_angle" if product else "weight_angle"
-            measured[connection.path] = {
+            measured[path] = {
                 angle: metrics.weight_angle(kernel, feedback),
                 "sign_agreement": metrics.sign_agreement(kernel, feedback),
                 "norm_ratio": metrics.norm_ratio(kernel, feedback),

@@ -105,7 +105,8 @@ class Alignment(CompiledPhase):
         self, model: keras.Model, connections: dict[str, Connection]
     ) -> tuple[list[keras.Variable], list[keras.Variable]]:
         """Find the weights that the rule changes; nothing of its own."""
-        self._weights = {path: self._learning(c) for path, c in connections.items()}
+        self._weights = {path: self._learning(path, c) for path, c in connections.items()}
+        self._connections = connections
         return [v for weights in self._weights.values() for v in weights.values()], []
 
     def default_data(self, model: keras.Model) -> Any:
@@ -122,19 +123,19 @@ class Alignment(CompiledPhase):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         gradients, variables = [], []
         for path in paths:
-            found = self._gradient(path, seen.activities.get(path))
+            found = self._gradient(path, seen.activities.get(self._connections[path]))
             for name, variable in self._weights[path].items():
                 gradients.append(found[name] / replicas)
                 variables.append(variable)
         self._optimizer.apply(gradients, variables)
 
-    def _learning(self, connection: Connection) -> dict[str, keras.Variable]:
+    def _learning(self, path: str, connection: Connection) -> dict[str, keras.Variable]:
         """The weights that the rule changes in one connection."""
         names = ["feedback_kernel", *(["feedback_bias"] if self.rule.feedback_bias else [])]
         missing = [name for name in names if name not in connection.weights]
         if missing:
             raise ValueError(
-                f"The rule learns the weights {names}, of which '{connection.path}' must have all. "
+                f"The rule learns the weights {names}, of which '{path}' must have all. "
                 f"Received: a layer with {sorted(connection.weights)}"
             )
         return {name: connection.weights[name] for name in names}

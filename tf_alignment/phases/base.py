@@ -10,7 +10,8 @@ import keras
 
 from tf_alignment import metrics
 from tf_alignment.callbacks.divergence import DivergenceError
-from tf_alignment.layers.base import Connection, feedback_layers
+from tf_alignment.kernels import connections
+from tf_alignment.layers.base import Connection
 
 __all__ = ["Phase", "Results"]
 
@@ -174,18 +175,16 @@ class Phase:
     def connections(self, model: keras.Model) -> dict[str, Connection]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.
 
+        Paths are those of `tf_alignment.metrics.gradient_angle`: where connections of nested models
+        have the same, the names of these models come first.
+
         Args:
             model: A built model with feedback.
 
         Raises:
             ValueError: If there is none, or not those named in `layers`.
         """
-        found = {
-            c.path: c
-            for layer in feedback_layers(model)
-            for c in layer.connections
-            if "feedback_kernel" in c.weights
-        }
+        found = {p: c for p, c in connections(model).items() if "feedback_kernel" in c.weights}
         if not found:
             raise ValueError(
                 f"Phase '{self.name}' needs a built model with layers that store a feedback "
@@ -198,8 +197,9 @@ class Phase:
         """Those of `found` that `layers` names."""
         if self.layers is None:
             return found
-        chosen = {p: c for p, c in found.items() if {p, c.layer_name} & set(self.layers)}
-        known = {name for path, c in chosen.items() for name in (path, c.layer_name)}
+        names = {path: {path, c.path, c.layer_name} for path, c in found.items()}
+        chosen = {p: c for p, c in found.items() if names[p] & set(self.layers)}
+        known = set().union(*(names[path] for path in chosen))
         unknown = [name for name in self.layers if name not in known]
         if unknown:
             raise ValueError(

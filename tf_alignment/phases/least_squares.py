@@ -186,7 +186,7 @@ class Ridge(Solver):
         self.sums: dict[str, tuple[keras.Variable, keras.Variable]] = {}
         self.prior = _state((), "gamma")
         for group in groups:
-            size = sum(self._regressors(connections[path]) for path in group)
+            size = sum(self._regressors(path, connections[path]) for path in group)
             first = connections[group[0]]
             kernel = first.weights["feedback_kernel"]
             channels = first.map.coefficients(tf.zeros(kernel.shape)).shape[1]
@@ -253,7 +253,7 @@ class Ridge(Solver):
         return tf.reshape(linear_map.channels_last(fit.target), (-1, channels))
 
     @staticmethod
-    def _regressors(connection: Any) -> int:
+    def _regressors(path: str, connection: Any) -> int:
         kernel = connection.weights["feedback_kernel"]
         count = connection.map.regressors(kernel.shape)
         if count is None or count > _MOST_REGRESSORS:
@@ -261,7 +261,7 @@ class Ridge(Solver):
             raise ValueError(
                 "The solver 'ridge' serves dense layers and convolutions without groups in which "
                 f"at most {_MOST_REGRESSORS} entries of the error reach one of the input. "
-                f"Received: '{connection.path}', a {type(connection.layer).__name__}{why}; take "
+                f"Received: '{path}', a {type(connection.layer).__name__}{why}; take "
                 "`solver='nlms'`, or leave it out with `layers`"
             )
         return count

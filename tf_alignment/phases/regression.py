@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.arguments import one_of, optimizer_of
-from tf_alignment.kernels import direct_feedback
+from tf_alignment.kernels import direct_connections
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.least_squares import Descent, Fit, NormalizedLMS, Ridge, Solver
 from tf_alignment.phases.perturbation import (
@@ -95,13 +95,13 @@ class GradientRegression(CompiledPhase):
     def connections(self, model: keras.Model) -> dict[str, Any]:
         """The connections that learn: in the DFA form, those of every hidden layer tapped."""
         if self.form == "fa":
-            if any(True for _ in direct_feedback(model)):
+            if direct_connections(model):
                 raise ValueError(
                     f"Phase '{self.name}' needs form='dfa' for a model with direct feedback. "
                     f"Received: form='fa' and a model named '{model.name}' converted with 'dfa'"
                 )
             return super().connections(model)
-        found = {c.path: c for tap in direct_feedback(model) for c in tap.direct_connections}
+        found = direct_connections(model)
         if not found:
             raise ValueError(
                 f"Phase '{self.name}' with form='dfa' needs a model converted by "

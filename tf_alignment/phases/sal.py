@@ -165,6 +165,7 @@ class SAL(DensePhase):
         self, model: keras.Model, connections: dict[str, Connection]
     ) -> list[keras.Variable]:
         """Find the spiking networks of `model`."""
+        self._paths = {connection: path for path, connection in connections.items()}
         self._stacks = stacks(model, list(connections.values()))
         self._learnings = [self._learning(i, stack) for i, stack in enumerate(self._stacks)]
         return []
@@ -216,12 +217,13 @@ class SAL(DensePhase):
         """Copy the weights into the spiking network and let its feedback learn."""
         biases = [tf.zeros(stack.sizes[0])]
         for c, size in zip(stack.connections, stack.sizes[1:], strict=True):
+            path = self._paths[c]
             bias = tf.zeros(size) if c.layer.bias is None else c.layer.bias
             feedback = c.weights["feedback_kernel"]
-            self.check_finite(c.path, kernel=c.kernel, feedback_kernel=feedback, bias=bias)
+            self.check_finite(path, kernel=c.kernel, feedback_kernel=feedback, bias=bias)
             if not np.any(_float32(c.kernel)):
                 raise ValueError(
-                    f"Phase '{self.name}' needs a forward kernel to learn. Received: '{c.path}' "
+                    f"Phase '{self.name}' needs a forward kernel to learn. Received: '{path}' "
                     "with zeros alone; initialise it with random numbers"
                 )
             biases.append(_float32(bias))
@@ -257,34 +259,34 @@ class SAL(DensePhase):
 
     def _checked(self, result: _Result) -> Results:
         """What is reported; errors and warnings where what was learned is of no use."""
-        first, *_ = paths = [c.path for c in result.stack.connections]
+        first, *_ = paths = [self._paths[c] for c in result.stack.connections]
         names = [f"inputs of '{first}'", *(f"units of '{path}'" for path in paths)]
         for name, rates in zip(names, result.rates, strict=True):
             remedy = "{} their biases (argument `bias`), or shrink the weights"
             self.warn_of_rates(name, rates["silent"], rates["saturated"], remedy)
         found: Results = {}
-        for c, feedback, edge in zip(
-            result.stack.connections, result.feedback, result.stack.edges, strict=True
+        for path, c, feedback, edge in zip(
+            paths, result.stack.connections, result.feedback, result.stack.edges, strict=True
         ):
             if not np.all(np.isfinite(feedback)):
                 raise DivergenceError(
-                    f"Phase '{self.name}' diverged: the feedback kernel of '{c.path}' would "
+                    f"Phase '{self.name}' diverged: the feedback kernel of '{path}' would "
                     "contain NaN or infinity, and was left as it was. Lower the phase's `rate`."
                 )
             kernel, before = _float32(c.kernel), _float32(c.weights["feedback_kernel"])
             ratio = float(metrics.norm_ratio(kernel, feedback))
             if ratio > max(RUNAWAY, float(metrics.norm_ratio(kernel, before))):
                 self.warn(
-                    f"the feedback kernel of '{c.path}' grew to {ratio:.1f} times the norm of the "
+                    f"the feedback kernel of '{path}' grew to {ratio:.1f} times the norm of the "
                     "forward kernel: the noise of single spikes outweighs what they teach; lower "
                     "`rate`, or raise `chains`"
                 )
-            found[c.path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
+            found[path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
             for side, population in zip(("below", "above"), edge, strict=True):
                 rates = result.rates[population]
-                found[c.path][f"spike_rate_{side}_per_tau"] = rates["spike_rate"]
-                found[c.path][f"silent_{side}"] = rates["silent"]
-                found[c.path][f"saturated_{side}"] = rates["saturated"]
+                found[path][f"spike_rate_{side}_per_tau"] = rates["spike_rate"]
+                found[path][f"silent_{side}"] = rates["silent"]
+                found[path][f"saturated_{side}"] = rates["saturated"]
         return found
 
 
