@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tf_alignment import metrics
+from tf_alignment.arguments import instance
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.kernels import connections
 from tf_alignment.layers.base import Connection
@@ -33,11 +34,12 @@ class Phase:
         layers: Names of the layers, or paths of the connections, whose feedback kernels are
             changed, or None for all that have one.
 
-    Attributes:
-        name: What the results are called in `History`: `<name>/<path>/<quantity>`.
+        name: What the results are called in `History`: `<name>/<path>/<quantity>`. By default the
+            class' attribute `name`. Phases that run in the same `fit` need names that differ.
 
     Raises:
-        TypeError: If `layers` is neither a list of names nor None.
+        TypeError: If `layers` is neither a list of names nor None, or `name` no string.
+        ValueError: If `layers` or `name` is empty.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -57,7 +59,7 @@ class Phase:
     name = "phase"
     _receivers: tuple[Callable[[], keras.Model | None], dict[str, Connection]] | None = None
 
-    def __init__(self, layers: Sequence[str] | None = None) -> None:
+    def __init__(self, layers: Sequence[str] | None = None, name: str | None = None) -> None:
         if not (
             layers is None
             or (
@@ -69,7 +71,16 @@ class Phase:
             raise TypeError(
                 f"Argument `layers` must be a list of names or None. Received: layers={layers!r}"
             )
+        if layers is not None and not layers:
+            raise ValueError(
+                "Argument `layers` must name at least one layer, or be None for all. "
+                f"Received: layers={layers!r}"
+            )
         self.layers = None if layers is None else tuple(layers)
+        if name is not None:
+            if not instance("name", name, str, "a string or None"):
+                raise ValueError("Argument `name` must not be empty. Received: name=''")
+            self.name = name
 
     def run(self, model: keras.Model, verbose: int = 0) -> Results:
         """Change the model's feedback kernels.

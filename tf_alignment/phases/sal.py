@@ -89,6 +89,7 @@ class SAL(DensePhase):
             trained on MNIST 25°, 24° and 17° against 17°, 12° and 6°.
         jit_compile: Whether XLA compiles the simulation: it takes about 60 % of the time, and a
             second or two once.
+        name: See `Phase`.
 
     Raises:
         ValueError: For values out of range; when it runs, for a model without dense layers with
@@ -139,8 +140,9 @@ class SAL(DensePhase):
         bias: float | None = None,
         balanced: bool = True,
         jit_compile: bool = True,
+        name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, jit_compile)
+        super().__init__(layers, seed, jit_compile, name)
         self.steps, self.chains = integer("steps", steps), integer("chains", chains)
         self.block = integer("block", block)
         if self.steps % self.block:
