@@ -90,7 +90,7 @@ def measure(name: str, rounds: int, seconds: float, chosen: list[str]) -> list[d
             print(f"{name}: left out {phase_name}: {error}")
             continue
         operations[phase_name] = flops.graph_flops(
-            lambda a, b, p=phase, m=model: p.step(m, list(p.connections(m)), (a, b)), *batch
+            lambda a, b, p=phase, m=model: p.step(m, p.connections(m), (a, b)), *batch
         )
         loops[phase_name] = _steps_of(phase, model)
     for one in loops.values():

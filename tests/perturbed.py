@@ -54,4 +54,5 @@ def true_gradients(model, batch, loss=squared):
         tape.watch(x := tf.constant(x))
         with ta.probe.probe(backprop=True) as seen:
             total = tf.reduce_sum(loss(y, model(x)))
-    return {p: next(h.numpy() for h in v) for p, v in tape.gradient(total, seen.inputs).items()}
+    inputs = {c.path: calls[0] for c, calls in seen.inputs.items()}
+    return {path: found.numpy() for path, found in tape.gradient(total, inputs).items()}

@@ -99,7 +99,7 @@ def test_the_effective_kernel_is_what_carries_the_error(name, method):
             y = layer(x)
         z = c.map.apply(x, tf.convert_to_tensor(c.kernel))
         loss = tf.reduce_sum(y)
-    [dx] = tape.gradient(loss, seen.inputs[c.path])
+    [dx] = tape.gradient(loss, seen.inputs[c])
     dz = z
     with tf.GradientTape() as tape:
         tape.watch(dz)

@@ -107,6 +107,23 @@ def test_every_measures_first_and_last_epoch_and_fills_with_nan(digits):
     assert [r["epoch"] for r in monitor.records] == [0, 3, 5]
 
 
+class StopAt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 3
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_last_epoch_is_measured_where_another_callback_ends_training(digits, first, tmp_path):
+    monitor = AlignmentMonitor(every=5, csv=tmp_path / "angles.csv")
+    callbacks = [StopAt(), monitor] if first else [monitor, StopAt()]
+    options = {"epochs": 20, "batch_size": 64, "verbose": 0, "callbacks": callbacks}
+    history = classifier().fit(*digits, **options).history
+    assert [r["epoch"] for r in monitor.records] == [0, 3]
+    assert len((tmp_path / "angles.csv").read_text().splitlines()) == 3
+    assert math.isfinite(history["mean/weight_angle"][3]) == first
+    assert all(math.isfinite(value) for value in monitor.records[-1].values())
+
+
 def test_only_means_in_logs(digits):
     monitor = AlignmentMonitor(layers=False)
     history = fit(classifier(), digits, monitor)

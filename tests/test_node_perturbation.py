@@ -220,7 +220,7 @@ def test_the_error_is_the_feedback_networks_own():
     with tf.GradientTape() as tape, ta.probe.probe() as seen:
         tape.watch(x := tf.constant(x))
         loss = tf.reduce_sum(squared(y, model(x)))
-    [sent] = tape.gradient(loss, seen.inputs["net/top"])
+    [sent] = tape.gradient(loss, next(x for c, x in seen.inputs.items() if c.path == "net/top"))
     np.testing.assert_allclose(
         errors["net/top"] @ tf.transpose(feedback(model)), sent, rtol=1e-4, atol=1e-5
     )

@@ -118,6 +118,82 @@ def test_one_by_one_is_the_same_for_rules_without_noise():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def chain(count=3):
+    """Layers of which each learns from noise as the others do."""
+    keras.utils.set_random_seed(0)
+    layers = [ta.layers.Dense(6, feedback="fa", name=f"layer{i}") for i in range(count)]
+    return keras.Sequential([keras.Input((6,)), *layers], name="net")
+
+
+@pytest.mark.parametrize("of", ["rule", "optimizer"])
+@pytest.mark.parametrize("woven", [False, True])
+def test_one_by_one_every_layer_has_the_schedule_from_its_start(of, woven):
+    decay = keras.optimizers.schedules.PolynomialDecay(0.2, 8, end_learning_rate=0.0)
+
+    def final(one_by_one):
+        model = chain()
+        rule = ta.feedback.Alignment({"self": decay, "decay": decay}) if of == "rule" else "sa"
+        optimizer = SGD(1.0) if of == "rule" else SGD(decay, momentum=0.5)
+        phase = Alignment(rule, steps=4, optimizer=optimizer, one_by_one=one_by_one, seed=1)
+        model.compile(SGD(0.0), "mse")
+        if woven:
+            x = np.ones((8, 6), "float32")
+            ta.phases.interleave(model, phase).fit(x, x, batch_size=2, verbose=0)
+        else:
+            phase.run(model)
+        phase.run(model)  # the schedule goes on
+        return feedback_kernels(model)
+
+    together, in_turn = final(False), final(True)
+    for path, b in together.items():
+        np.testing.assert_allclose(in_turn[path], b, rtol=1e-5, err_msg=path)
+
+
+def test_one_by_one_layers_draw_noise_of_their_own():
+    def final(one_by_one):
+        model = chain()
+        Alignment("wm", steps=2, one_by_one=one_by_one, seed=1).run(model)
+        return feedback_kernels(model)
+
+    together, in_turn = final(False), final(True)
+    assert np.array_equal(together["net/layer0"], in_turn["net/layer0"])
+    assert not np.array_equal(together["net/layer1"], in_turn["net/layer1"])  # later steps
+
+
+def test_one_by_one_warns_of_no_retracing(caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    Alignment("sa", steps=1, one_by_one=True).run(chain(7))
+    assert "retracing" not in caplog.text
+
+
+def test_a_tuple_of_arrays_is_inputs_and_targets_as_in_a_dataset():
+    x, y = training.toy()
+    found = []
+    for data in (x, (x,), (x, y), training.digits()[0]._replace(x=x, y=y)):
+        model = perceptron()
+        Alignment("aa", data, steps=2, seed=1).run(model)
+        found.append(np.concatenate([b.ravel() for b in feedback_kernels(model).values()]))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_several_inputs_are_a_list_or_a_dict(kind):
+    inputs = [keras.Input((3,), name="left"), keras.Input((4,), name="right")]
+    hidden = keras.layers.Concatenate()(inputs)
+    names = {x.name: x for x in inputs}
+    output = ta.layers.Dense(2, feedback="fa", name="top")(hidden)
+    model = keras.Model(inputs if kind is list else names, output)
+    left, right = np.ones((8, 3), "float32"), np.ones((8, 4), "float32")
+    x = [left, right] if kind is list else {"left": left, "right": right}
+    for data in (x, (x, right)):
+        assert list(Alignment("aa", data, steps=1).run(model)) == ["top"]
+
+
+def test_noise_of_a_numpy_number():
+    assert Alignment("sa", noise=np.float32(0.5)).rule.noise_stddev == 0.5
+
+
 def test_noise_follows_from_the_seed_and_goes_on():
     def after(seed, runs=2, steps=5):
         model = perceptron()
@@ -160,10 +236,17 @@ def test_mixed_precision(policy):
 
 
 def test_nothing_is_traced_twice():
-    model, phase = perceptron(), Alignment("wm", steps=30)
+    traced = []
+
+    class Counted(Alignment):
+        def step(self, *given):
+            traced.append(self)
+            super().step(*given)
+
+    model, phase = perceptron(), Counted("wm", steps=30)
     for verbose in (0, 1, 0):
         phase.run(model, verbose=verbose)
-    assert [loop.experimental_get_tracing_count() for loop in phase._loops] == [1]
+    assert len(traced) == 1
 
 
 def test_a_second_model_gets_a_state_of_its_own():
@@ -261,6 +344,68 @@ def test_at_most_once_an_execution():
     assert phase.calls == [0, 2]
 
 
+def test_a_numpy_number_of_batches():
+    model, phase = perceptron(), Counting()
+    model.compile("sgd", "mse")
+    fit(model, FeedbackCallback(phase, every=np.int64(2)), epochs=1)
+    assert phase.calls == [0, 2]
+
+
+def test_phases_of_one_fit_have_names_that_differ():
+    model = perceptron()
+    model.compile("sgd", "mse")
+    first, second = Alignment("sa", steps=1), Alignment("wm", steps=1)
+    both = FeedbackCallback(first), FeedbackCallback(second)
+    with pytest.raises(ValueError, match="two callbacks with phases named 'alignment'"):
+        fit(model, *both, epochs=1)
+    for one in both:  # each alone, and after the failure
+        fit(model, one, epochs=1)
+    renamed = FeedbackCallback(Alignment("wm", steps=1, name="mirror"))
+    history = fit(model, both[0], renamed, epochs=1)
+    assert {"alignment/mean/weight_angle", "mirror/mean/weight_angle"} <= set(history)
+
+
+@pytest.mark.parametrize("kind", ["NodePerturbation", "SyntheticGradient", "RDD", "SAL"])
+def test_every_phase_takes_a_name(kind):
+    given = () if kind in ("RDD", "SAL") else (None, lambda y, y_pred: y)
+    assert getattr(ta.phases, kind)(*given, name="mine").name == "mine"
+    assert getattr(ta.phases, kind)(*given).name != "mine"
+
+
+class Halve(ta.phases.CompiledPhase):
+    """A phase of somebody else: with an optimizer, variables of its own, turns and data."""
+
+    name = "halve"
+
+    def create(self, model, connections):
+        self.largest = keras.Variable(0.0, trainable=False, name="largest")
+        return [self.largest, *super().create(model, connections)]
+
+    def groups(self, paths):
+        return [[path] for path in paths]
+
+    def default_data(self, model):
+        return tf.constant(0.5)
+
+    def step(self, model, connections, data):
+        for path, c in connections.items():
+            b = c.weights["feedback_kernel"]
+            self.largest.assign(tf.maximum(self.largest.value, tf.reduce_max(b.value)))
+            self.optimizer_for(path).apply([data * b.value], [b])
+
+
+def test_a_phase_of_ones_own():
+    model = perceptron()
+    before = feedback_kernels(model)
+    phase = Halve(steps=2, optimizer=SGD(1.0), seed=1)
+    phase.run(model)
+    for path, b in feedback_kernels(model).items():
+        np.testing.assert_allclose(b, before[path] / 4, rtol=1e-6)
+    assert float(phase.largest) == max(b.max() for b in before.values())
+    assert phase.largest in phase.variables
+    assert [int(phase.steps_of(path)) for path in before] == [2] * len(before)
+
+
 def test_a_mirror_phase_keeps_feedback_aligned_in_training():
     def final(*callbacks):
         model = ta.convert(training.network(seed=1), "fa")
@@ -296,8 +441,10 @@ class Interrupt(keras.callbacks.Callback):
             raise Stop
 
 
-@pytest.mark.parametrize("dataset", [None, "arrays"])
-def test_a_resumed_run_ends_with_the_same_weights(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("dataset", "one_by_one"), [(None, False), ("arrays", False), (None, True)]
+)
+def test_a_resumed_run_ends_with_the_same_weights(dataset, one_by_one, tmp_path):
     x, _ = training.toy()
 
     def run(directory, *callbacks):
@@ -308,6 +455,7 @@ def test_a_resumed_run_ends_with_the_same_weights(dataset, tmp_path):
             dataset=x if dataset else None,
             steps=5,
             optimizer=keras.optimizers.Adam(0.01),
+            one_by_one=one_by_one,
             seed=3,
         )
         resume = Resume(directory, phases=[phase])
@@ -340,6 +488,11 @@ def test_divergence_is_named():
         ({"steps": 0}, ValueError, "steps=0"),
         ({"batch_size": 1.5}, ValueError, "batch_size=1.5"),
         ({"layers": "top"}, TypeError, "layers='top'"),
+        ({"layers": []}, ValueError, r"layers=\[\]"),
+        ({"dataset": ()}, TypeError, "dataset of type tuple"),
+        ({"noise": True}, ValueError, "noise=True"),
+        ({"name": 3}, TypeError, "name=3"),
+        ({"name": ""}, ValueError, "name=''"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):

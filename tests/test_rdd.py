@@ -480,6 +480,13 @@ def test_wide_layers_go_in_parts_that_fit_into_memory(jit_compile):
     assert wider._rounds == wider._branches == 1
 
 
+def test_the_shortest_run_is_one_round():
+    paradigm = RDD().paradigm
+    plan = Plan(paradigm, estimators.get("pooled"), 60, 5, 1e-9, 1, False)
+    assert plan.parts == 1
+    assert plan.seconds == paradigm.round_seconds(60)
+
+
 def test_long_runs_go_in_parts():
     model = network((1600, 10))
     phase = RDD(80.0, seed=1)

@@ -299,3 +299,14 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
         assert a.files == b.files
         for name in a.files:
             np.testing.assert_allclose(a[name], b[name], rtol=0, atol=1e-6)
+
+
+def test_the_epoch_of_the_data_may_be_a_numpy_number(tmp_path):
+    class Data:
+        epoch = np.int64(0)
+
+    Resume(tmp_path, data=Data())
+    for wrong in (True, 0.0, None):
+        Data.epoch = wrong
+        with pytest.raises(TypeError, match="integer attribute `epoch`"):
+            Resume(tmp_path, data=Data())

@@ -80,7 +80,9 @@ class GradientProbe:
             raise ValueError(
                 "`loss` must be given for a model that has not been compiled. Received: loss=None"
             )
-        self.kernels = {kernel.path: kernel.variable for kernel in kernels(model)}
+        found = kernels(model)
+        self.kernels = {kernel.path: kernel.variable for kernel in found}
+        self._paths = {kernel.connection: kernel.path for kernel in found if kernel.connection}
         if not self.kernels:
             raise ValueError(
                 "`model` must be built and have layers with kernels. "
@@ -175,7 +177,8 @@ class GradientProbe:
                 for added in now.losses:
                     scope.add_loss(added)
                 loss = self._compute_loss(x, y, y_pred, sample_weight)
-        inputs = {path: xs for path, xs in seen.inputs.items() if path in own}
+        paths = self._paths
+        inputs = {paths[c]: xs for c, xs in seen.inputs.items() if c in paths}
         gradients, errors = tape.gradient(loss, (own, inputs))
         return (
             {path: gradient for path, gradient in gradients.items() if gradient is not None},

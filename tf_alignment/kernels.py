@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
 from tf_alignment.feedback import Feedback
 from tf_alignment.layers.base import Connection, feedback_layers
-from tf_alignment.layers.direct import OutputTap
+from tf_alignment.layers.direct import DirectConnection, OutputTap
 
-__all__ = ["Kernel", "direct_feedback", "kernels"]
+__all__ = ["Kernel", "connections", "direct_connections", "direct_feedback", "kernels"]
+
+_MAY_HOLD_LAYERS = (keras.layers.Layer, list, tuple, set, dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Kernel:
 
     Attributes:
         path: That of its connection; in a stock layer the layer's path, with `/depthwise`,
-            `/recurrent` ... for a kernel of such a name.
+            `/recurrent` ... for a kernel of such a name. Where several of a model have the same,
+            as in nested models with equally named layers, the names of these models come first.
         variable: The kernel.
         connection: The connection it belongs to; None in a stock layer.
     """
@@ -46,9 +50,9 @@ def kernels(model: keras.Model) -> list[Kernel]:
         One entry a kernel, in the order of the model's weights. Biases, normalisation and feedback
         weights are left out.
     """
-    connections = [c for layer in feedback_layers(model) for c in layer.connections]
-    own = {id(c.kernel): c for c in connections}
-    feedback = {id(weight) for c in connections for weight in c.weights.values()}
+    with_feedback = [c for layer in feedback_layers(model) for c in layer.connections]
+    own = {id(c.kernel): c for c in with_feedback}
+    feedback = {id(weight) for c in with_feedback for weight in c.weights.values()}
     found: dict[int, Kernel] = {}
     for weight in model.weights:
         if id(weight) in own:
@@ -59,7 +63,37 @@ def kernels(model: keras.Model) -> list[Kernel]:
                 found[id(weight)] = Kernel(layer, weight)
             elif name.endswith("_kernel"):
                 found[id(weight)] = Kernel(f"{layer}/{name.removesuffix('_kernel')}", weight)
-    return list(found.values())
+    paths = unique_paths(
+        model, [k.path for k in found.values()], [k.variable for k in found.values()]
+    )
+    return [
+        dataclasses.replace(kernel, path=path)
+        for kernel, path in zip(found.values(), paths, strict=True)
+    ]
+
+
+def connections(model: keras.Model) -> dict[str, Connection]:
+    """All connections of a built model, in the order of its layers, named as `kernels` does.
+
+    Args:
+        model: A Keras model.
+    """
+    paths = {kernel.connection: kernel.path for kernel in kernels(model)}
+    every = [c for layer in feedback_layers(model) for c in layer.connections]
+    return {paths.get(c, c.path): c for c in every}
+
+
+def direct_connections(model: keras.Model) -> dict[str, DirectConnection]:
+    """The feedback of every hidden layer that has it from the output, by a path of its own.
+
+    Args:
+        model: A Keras model.
+    """
+    every = [c for tap in direct_feedback(model) for c in tap.direct_connections]
+    paths = unique_paths(
+        model, [c.path for c in every], [c.weights["feedback_kernel"] for c in every]
+    )
+    return dict(zip(paths, every, strict=True))
 
 
 def direct_feedback(model: Any) -> Iterator[OutputTap]:
@@ -68,3 +102,63 @@ def direct_feedback(model: Any) -> Iterator[OutputTap]:
         if isinstance(layer, OutputTap):
             yield layer
         yield from direct_feedback(layer)
+
+
+def unique_paths(
+    model: keras.Model, paths: Sequence[str], variables: Sequence[keras.Variable]
+) -> list[str]:
+    """Names that differ, for what has these paths and weights.
+
+    A layer's path is that of the models in which Keras built it, and not that of the models in
+    which it lies: layers of functional models that are parts of another have their name alone.
+
+    Args:
+        model: The model that all is part of.
+        paths: As Keras has them.
+        variables: For each a weight, which tells the nested models that it lies in.
+
+    Returns:
+        The paths; those that are there several times with the names of their models before them,
+        and a number behind where these are the same too.
+    """
+    counts = collections.Counter(paths)
+    if len(counts) == len(paths):
+        return list(paths)
+    scopes = _scopes(model)
+    found: dict[str, None] = {}
+    for path, variable in zip(paths, variables, strict=True):
+        name = _below(scopes.get(id(variable), ()), path) if counts[path] > 1 else path
+        numbered = (f"{name}_{count}" for count in range(1, len(paths)))
+        found[name if name not in found else next(n for n in numbered if n not in found)] = None
+    return list(found)
+
+
+def _scopes(model: keras.Model) -> dict[int, tuple[str, ...]]:
+    """For the id of each weight the names of the layers that hold its layer, outermost first."""
+    found: dict[int, tuple[str, ...]] = {}
+    visited: set[int] = set()
+
+    def visit(value: Any, scope: tuple[str, ...]) -> None:
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple | set):
+            for item in value:
+                visit(item, scope)
+        elif isinstance(value, keras.layers.Layer) and id(value) not in visited:
+            visited.add(id(value))
+            inside = () if value is model else (*scope, value.name)
+            for held in list(vars(value).values()):
+                if isinstance(held, _MAY_HOLD_LAYERS):
+                    visit(held, inside)
+            for weight in value.weights:  # those of layers inside are there already
+                found.setdefault(id(weight), scope)
+
+    visit(model, ())
+    return found
+
+
+def _below(scope: tuple[str, ...], path: str) -> str:
+    """The path inside the scope, of which it may have the end."""
+    parts = tuple(path.split("/"))
+    shared = max(k for k in range(len(parts) + 1) if not k or scope[-k:] == parts[:k])
+    return "/".join((*scope, *parts[shared:]))

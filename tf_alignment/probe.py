@@ -9,30 +9,37 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from tf_alignment.feedback.base import Activity
 
+if TYPE_CHECKING:
+    from tf_alignment.layers.connection import Connection
+
 __all__ = ["Perturb", "Probe", "probe"]
 
-Perturb = Callable[[str, int, tf.Tensor], tf.Tensor]
+Perturb = Callable[["Connection", int, tf.Tensor], tf.Tensor]
 
 
 class Probe:
     """What a forward pass left behind for the gradient tape.
 
+    It goes by the connections themselves (`layer.connections`): two of nested models may have the
+    same path.
+
     Attributes:
         backprop: `True` if layers send the error through the transpose of their forward weights.
-        inputs: `{connection path: [tensor, ...]}`, the input of each connection, one tensor a
+        inputs: `{connection: [tensor, ...]}`, the input of each connection, one tensor a
             call. Its gradient is the error that this connection alone sends down; it has one where
             the input does, so the tape has to watch a model's own input.
-        activities: `{connection path: [Activity, ...]}`, the forward passes of each connection;
+        activities: `{connection: [Activity, ...]}`, the forward passes of each connection;
             empty with `backprop`.
-        responses: `{connection path: [tensor, ...]}`, what each connection hands on before the
+        responses: `{connection: [tensor, ...]}`, what each connection hands on before the
             bias; its gradient is δ, the error at the pre-activation. Empty with `backprop`.
-        perturb: `f(path, call, x)` gives the input that the connection is to see in place of x.
+        perturb: `f(connection, call, x)` gives the input that the connection is to see in place of
+            x.
         tape: A tape that is to watch inputs and responses, or None.
 
     Example:
@@ -40,7 +47,7 @@ class Probe:
     >>> layer = ta.layers.Dense(2, feedback="fa", name="top")
     >>> with ta.probe.probe() as seen:
     ...     _ = layer(tf.ones((1, 3)))
-    >>> {path: [tuple(x.shape) for x in calls] for path, calls in seen.inputs.items()}
+    >>> {c.path: [tuple(x.shape) for x in calls] for c, calls in seen.inputs.items()}
     {'top': [(1, 3)]}
     """
 
@@ -53,21 +60,22 @@ class Probe:
         self.backprop = backprop
         self.perturb = perturb
         self.tape = tape
-        self.inputs: dict[str, list[tf.Tensor]] = {}
-        self.activities: dict[str, list[Activity]] = {}
-        self.responses: dict[str, list[tf.Tensor]] = {}
+        self.inputs: dict[Connection, list[tf.Tensor]] = {}
+        self.activities: dict[Connection, list[Activity]] = {}
+        self.responses: dict[Connection, list[tf.Tensor]] = {}
 
-    def record(self, path: str, x: Any) -> tf.Tensor:
-        """Give the connection at `path` a copy of its input that has a gradient of its own."""
-        calls = self.inputs.setdefault(path, [])
-        calls.append(tf.identity(x) if self.perturb is None else self.perturb(path, len(calls), x))
+    def record(self, connection: Connection, x: Any) -> tf.Tensor:
+        """Give a connection a copy of its input that has a gradient of its own."""
+        calls = self.inputs.setdefault(connection, [])
+        perturb = self.perturb
+        calls.append(tf.identity(x) if perturb is None else perturb(connection, len(calls), x))
         if self.tape is not None:
             self.tape.watch(calls[-1])
         return calls[-1]
 
-    def respond(self, path: str, response: tf.Tensor) -> None:
-        """Note the response of the connection at `path`, and have the tape watch it."""
-        self.responses.setdefault(path, []).append(response)
+    def respond(self, connection: Connection, response: tf.Tensor) -> None:
+        """Note the response of a connection, and have the tape watch it."""
+        self.responses.setdefault(connection, []).append(response)
         if self.tape is not None:
             self.tape.watch(response)
 
@@ -91,8 +99,8 @@ def probe(
     Args:
         backprop: With `True` every layer called inside the block sends the error through the
             transpose of its forward weights, whatever its method.
-        perturb: `f(path, call, x)`, the input that the connection at `path` is to see, in its
-            `call`-th call of the pass, in place of `x`.
+        perturb: `f(connection, call, x)`, the input that the connection is to see, in its `call`-th
+            call of the pass, in place of `x`.
         tape: A tape that is to watch what connections receive and respond.
 
     Yields:
@@ -106,7 +114,7 @@ def probe(
     >>> with ta.probe.probe() as seen, tf.GradientTape() as tape:
     ...     tape.watch(x)
     ...     loss = tf.reduce_sum(layer(x))
-    >>> [error] = tape.gradient(loss, seen.inputs[layer.path])
+    >>> [error] = tape.gradient(loss, seen.inputs[layer.connections[0]])
     >>> error.shape
     TensorShape([1, 3])
     """

@@ -123,7 +123,7 @@ def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
     found = {}
     for layer in model.layers:
         if getattr(layer, "feedback", None) is not None:
-            [activity] = seen.activities[layer.connections[0].path]
+            [activity] = seen.activities[layer.connections[0]]
             x, z, w = activity.x, activity.z, activity.kernel
             power = float(tf.reduce_mean(tf.square(x))) * float(activity.map.positions(z))
             hebb = activity.map.outer(x, z, w) / len(images)

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.feedback import Feedback
-from tf_alignment.kernels import direct_feedback, kernels
+from tf_alignment.kernels import direct_connections, kernels
 
 __all__ = ["DivergenceError", "NormWatch"]
 
@@ -75,9 +75,10 @@ def _weights(model: keras.Model) -> list[_Watched]:
         if kernel.connection is not None:
             for name, variable in kernel.connection.weights.items():
                 found.append(_Watched(name, kernel.path, variable, kernel.method, forward))
-    for tap in direct_feedback(model):
-        for name, variable in tap.feedback_weights.items():
-            found.append(_Watched(name, tap.path, variable, tap.feedback))
+    for path, direct in direct_connections(model).items():
+        tap = path.removesuffix(f"/{direct.layer_name}")
+        variable = direct.weights["feedback_kernel"]
+        found.append(_Watched(direct.layer_name, tap, variable, direct.layer.feedback))
     return found
 
 
@@ -116,6 +117,8 @@ class NormWatch:
     def problems(self) -> dict[str, tuple[str, str]]:
         """What is wrong now: `{weight: (what happened, what to change)}`, empty if nothing is.
 
+        A weight is `<path of its layer>/<name>`.
+
         Feedback weights come first: where they run away, the forward kernels follow.
         """
         found: dict[str, tuple[str, str]] = {}
@@ -128,7 +131,8 @@ class NormWatch:
             if not message and i is not None and (watched.variable.trainable or norm != start):
                 message = self._against_forward(norm, start, norms[i], self._start[i])
             if message:
-                found[watched.variable.path] = f"{watched.label} {message}.", watched.advice
+                name = f"{watched.path}/{watched.name}"
+                found[name] = f"{watched.label} {message}.", watched.advice
         return found
 
     def _growth(self, norm: float, start: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import statistics
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results
 
 __all__ = ["FeedbackCallback"]
+
+# Which callback logs under the name of a phase, in the run that a `History` belongs to.
+_taken: weakref.WeakKeyDictionary[Any, dict[str, weakref.ref[FeedbackCallback]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class FeedbackCallback(keras.callbacks.Callback):
@@ -37,7 +44,8 @@ class FeedbackCallback(keras.callbacks.Callback):
 
     Raises:
         TypeError: If `phase` is no phase.
-        ValueError: For values out of range, or if nothing would ever run.
+        ValueError: For values out of range, or if nothing would ever run; in `fit`, if another of
+            its callbacks runs a phase of the same name: give one of them a `name`.
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta
@@ -63,7 +71,7 @@ class FeedbackCallback(keras.callbacks.Callback):
                 "Argument `phase` must be a `tf_alignment.phases.Phase` object. "
                 f"Received: phase={phase!r}"
             )
-        k = isinstance(every, int) and not isinstance(every, bool) and every > 0
+        k = isinstance(every, numbers.Integral) and not isinstance(every, bool) and every > 0
         if not (k or every is None or (isinstance(every, str) and every == "epoch")):
             raise ValueError(
                 "Argument `every` must be 'epoch', a positive number of batches or None. "
@@ -76,12 +84,27 @@ class FeedbackCallback(keras.callbacks.Callback):
                 "Received: every=None, warmup=0"
             )
         self.phase = phase
-        self.every = every
+        self.every = int(every) if isinstance(every, numbers.Integral) else every
         self.warmup = warmup
         self.verbose = one_of("verbose", verbose, ("auto", 0, 1))
         self.results: Results = {}
         self._next = 0
         self._extra: Results | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Make sure that no other callback logs under the same names."""
+        history = getattr(self.model, "history", None)
+        if history is None:
+            return
+        names = _taken.setdefault(history, {})
+        other = names[self.phase.name]() if self.phase.name in names else None
+        if other is not None and other is not self:
+            raise ValueError(
+                "Phases that run in one `fit` must have names that differ, since they log under "
+                "them: give one the argument `name`. Received: two callbacks with phases named "
+                f"'{self.phase.name}'"
+            )
+        names[self.phase.name] = weakref.ref(self)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Run the warm-up, or the epoch's run."""

@@ -60,7 +60,8 @@ class AlignmentMonitor(keras.callbacks.Callback):
     Args:
         probe_data: `(x, y)` or `(x, y, sample_weight)`, one batch for the gradient angles, or None.
         every: Epochs between measurements. The first and the last epoch are always measured; in
-            between, `logs` hold NaN.
+            between, `logs` hold NaN. Where a callback that is listed later ends training, files and
+            `records` alone have the last epoch.
         on_divergence: `"stop"` (warn and end training), `"warn"` (once per weight), `"raise"`
             (`DivergenceError`), or None (no watch).
         check_every: Batches between two looks at the norms, at most; the first are after 1, 2, 4,
@@ -135,6 +136,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
         self._writer = None
         self._batches, self._next_check = 0, 1  # of all epochs so far; the batch to look after
         self._earlier = 0  # batches before this epoch
+        self._epoch = -1  # the last that ended
         self._reported: set[str] = set()
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
@@ -165,12 +167,10 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Measure, log, and look at loss and norms."""
-        self._earlier = self._batches
-        last = epoch + 1 == self.params.get("epochs")
+        self._earlier, self._epoch = self._batches, epoch
+        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
         if not self.records or last or epoch % self.every == 0:
-            measured = self.measure()
-            self.records.append({"epoch": epoch, **measured})
-            self._write(epoch, measured)
+            measured = self._record(epoch)
         else:
             measured = {name: math.nan for name in self.records[-1] if name != "epoch"}
         if logs is not None:
@@ -179,9 +179,17 @@ class AlignmentMonitor(keras.callbacks.Callback):
         self._check(logs, f"at the end of epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Close the files."""
+        """Measure the last epoch, if no one knew that it was; close the files."""
+        if self.records and self.records[-1]["epoch"] < self._epoch:
+            self._record(self._epoch)
         if self._writer is not None:
             self._writer.close()
+
+    def _record(self, epoch: int) -> dict[str, float]:
+        measured = self.measure()
+        self.records.append({"epoch": epoch, **measured})
+        self._write(epoch, measured)
+        return measured
 
     def measure(self) -> dict[str, float]:
         """Measure now.
@@ -206,7 +214,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
     def _measure_kernels(self) -> dict[str, dict[str, tf.Tensor]]:
         measured = {}
-        for connection in (kernel.connection for kernel in self._kernels if kernel.connection):
+        for path, connection in ((k.path, k.connection) for k in self._kernels):
+            if connection is None:
+                continue
             try:
                 feedback = connection.feedback_kernel()
             except ValueError:  # the method has none
@@ -214,7 +224,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
             kernel = tf.convert_to_tensor(connection.kernel)
             product = isinstance(connection.layer.feedback, ProductFeedback)
             angle = "path_angle" if product else "weight_angle"
-            measured[connection.path] = {
+            measured[path] = {
                 angle: metrics.weight_angle(kernel, feedback),
                 "sign_agreement": metrics.sign_agreement(kernel, feedback),
                 "norm_ratio": metrics.norm_ratio(kernel, feedback),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import numbers
 import os
 import shutil
 from collections.abc import Sequence
@@ -85,7 +86,8 @@ class Resume(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         epoch = getattr(data, "epoch", None)
-        if data is not None and (not isinstance(epoch, int) or isinstance(epoch, bool)):
+        counts = isinstance(epoch, numbers.Integral) and not isinstance(epoch, bool)
+        if data is not None and not counts:
             raise TypeError(
                 "`data` must have an integer attribute `epoch`, on which the order of its examples "
                 f"depends. Received: data={data!r} with epoch={epoch!r}"

@@ -72,7 +72,7 @@ class FeedbackWeights(keras.layers.Layer):
             variable.assign(store[variable.name])
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)  # one is itself alone: paths may be equal
 class Connection:
     """One forward kernel of a layer and the feedback that belongs to it.
 
@@ -99,7 +99,10 @@ class Connection:
 
     @property
     def path(self) -> str:
-        """The layer's path, with the connection's name where the layer has several."""
+        """The layer's path, with the connection's name where the layer has several.
+
+        Layers of nested models may have equal paths; `tf_alignment.kernels` has names that differ.
+        """
         return f"{self.layer.path}/{self.name}" if self.name else self.layer.path
 
     @property
@@ -196,7 +199,7 @@ class Connection:
         kernel = tf.convert_to_tensor(self.kernel)
         look = probing.current()
         if look is not None:
-            x = look.record(self.path, x)
+            x = look.record(self, x)
             if look.backprop:
                 return self.map.apply(x, kernel)
         stored = {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
@@ -215,7 +218,7 @@ class Connection:
 
         activity = methods.Activity(self.map, x, z, kernel, add_bias, activation, seed, step)
         if look is not None:
-            look.activities.setdefault(self.path, []).append(activity)
+            look.activities.setdefault(self, []).append(activity)
         if training and (self.aligned or method.linear):
             self.layer._check_optimizer()
         if self.aligned and not self._has_aligned():
@@ -226,7 +229,7 @@ class Connection:
         cast = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}
         response = ops.send_error(z, x, cast, send)
         if look is not None:
-            look.respond(self.path, response)
+            look.respond(self, response)
         return response
 
     def _has_aligned(self) -> bool:

@@ -7,6 +7,7 @@ when.
 
 from tf_alignment.phases.alignment import Alignment
 from tf_alignment.phases.base import Phase
+from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.interleave import interleave
 from tf_alignment.phases.node_perturbation import NodePerturbation
 from tf_alignment.phases.rdd import RDD
@@ -17,6 +18,7 @@ __all__ = [
     "RDD",
     "SAL",
     "Alignment",
+    "CompiledPhase",
     "NodePerturbation",
     "Phase",
     "SyntheticGradient",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment.arguments import boolean
+from tf_alignment.arguments import boolean, number
 from tf_alignment.feedback.alignment import NOISE
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.compiled import CompiledPhase
@@ -38,22 +37,25 @@ class Alignment(CompiledPhase):
     Args:
         rule: A `tf_alignment.feedback.Alignment` (`WeightMirror()`, `Alignment({...})` ...), its
             string id, or a dict of primitives and coefficients. A schedule counts the phase's
-            steps.
-        dataset: Inputs of the model: arrays (in a structure if the model has several inputs), of
-            which each step draws `batch_size` examples, or a batched `tf.data.Dataset` of `x` or
-            `(x, y, ...)`. The rule sees the layers' own activity, whatever its option `noise` says.
-            With arrays a run that `Resume` continues draws what it would have drawn.
+            steps; with `one_by_one`, those of the layer.
+        dataset: Inputs of the model: arrays, of which each step draws `batch_size` examples, or a
+            batched `tf.data.Dataset`. A tuple is `(x, y, ...)` in both, of which only x is used;
+            several inputs are a list or a dict, alone or as x. The rule sees the layers' own
+            activity, whatever its option `noise` says. With arrays a run that `Resume` continues
+            draws what it would have drawn.
         noise: Without a dataset, the noise put into every layer, independently: `"rademacher"`,
             `"gaussian"` or `"uniform"`, or a number, the standard deviation of Gaussian noise. By
             default that of the rule, or Rademacher noise of variance 1.
         steps: Steps of one run.
         optimizer: Keras optimizer for the feedback kernels, used as a template. By default
-            `SGD(0.5)`, as in `tf_alignment.optimizers.split`. Its state is kept between runs.
+            `SGD(0.5)`, as in `tf_alignment.optimizers.split`. Its state is kept between runs; with
+            `one_by_one` every layer has one of its own.
         layers: See `Phase`.
         one_by_one: Whether layers learn one after the other, each for `steps` steps, as weight
             mirrors were first described, instead of all at once.
         batch_size: Examples, of noise or drawn from arrays, a step on each replica.
         seed: Integer, or None for a random one.
+        name: See `Phase`.
 
     Raises:
         TypeError: If `rule` is no alignment rule, or an argument has the wrong type.
@@ -86,6 +88,7 @@ class Alignment(CompiledPhase):
         one_by_one: bool = False,
         batch_size: int = 128,
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
         if dataset is not None and noise is not None:
             raise ValueError(
@@ -93,7 +96,9 @@ class Alignment(CompiledPhase):
                 f"Received: a dataset and noise={noise!r}"
             )
         optimizer = keras.optimizers.SGD(0.5) if optimizer is None else optimizer
-        super().__init__(dataset, steps, optimizer, layers, batch_size, seed)
+        if isinstance(dataset, tuple):  # an empty one is refused there
+            dataset = dataset[0] if dataset else dataset
+        super().__init__(dataset, steps, optimizer, layers, batch_size, seed, name)
         self.rule = _rule_for(rule, dataset is not None, noise)
         self.one_by_one = boolean("one_by_one", one_by_one)
 
@@ -101,12 +106,9 @@ class Alignment(CompiledPhase):
         """All at once, or one by one."""
         return [[path] for path in paths] if self.one_by_one else [paths]
 
-    def create(
-        self, model: keras.Model, connections: dict[str, Connection]
-    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """Find the weights that the rule changes; nothing of its own."""
-        self._weights = {path: self._learning(c) for path, c in connections.items()}
-        return [v for weights in self._weights.values() for v in weights.values()], []
+    def learning(self, connections: dict[str, Any]) -> dict[str, list[keras.Variable]]:
+        """The weights that the rule changes."""
+        return {path: list(self._weights(path, c).values()) for path, c in connections.items()}
 
     def default_data(self, model: keras.Model) -> Any:
         """Zeros. Only shapes are taken from their pass: TensorFlow prunes its arithmetic."""
@@ -114,33 +116,37 @@ class Alignment(CompiledPhase):
             lambda x: tf.zeros((self.batch_size, *x.shape[1:]), x.dtype), _inputs(model)
         )
 
-    def step(self, model: keras.Model, paths: list[str], data: Any) -> None:
+    def step(self, model: keras.Model, connections: dict[str, Any], data: Any) -> None:
         """One update of every feedback weight."""
         x = keras.utils.unpack_x_y_sample_weight(data)[0] if self.streams else data
         with probe() as seen:
             model(x, training=False)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         gradients, variables = [], []
-        for path in paths:
-            found = self._gradient(path, seen.activities.get(path))
-            for name, variable in self._weights[path].items():
+        for path, connection in connections.items():
+            weights = self._weights(path, connection)
+            found = self._gradient(path, seen.activities.get(connection), weights)
+            for name, variable in weights.items():
                 gradients.append(found[name] / replicas)
                 variables.append(variable)
-        self._optimizer.apply(gradients, variables)
+        self.optimizer_for(next(iter(connections))).apply(gradients, variables)
 
-    def _learning(self, connection: Connection) -> dict[str, keras.Variable]:
+    def _weights(self, path: str, connection: Connection) -> dict[str, keras.Variable]:
         """The weights that the rule changes in one connection."""
         names = ["feedback_kernel", *(["feedback_bias"] if self.rule.feedback_bias else [])]
         missing = [name for name in names if name not in connection.weights]
         if missing:
             raise ValueError(
-                f"The rule learns the weights {names}, of which '{connection.path}' must have all. "
+                f"The rule learns the weights {names}, of which '{path}' must have all. "
                 f"Received: a layer with {sorted(connection.weights)}"
             )
         return {name: connection.weights[name] for name in names}
 
     def _gradient(
-        self, path: str, activities: list[methods.Activity] | None
+        self,
+        path: str,
+        activities: list[methods.Activity] | None,
+        variables: dict[str, keras.Variable],
     ) -> Mapping[str, tf.Tensor]:
         if not activities:
             raise ValueError(
@@ -149,9 +155,8 @@ class Alignment(CompiledPhase):
             )
         # A layer that is called several times aligns at its first call, as in training.
         activity = activities[0]
-        seed = self.draw_seed(path)
-        step = tf.convert_to_tensor(self._count)
-        weights = {n: tf.convert_to_tensor(v) for n, v in self._weights[path].items()}
+        seed, step = self.draw_seed(path), self.steps_of(path)
+        weights = {n: tf.convert_to_tensor(v) for n, v in variables.items()}
         return self.rule.align(dataclasses.replace(activity, seed=seed, step=step), weights)
 
 
@@ -178,13 +183,11 @@ def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
             raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
         method.noise = noise or method.noise or "rademacher"
     else:
-        if (
-            isinstance(noise, bool)
-            or not isinstance(noise, int | float)
-            or not 0 < noise < math.inf
-        ):
-            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
-        method.noise, method.noise_stddev = "gaussian", float(noise)
+        try:
+            stddev = number("noise", noise, above=0)
+        except ValueError:
+            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
+        method.noise, method.noise_stddev = "gaussian", stddev
     method.random = None if method.noise is None else "replica"
     return method
 

@@ -9,8 +9,10 @@ from typing import Any
 import keras
 
 from tf_alignment import metrics
+from tf_alignment.arguments import instance
 from tf_alignment.callbacks.divergence import DivergenceError
-from tf_alignment.layers.base import Connection, feedback_layers
+from tf_alignment.kernels import connections
+from tf_alignment.layers.base import Connection
 
 __all__ = ["Phase", "Results"]
 
@@ -32,11 +34,12 @@ class Phase:
         layers: Names of the layers, or paths of the connections, whose feedback kernels are
             changed, or None for all that have one.
 
-    Attributes:
-        name: What the results are called in `History`: `<name>/<path>/<quantity>`.
+        name: What the results are called in `History`: `<name>/<path>/<quantity>`. By default the
+            class' attribute `name`. Phases that run in the same `fit` need names that differ.
 
     Raises:
-        TypeError: If `layers` is neither a list of names nor None.
+        TypeError: If `layers` is neither a list of names nor None, or `name` no string.
+        ValueError: If `layers` or `name` is empty.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -56,7 +59,7 @@ class Phase:
     name = "phase"
     _receivers: tuple[Callable[[], keras.Model | None], dict[str, Connection]] | None = None
 
-    def __init__(self, layers: Sequence[str] | None = None) -> None:
+    def __init__(self, layers: Sequence[str] | None = None, name: str | None = None) -> None:
         if not (
             layers is None
             or (
@@ -68,7 +71,16 @@ class Phase:
             raise TypeError(
                 f"Argument `layers` must be a list of names or None. Received: layers={layers!r}"
             )
+        if layers is not None and not layers:
+            raise ValueError(
+                "Argument `layers` must name at least one layer, or be None for all. "
+                f"Received: layers={layers!r}"
+            )
         self.layers = None if layers is None else tuple(layers)
+        if name is not None:
+            if not instance("name", name, str, "a string or None"):
+                raise ValueError("Argument `name` must not be empty. Received: name=''")
+            self.name = name
 
     def run(self, model: keras.Model, verbose: int = 0) -> Results:
         """Change the model's feedback kernels.
@@ -174,18 +186,16 @@ class Phase:
     def connections(self, model: keras.Model) -> dict[str, Connection]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.
 
+        Paths are those of `tf_alignment.metrics.gradient_angle`: where connections of nested models
+        have the same, the names of these models come first.
+
         Args:
             model: A built model with feedback.
 
         Raises:
             ValueError: If there is none, or not those named in `layers`.
         """
-        found = {
-            c.path: c
-            for layer in feedback_layers(model)
-            for c in layer.connections
-            if "feedback_kernel" in c.weights
-        }
+        found = {p: c for p, c in connections(model).items() if "feedback_kernel" in c.weights}
         if not found:
             raise ValueError(
                 f"Phase '{self.name}' needs a built model with layers that store a feedback "
@@ -198,8 +208,9 @@ class Phase:
         """Those of `found` that `layers` names."""
         if self.layers is None:
             return found
-        chosen = {p: c for p, c in found.items() if {p, c.layer_name} & set(self.layers)}
-        known = {name for path, c in chosen.items() for name in (path, c.layer_name)}
+        names = {path: {path, c.path, c.layer_name} for path, c in found.items()}
+        chosen = {p: c for p, c in found.items() if names[p] & set(self.layers)}
+        known = set().union(*(names[path] for path in chosen))
         unknown = [name for name in self.layers if name not in known]
         if unknown:
             raise ValueError(

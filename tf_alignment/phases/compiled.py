@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-import random
-import weakref
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,19 +13,43 @@ import tensorflow as tf
 
 from tf_alignment.arguments import integer, optimizer_of
 from tf_alignment.initializers import derived_seed
-from tf_alignment.layers.base import Connection
-from tf_alignment.phases.base import Phase, Results
+from tf_alignment.phases.base import Results
+from tf_alignment.phases.stateful import StatefulPhase, state_variable
 
 __all__ = ["CompiledPhase"]
 
 
-class CompiledPhase(Phase):
-    """A phase of many small steps, all in one compiled loop.
+@dataclasses.dataclass
+class _Group:
+    """Connections that learn together.
+
+    Attributes:
+        connections: `{path: connection}`.
+        count: Their steps.
+        optimizer: Of their weights, or None.
+    """
+
+    connections: dict[str, Any]
+    count: keras.Variable
+    optimizer: keras.optimizers.Optimizer | None
+
+
+class CompiledPhase(StatefulPhase):
+    """The base of phases of many small steps, all in one compiled loop.
+
+    A subclass writes `step`. It may also override
+
+    - `create`, to make variables of its own, which `Resume` stores with the rest. It returns them,
+      followed by those of `super().create(...)`;
+    - `learning`, if the optimizer is to change other weights than the feedback kernels;
+    - `groups`, if connections are to take turns;
+    - `default_data`, what a step gets where there is no dataset.
+
+    In a step it has `draw_seed`, `steps_of` and, if it was given an optimizer, `optimizer_for`.
 
     Each replica of a strategy draws data and random numbers of its own. Data given as arrays, and
-    all random numbers, follow from the seed and the count of steps.
-
-    A subclass makes its variables in `create` and takes a step in `step`.
+    all random numbers, follow from the seed and the count of steps. `FeedbackCallback` runs the
+    phase between steps of training, `tf_alignment.phases.interleave` inside of them.
 
     Args:
         dataset: Arrays (in a structure), of which each step draws `batch_size` examples; or a
@@ -35,18 +59,43 @@ class CompiledPhase(Phase):
         layers: See `Phase`.
         batch_size: Examples a step on each replica.
         seed: Integer, or None for a random one.
+        name: See `Phase`.
+
+    Raises:
+        TypeError: If `dataset` is none of these.
+        ValueError: For counts below 1, an unknown optimizer, or, when the phase runs, a dataset
+            without examples.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> class Teach(ta.phases.CompiledPhase):
+    ...     \"\"\"Sends noise through both kernels; B learns to answer as W does.\"\"\"
+    ...     name = "teach"
+    ...     def step(self, model, connections, data):
+    ...         for path, c in connections.items():
+    ...             w, b = c.kernel.value, c.weights["feedback_kernel"].value
+    ...             x = tf.random.stateless_normal((32, w.shape[0]), self.draw_seed(path))
+    ...             gradient = tf.matmul(x, tf.matmul(x, b - w), transpose_a=True) / 32
+    ...             optimizer = self.optimizer_for(path)
+    ...             optimizer.apply([gradient], [c.weights["feedback_kernel"]])
+    >>> layer = ta.layers.Dense(3, feedback="fa", name="top")
+    >>> model = keras.Sequential([keras.Input((4,)), layer], name="net")
+    >>> phase = Teach(steps=100, optimizer=keras.optimizers.SGD(0.1), seed=1)
+    >>> bool(phase.run(model)["net/top"]["weight_angle"] < 5)
+    True
     """
 
     def __init__(
         self,
-        dataset: Any,
-        steps: int,
-        optimizer: Any,
-        layers: Sequence[str] | None,
-        batch_size: int,
-        seed: int | None,
+        dataset: Any = None,
+        steps: int = 100,
+        optimizer: Any = None,
+        layers: Sequence[str] | None = None,
+        batch_size: int = 128,
+        seed: int | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(layers)
+        super().__init__(layers, seed, name)
         if not (dataset is None or isinstance(dataset, tf.data.Dataset) or _has_axes(dataset)):
             raise TypeError(
                 "Argument `dataset` must be arrays, in a structure, a tf.data.Dataset or None. "
@@ -58,22 +107,20 @@ class CompiledPhase(Phase):
         if optimizer is not None:
             optimizer = optimizer_of("optimizer", optimizer, single=True)
         self.optimizer = optimizer
-        self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
-        self._model: Callable[[], keras.Model | None] = lambda: None
-
-    def create(
-        self, model: keras.Model, connections: dict[str, Connection]
-    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """Make what the phase needs for `model`, in the scope of the model's strategy.
-
-        Returns:
-            The feedback weights for the optimizer, and the phase's own variables.
-        """
-        return [c.weights["feedback_kernel"] for c in connections.values()], []
 
     @abc.abstractmethod
-    def step(self, model: keras.Model, paths: list[str], data: Any) -> None:
-        """One step, on one replica: graph code that updates the feedback weights at `paths`."""
+    def step(self, model: keras.Model, connections: dict[str, Any], data: Any) -> None:
+        """One step, on one replica: graph code that updates feedback weights.
+
+        Args:
+            model: The model.
+            connections: `{path: connection}`, those whose turn it is.
+            data: A batch.
+        """
+
+    def learning(self, connections: dict[str, Any]) -> dict[str, list[keras.Variable]]:
+        """`{path: weights}`, what the optimizer changes: by default the feedback kernels."""
+        return {path: [c.weights["feedback_kernel"]] for path, c in connections.items()}
 
     def groups(self, paths: list[str]) -> list[list[str]]:
         """Which connections learn together; the groups take their turns one after the other."""
@@ -83,27 +130,48 @@ class CompiledPhase(Phase):
         """What `step` gets as data where there is no dataset."""
         return None
 
-    def build(self, model: keras.Model) -> None:
-        """Give the phase variables of its own for `model`."""
-        if self._model() is model:
-            return
-        connections = self.connections(model)
-        # by order, not by path: Keras counts up the names of equal models
-        self._seeds = {p: derived_seed(self.seed, i) for i, p in enumerate(connections)}
-        with model.distribute_strategy.scope():
-            self._count = keras.Variable(
-                0, dtype="int32", trainable=False, aggregation="only_first_replica"
-            )
-            learning, own = self.create(model, connections)
-            self._own = [self._count, *own]
-            if self.optimizer is not None:
-                self._optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
-                self._optimizer.build(learning)
-                self._own += self._optimizer.variables
+    def draw_seed(self, path: str | None = None, *names: int | str) -> tf.Tensor:
+        """Two int32 numbers, for every step, replica, connection and `names` of their own.
+
+        Args:
+            path: Of the connection, or None for what belongs to none.
+            names: What it is for, where a step draws several times.
+        """
+        base = self.seed if path is None else self._seeds[path]
+        strategy, context = tf.distribute.get_strategy(), tf.distribute.get_replica_context()
+        replica = tf.cast(0 if context is None else context.replica_id_in_sync_group, tf.int32)
+        moment = tf.convert_to_tensor(self._count) * strategy.num_replicas_in_sync + replica
+        return tf.stack([tf.constant(derived_seed(base, *names), tf.int32), moment])
+
+    def steps_of(self, path: str) -> tf.Tensor:
+        """How many steps a connection has learned so far, over all runs: what a schedule counts."""
+        return tf.convert_to_tensor(self._group_of[path].count)
+
+    def optimizer_for(self, path: str) -> Any:
+        """The optimizer of a connection's weights; those that learn together share one."""
+        return self._group_of[path].optimizer
+
+    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
+        """Make optimizers and counts; subclasses call it after what `learning` needs is made."""
         self._take = self._source(model)
-        self._groups = self.groups(list(connections))
+        grouped = self.groups(list(connections))
+        learning = self.learning(connections)
+        self._groups: list[_Group] = []
+        own: list[keras.Variable] = []
+        for paths in grouped:
+            # one group alone has as many steps as the phase
+            count = self._count if len(grouped) == 1 else state_variable((), "steps", "int32")
+            own += [count] if count is not self._count else []
+            optimizer = None
+            if self.optimizer is not None:
+                optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+                optimizer.build([v for path in paths for v in learning[path]])
+                own += optimizer.variables
+            own_connections = {path: connections[path] for path in paths}
+            self._groups.append(_Group(own_connections, count, optimizer))
         self._loops = [self._loop(model, group) for group in self._groups]
-        self._model = weakref.ref(model)
+        self._group_of = {path: group for group in self._groups for path in group.connections}
+        return own
 
     @property
     def streams(self) -> bool:
@@ -115,16 +183,11 @@ class CompiledPhase(Phase):
         """Whether a step inside training learns from the training batch."""
         return False
 
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The count of steps and what else is kept; empty before the phase is built."""
-        return [] if self._model() is None else list(self._own)
-
     def update(
-        self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
+        self, model: keras.Model, connections: dict[str, Any], verbose: int = 0
     ) -> Results | None:
         """Run the steps."""
-        total = self.steps * len(self._loops)
+        total = self.steps * len(self._groups)
         bar = keras.utils.Progbar(total, unit_name="step") if verbose else None
         part = max(1, self.steps // 20) if verbose else self.steps
         for i, loop in enumerate(self._loops):
@@ -143,32 +206,33 @@ class CompiledPhase(Phase):
             batch: Data of the step, if the phase has no dataset of its own.
         """
         for group in self._groups:
-            self.step(model, group, batch if self.takes_batches else self._take())
+            self.step(model, group.connections, batch if self.takes_batches else self._take())
+            if group.count is not self._count:
+                group.count.assign_add(1)
         self._count.assign_add(1)
 
-    def draw_seed(self, path: str | None = None, *names: int | str) -> tf.Tensor:
-        """Two int32 numbers, for every step, replica, connection and `names` of their own."""
-        base = self.seed if path is None else self._seeds[path]
-        strategy, context = tf.distribute.get_strategy(), tf.distribute.get_replica_context()
-        replica = tf.cast(0 if context is None else context.replica_id_in_sync_group, tf.int32)
-        moment = tf.convert_to_tensor(self._count) * strategy.num_replicas_in_sync + replica
-        return tf.stack([tf.constant(derived_seed(base, *names), tf.int32), moment])
-
-    def _loop(self, model: keras.Model, paths: list[str]) -> Callable[[tf.Tensor], None]:
+    def _loop(self, model: keras.Model, group: _Group) -> Callable[[tf.Tensor], None]:
         """A compiled function of the number of steps."""
         strategy, take = model.distribute_strategy, self._take
         outside = self.streams  # an iterator deals to all replicas
 
         def step(data: Any = None) -> None:
-            self.step(model, paths, data if outside else take())
+            self.step(model, group.connections, data if outside else take())
+            if group.count is not self._count:
+                group.count.assign_add(1)
             self._count.assign_add(1)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function
         def loop(count: tf.Tensor) -> None:
             for _ in tf.range(count):
                 strategy.run(step, args=(take(),) if outside else ())
 
-        return loop
+        @functools.cache
+        def traced() -> Callable[[tf.Tensor], None]:
+            # Concrete: TensorFlow counts the traces of all loops together, and would warn.
+            return loop.get_concrete_function(tf.TensorSpec((), tf.int32))
+
+        return lambda count: traced()(count)
 
     def _source(self, model: keras.Model) -> Callable[[], Any]:
         """Gives the next batch."""

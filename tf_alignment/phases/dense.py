@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import abc
-import random
 import sys
 import warnings
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 
-from tf_alignment.arguments import boolean, integer
+from tf_alignment.arguments import boolean
 from tf_alignment.layers.base import Connection
 from tf_alignment.linear_maps import Matmul
-from tf_alignment.phases.base import Phase
+from tf_alignment.phases.stateful import StatefulPhase
 
 __all__ = ["DensePhase"]
 
@@ -22,32 +19,25 @@ __all__ = ["DensePhase"]
 _SILENT, _SATURATED = 0.75, 0.25
 
 
-class DensePhase(Phase):
-    """A phase for layers that act by one matrix product, whose random numbers follow from a seed.
-
-    A subclass makes what it needs for a model in `create`.
+class DensePhase(StatefulPhase):
+    """A phase for layers that act by one matrix product.
 
     Args:
         layers: See `Phase`; only layers that act by one matrix product. By default all of those.
         seed: Integer, or None for a random one.
         jit_compile: Whether XLA compiles the simulation.
+        name: See `Phase`.
     """
 
-    def __init__(self, layers: Sequence[str] | None, seed: int | None, jit_compile: bool) -> None:
-        super().__init__(layers)
-        self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
+    def __init__(
+        self,
+        layers: Sequence[str] | None,
+        seed: int | None,
+        jit_compile: bool,
+        name: str | None,
+    ) -> None:
+        super().__init__(layers, seed, name)
         self.jit_compile = boolean("jit_compile", jit_compile)
-        self._model: Callable[[], keras.Model | None] = lambda: None
-
-    @abc.abstractmethod
-    def create(
-        self, model: keras.Model, connections: dict[str, Connection]
-    ) -> list[keras.Variable]:
-        """Make what the phase needs for `model`, in the scope of the model's strategy.
-
-        Returns:
-            The phase's own variables besides the count, which is 0 then.
-        """
 
     def connections(self, model: keras.Model) -> dict[str, Connection]:
         """The dense layers among the connections that have a feedback kernel."""
@@ -62,23 +52,6 @@ class DensePhase(Phase):
                 f"Received: {others}"
             )
         return dense
-
-    def build(self, model: keras.Model) -> None:
-        """Give the phase what it needs for `model`, and let it count from 0."""
-        if self._model() is model:
-            return
-        connections = self.connections(model)
-        with model.distribute_strategy.scope():
-            self._count = keras.Variable(
-                0, dtype="int32", trainable=False, aggregation="only_first_replica"
-            )
-            self._own = self.create(model, connections)
-        self._model = weakref.ref(model)
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The count of what was simulated, and what else is kept; empty before it is built."""
-        return [] if self._model() is None else [self._count, *self._own]
 
     def warn_of_rates(self, who: str, silent: float, saturated: float, remedy: str) -> None:
         """Warn if too many units hardly spike, or spike nearly as often as they can.

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.arguments import number
+from tf_alignment.phases.stateful import state_variable
 
 __all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas"]
 
@@ -124,7 +125,7 @@ class NormalizedLMS(Solver):
     def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
         """Create the mean P of every connection."""
         self.connections = connections
-        self.powers = _state((len(connections),), "powers")
+        self.powers = state_variable((len(connections),), "powers")
         self.variables = [self.powers]
         return self.variables
 
@@ -149,6 +150,7 @@ class NormalizedLMS(Solver):
         for path, step in over_replicas(half_gradients(self.connections, fits, by_path)).items():
             kernel = self.connections[path].weights["feedback_kernel"]
             value = kernel.value
+            step = tf.cast(step, value.dtype)
             if hasattr(value, "assign_sub"):  # `assign` would make the difference, and then copy it
                 value.assign_sub(step)
             else:  # a tensor, in a `keras.StatelessScope`
@@ -184,15 +186,15 @@ class Ridge(Solver):
         """
         self.connections = connections
         self.sums: dict[str, tuple[keras.Variable, keras.Variable]] = {}
-        self.prior = _state((), "gamma")
+        self.prior = state_variable((), "gamma")
         for group in groups:
-            size = sum(self._regressors(connections[path]) for path in group)
+            size = sum(self._regressors(path, connections[path]) for path in group)
             first = connections[group[0]]
             kernel = first.weights["feedback_kernel"]
             channels = first.map.coefficients(tf.zeros(kernel.shape)).shape[1]
             self.sums[group[0]] = (
-                _state((size, size), "errors"),
-                _state((size, channels), "products"),
+                state_variable((size, size), "errors"),
+                state_variable((size, channels), "products"),
             )
         self.variables = [self.prior, *(v for pair in self.sums.values() for v in pair)]
         return self.variables
@@ -253,7 +255,7 @@ class Ridge(Solver):
         return tf.reshape(linear_map.channels_last(fit.target), (-1, channels))
 
     @staticmethod
-    def _regressors(connection: Any) -> int:
+    def _regressors(path: str, connection: Any) -> int:
         kernel = connection.weights["feedback_kernel"]
         count = connection.map.regressors(kernel.shape)
         if count is None or count > _MOST_REGRESSORS:
@@ -261,16 +263,10 @@ class Ridge(Solver):
             raise ValueError(
                 "The solver 'ridge' serves dense layers and convolutions without groups in which "
                 f"at most {_MOST_REGRESSORS} entries of the error reach one of the input. "
-                f"Received: '{connection.path}', a {type(connection.layer).__name__}{why}; take "
+                f"Received: '{path}', a {type(connection.layer).__name__}{why}; take "
                 "`solver='nlms'`, or leave it out with `layers`"
             )
         return count
-
-
-def _state(shape: tuple[int, ...], name: str) -> keras.Variable:
-    return keras.Variable(
-        tf.zeros(shape), trainable=False, aggregation="only_first_replica", name=name
-    )
 
 
 def _constrain(kernel: keras.Variable) -> None:

@@ -76,7 +76,7 @@ class NodePerturbation(GradientRegression):
         gain: Nlms: part of the longest useful step; smaller leaves less noise in B.
         gamma: Ridge: γ, added once to the sums.
         forgetting: Ridge: factor on the sums at every step; 1 never forgets, as in the paper.
-        layers, batch_size, seed: See `tf_alignment.phases.Alignment`.
+        layers, batch_size, seed, name: See `tf_alignment.phases.Alignment`.
 
     Raises:
         TypeError: For a dataset, loss or solver of the wrong type.
@@ -122,9 +122,21 @@ class NodePerturbation(GradientRegression):
         forgetting: float = 0.999,
         batch_size: int = 32,
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(
-            dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed
+            dataset,
+            loss,
+            solver,
+            form,
+            steps,
+            layers,
+            gain,
+            gamma,
+            forgetting,
+            batch_size,
+            seed,
+            name,
         )
         self.noise = Noise(noise, kind)
         self.draws = integer("draws", draws)
@@ -132,9 +144,7 @@ class NodePerturbation(GradientRegression):
         self.one_at_a_time = boolean("one_at_a_time", one_at_a_time)
         self.control_variate = boolean("control_variate", control_variate)
 
-    def create(
-        self, model: keras.Model, connections: dict[str, Any]
-    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
+    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
         """As every regression; warn of noise that half precision rounds away."""
         compute = tf.as_dtype(model.compute_dtype)
         resolved = 8.0 * {tf.bfloat16: 2.0**-7, tf.float16: 2.0**-10}.get(compute, 0.0)

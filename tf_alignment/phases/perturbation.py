@@ -71,6 +71,7 @@ class ConnectionInputs:
         self.model = model
         self.connections = connections
         self.at_input: set[str] = set()
+        self._paths = {connection: path for path, connection in connections.items()}
 
     def groups(self) -> list[list[str]]:
         """Paths of the connections that send errors to the same site."""
@@ -95,9 +96,10 @@ class ConnectionInputs:
         inputs = keras.tree.map_structure(tf.identity, x)
         own = keras.tree.flatten(inputs)
 
-        def change(path: str, call: int, x: tf.Tensor) -> tf.Tensor:
-            if path not in self.connections:
+        def change(connection: Connection, call: int, x: tf.Tensor) -> tf.Tensor:
+            if connection not in self._paths:
                 return x
+            path = self._paths[connection]
             if _is_one_of(x, own):
                 self.at_input.add(path)
             elif perturb is not None:
@@ -106,9 +108,14 @@ class ConnectionInputs:
 
         with probe(backprop, change, tape) as seen:
             y_pred = self.model(inputs, training=True)
-        paths = [path for path in self.connections if path not in self.at_input]
-        sites = {(p, i): x for p in paths for i, x in enumerate(seen.inputs.get(p, ()))}
-        responses = {(p, i): {p: seen.responses[p][i]} for p, i in sites if not backprop}
+        sites: dict[Site, tf.Tensor] = {}
+        responses: dict[Site, dict[str, tf.Tensor]] = {}
+        for path, connection in self.connections.items():
+            if path not in self.at_input:
+                for i, arrived in enumerate(seen.inputs.get(connection, ())):
+                    sites[path, i] = arrived
+                    if not backprop:
+                        responses[path, i] = {path: seen.responses[connection][i]}
         return Pass(y_pred, responses, sites)
 
     def sent(self, tape: tf.GradientTape, loss: tf.Tensor, clean: Pass) -> dict[Site, Sent]:
@@ -135,16 +142,16 @@ class BlockOutputs:
         self.connections = connections
         self.at_input: set[str] = set()
         self.graph = record(model)
-        self._tapped: dict[Ref, list[DirectConnection]] = {}
+        self._tapped: dict[Ref, list[str]] = {}  # paths
         for call in self.graph.calls:
-            for connection in connections.values():
+            for path, connection in connections.items():
                 if connection.layer is call.layer:
                     ref = call.inputs[1 + connection.index]
-                    self._tapped.setdefault(ref, []).append(connection)
+                    self._tapped.setdefault(ref, []).append(path)
 
     def groups(self) -> list[list[str]]:
         """As of `ConnectionInputs`: several outputs send errors to the same block."""
-        return [[c.path for c in group] for group in self._tapped.values()]
+        return list(self._tapped.values())
 
     def run(
         self,
@@ -160,7 +167,7 @@ class BlockOutputs:
         def arrive(ref: Ref, value: Any) -> Any:
             if ref not in self._tapped:
                 return value
-            site = self._tapped[ref][0].path, 0
+            site = self._tapped[ref][0], 0
             sites[site] = value
             if tape is not None:
                 tape.watch(value)
@@ -179,7 +186,7 @@ class BlockOutputs:
         with probe(backprop):
             y_pred = self.graph.replay(x, run)
         responses = {
-            (group[0].path, 0): {c.path: logits[id(c.layer)] for c in group}
+            (group[0], 0): {path: logits[id(self.connections[path].layer)] for path in group}
             for group in self._tapped.values()
         }
         return Pass(y_pred, responses, sites)

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tf_alignment import metrics
 from tf_alignment.arguments import number
-from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.dense import DensePhase
+from tf_alignment.phases.stateful import state_variable
 from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
 from tf_alignment.spiking.lif.plan import Plan, mean
 
@@ -92,6 +92,7 @@ class RDD(DensePhase):
         neuron, drive, window: Constants, by default the paper's.
         jit_compile: Whether XLA compiles the simulation: a few seconds at the first run, and later
             runs take half the time.
+        name: See `Phase`.
 
     Raises:
         ValueError: For values out of range; when it runs, for a model without dense layers with
@@ -139,8 +140,9 @@ class RDD(DensePhase):
         drive: Drive | None = None,
         window: Window | None = None,
         jit_compile: bool = True,
+        name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, jit_compile)
+        super().__init__(layers, seed, jit_compile, name)
         self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
         self.gamma = None if gamma is None else number("gamma", gamma, above=0)
@@ -157,15 +159,19 @@ class RDD(DensePhase):
         self._plans: dict[str, Plan] = {}
         self._sums: dict[str, dict[str, keras.Variable]] = {}
         self._gammas: dict[str, keras.Variable] = {}
-        for i, (path, connection) in enumerate(connections.items()):
+        for path, connection in connections.items():
             units, above = connection.kernel.shape
             shapes = self.estimator.shapes(units, above)
-            self._sums[path] = {name: _zeros(shape) for name, shape in shapes.items()}
-            self._gammas[path] = _zeros(())
-            # by order, not by path: Keras counts up the names of equal models
-            seed = derived_seed(self.seed, i)
+            self._sums[path] = {name: state_variable(shape, name) for name, shape in shapes.items()}
+            self._gammas[path] = state_variable((), "gamma")
             self._plans[path] = Plan(
-                self.paradigm, self.estimator, units, above, self.duration, seed, self.jit_compile
+                self.paradigm,
+                self.estimator,
+                units,
+                above,
+                self.duration,
+                self._seeds[path],
+                self.jit_compile,
             )
         return [*self._gammas.values(), *self._all_sums()]
 
@@ -299,7 +305,3 @@ class RDD(DensePhase):
                 f"no effect of a spike was found in '{path}', which keeps its feedback kernel; "
                 "simulate longer (`duration`)"
             )
-
-
-def _zeros(shape: tuple[int, ...]) -> keras.Variable:
-    return keras.Variable(tf.zeros(shape), trainable=False, aggregation="only_first_replica")

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.arguments import one_of, optimizer_of
-from tf_alignment.kernels import direct_feedback
+from tf_alignment.kernels import direct_connections
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.least_squares import Descent, Fit, NormalizedLMS, Ridge, Solver
 from tf_alignment.phases.perturbation import (
@@ -37,8 +37,8 @@ class GradientRegression(CompiledPhase):
     subclass gives `targets`.
 
     Args:
-        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed: See
-            `tf_alignment.phases.NodePerturbation`.
+        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed, name:
+            See `tf_alignment.phases.NodePerturbation`.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class GradientRegression(CompiledPhase):
         forgetting: float,
         batch_size: int,
         seed: int | None,
+        name: str | None,
     ) -> None:
         one_of("form", form, ("fa", "dfa"))
         ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
@@ -61,8 +62,8 @@ class GradientRegression(CompiledPhase):
         solver = {"fa": "nlms", "dfa": "ridge"}[form] if solver is None else solver
         chosen = own.get(solver) if isinstance(solver, str) else None
         optimizer = None if chosen else _optimizer(solver)
-        super().__init__(dataset, steps, optimizer, layers, batch_size, seed)
-        self.solver = chosen or Descent(lambda *given: self._optimizer.apply(*given))
+        super().__init__(dataset, steps, optimizer, layers, batch_size, seed, name)
+        self.solver = chosen or Descent(self._descend)
         if not (self.streams or dataset is None) and not (
             isinstance(dataset, tuple)
             and len(dataset) in (2, 3)
@@ -95,13 +96,13 @@ class GradientRegression(CompiledPhase):
     def connections(self, model: keras.Model) -> dict[str, Any]:
         """The connections that learn: in the DFA form, those of every hidden layer tapped."""
         if self.form == "fa":
-            if any(True for _ in direct_feedback(model)):
+            if direct_connections(model):
                 raise ValueError(
                     f"Phase '{self.name}' needs form='dfa' for a model with direct feedback. "
                     f"Received: form='fa' and a model named '{model.name}' converted with 'dfa'"
                 )
             return super().connections(model)
-        found = {c.path: c for tap in direct_feedback(model) for c in tap.direct_connections}
+        found = direct_connections(model)
         if not found:
             raise ValueError(
                 f"Phase '{self.name}' with form='dfa' needs a model converted by "
@@ -110,20 +111,21 @@ class GradientRegression(CompiledPhase):
             )
         return self.chosen(found)
 
-    def create(
-        self, model: keras.Model, connections: dict[str, Any]
-    ) -> tuple[list[keras.Variable], list[keras.Variable]]:
+    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
         """Find the sites; make the running sums of ridge least squares."""
         form = ConnectionInputs if self.form == "fa" else BlockOutputs
         self.network: ConnectionInputs | BlockOutputs = form(model, connections)
-        learning, _ = super().create(model, connections)
-        return learning, self.solver.build(connections, self.network.groups())
+        own = self.solver.build(connections, self.network.groups())
+        return [*own, *super().create(model, connections)]
+
+    def _descend(self, gradients: list[tf.Tensor], kernels: list[keras.Variable]) -> None:
+        self.optimizer_for(next(iter(self.network.connections))).apply(gradients, kernels)
 
     def reset(self) -> None:
         """Forget what the solver keeps from earlier steps; the feedback kernels stay."""
         self.solver.reset()
         if self.optimizer is not None and self.variables:
-            kept = self._optimizer.variables
+            kept = self.optimizer_for(next(iter(self.network.connections))).variables
             for variable in [v for v in kept if "learning_rate" not in v.path]:
                 variable.assign(keras.ops.zeros_like(variable))
 
@@ -139,7 +141,7 @@ class GradientRegression(CompiledPhase):
             "`ta.phases.interleave` hand it the training batches. Received: dataset=None"
         )
 
-    def step(self, model: keras.Model, paths: list[str], data: Any) -> None:
+    def step(self, model: keras.Model, connections: dict[str, Any], data: Any) -> None:
         """One batch: estimate the gradients, and move B towards them."""
         sent, targets = self.estimate(data)
         fits = [
@@ -147,7 +149,7 @@ class GradientRegression(CompiledPhase):
             for site, target in targets.items()
         ]
         reached = {path for fit in fits for path in fit.errors}
-        missing = set(paths) - reached - self.network.at_input
+        missing = set(connections) - reached - self.network.at_input
         if missing:
             raise ValueError(
                 f"Phase '{self.name}' needs every layer to be called with the model. Received: "

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_alignment import metrics
-from tf_alignment.arguments import boolean, integer, number
+from tf_alignment.arguments import boolean, integer, number, number_or_schedule
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
@@ -89,6 +89,7 @@ class SAL(DensePhase):
             trained on MNIST 25°, 24° and 17° against 17°, 12° and 6°.
         jit_compile: Whether XLA compiles the simulation: it takes about 60 % of the time, and a
             second or two once.
+        name: See `Phase`.
 
     Raises:
         ValueError: For values out of range; when it runs, for a model without dense layers with
@@ -139,8 +140,9 @@ class SAL(DensePhase):
         bias: float | None = None,
         balanced: bool = True,
         jit_compile: bool = True,
+        name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, jit_compile)
+        super().__init__(layers, seed, jit_compile, name)
         self.steps, self.chains = integer("steps", steps), integer("chains", chains)
         self.block = integer("block", block)
         if self.steps % self.block:
@@ -148,8 +150,7 @@ class SAL(DensePhase):
                 f"Argument `steps` must be a multiple of `block`. Received: steps={steps}, "
                 f"block={block}"
             )
-        is_schedule = isinstance(rate, LearningRateSchedule)
-        self.rate = rate if is_schedule else number("rate", rate, above=0)
+        self.rate = number_or_schedule("rate", rate, above=0)
         self.neurons = Neuron(tau, interval, delay)
         self.rule = SpikeAlignment(
             tau,
@@ -166,6 +167,7 @@ class SAL(DensePhase):
         self, model: keras.Model, connections: dict[str, Connection]
     ) -> list[keras.Variable]:
         """Find the spiking networks of `model`."""
+        self._paths = {connection: path for path, connection in connections.items()}
         self._stacks = stacks(model, list(connections.values()))
         self._learnings = [self._learning(i, stack) for i, stack in enumerate(self._stacks)]
         return []
@@ -217,12 +219,13 @@ class SAL(DensePhase):
         """Copy the weights into the spiking network and let its feedback learn."""
         biases = [tf.zeros(stack.sizes[0])]
         for c, size in zip(stack.connections, stack.sizes[1:], strict=True):
+            path = self._paths[c]
             bias = tf.zeros(size) if c.layer.bias is None else c.layer.bias
             feedback = c.weights["feedback_kernel"]
-            self.check_finite(c.path, kernel=c.kernel, feedback_kernel=feedback, bias=bias)
+            self.check_finite(path, kernel=c.kernel, feedback_kernel=feedback, bias=bias)
             if not np.any(_float32(c.kernel)):
                 raise ValueError(
-                    f"Phase '{self.name}' needs a forward kernel to learn. Received: '{c.path}' "
+                    f"Phase '{self.name}' needs a forward kernel to learn. Received: '{path}' "
                     "with zeros alone; initialise it with random numbers"
                 )
             biases.append(_float32(bias))
@@ -258,34 +261,34 @@ class SAL(DensePhase):
 
     def _checked(self, result: _Result) -> Results:
         """What is reported; errors and warnings where what was learned is of no use."""
-        first, *_ = paths = [c.path for c in result.stack.connections]
+        first, *_ = paths = [self._paths[c] for c in result.stack.connections]
         names = [f"inputs of '{first}'", *(f"units of '{path}'" for path in paths)]
         for name, rates in zip(names, result.rates, strict=True):
             remedy = "{} their biases (argument `bias`), or shrink the weights"
             self.warn_of_rates(name, rates["silent"], rates["saturated"], remedy)
         found: Results = {}
-        for c, feedback, edge in zip(
-            result.stack.connections, result.feedback, result.stack.edges, strict=True
+        for path, c, feedback, edge in zip(
+            paths, result.stack.connections, result.feedback, result.stack.edges, strict=True
         ):
             if not np.all(np.isfinite(feedback)):
                 raise DivergenceError(
-                    f"Phase '{self.name}' diverged: the feedback kernel of '{c.path}' would "
+                    f"Phase '{self.name}' diverged: the feedback kernel of '{path}' would "
                     "contain NaN or infinity, and was left as it was. Lower the phase's `rate`."
                 )
             kernel, before = _float32(c.kernel), _float32(c.weights["feedback_kernel"])
             ratio = float(metrics.norm_ratio(kernel, feedback))
             if ratio > max(RUNAWAY, float(metrics.norm_ratio(kernel, before))):
                 self.warn(
-                    f"the feedback kernel of '{c.path}' grew to {ratio:.1f} times the norm of the "
+                    f"the feedback kernel of '{path}' grew to {ratio:.1f} times the norm of the "
                     "forward kernel: the noise of single spikes outweighs what they teach; lower "
                     "`rate`, or raise `chains`"
                 )
-            found[c.path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
+            found[path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
             for side, population in zip(("below", "above"), edge, strict=True):
                 rates = result.rates[population]
-                found[c.path][f"spike_rate_{side}_per_tau"] = rates["spike_rate"]
-                found[c.path][f"silent_{side}"] = rates["silent"]
-                found[c.path][f"saturated_{side}"] = rates["saturated"]
+                found[path][f"spike_rate_{side}_per_tau"] = rates["spike_rate"]
+                found[path][f"silent_{side}"] = rates["silent"]
+                found[path][f"saturated_{side}"] = rates["saturated"]
         return found
 
 

@@ -21,7 +21,7 @@ class SyntheticGradient(GradientRegression):
     tells what the noise costs.
 
     Args:
-        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed:
+        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed, name:
             See `tf_alignment.phases.NodePerturbation`.
 
     Raises:
@@ -60,9 +60,21 @@ class SyntheticGradient(GradientRegression):
         forgetting: float = 0.999,
         batch_size: int = 32,
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(
-            dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed
+            dataset,
+            loss,
+            solver,
+            form,
+            steps,
+            layers,
+            gain,
+            gamma,
+            forgetting,
+            batch_size,
+            seed,
+            name,
         )
 
     def targets(

@@ -174,7 +174,7 @@ def activity(layer: Any, x: Any, connection: int = 0) -> Any:
     with probe.probe() as seen:
         layer(x)
     c = layer.connections[connection]
-    [received] = seen.inputs[c.path]
+    [received] = seen.inputs[c]
     kernel = tf.convert_to_tensor(c.kernel)
     last = connection == len(layer.connections) - 1
     return feedback.Activity(

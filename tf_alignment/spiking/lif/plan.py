@@ -53,7 +53,7 @@ class Plan:
         seed: int,
         jit_compile: bool,
     ) -> None:
-        needed = math.ceil(duration / paradigm.round_seconds(units) - 1e-6)
+        needed = max(1, math.ceil(duration / paradigm.round_seconds(units) - 1e-6))
         wide, room = _UNITS[jit_compile], max(1, _WEIGHTS // (units * above))
         self._branches = min(_BRANCHES, math.ceil(needed * units / wide), needed, room)
         most = min(
