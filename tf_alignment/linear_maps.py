@@ -70,9 +70,19 @@ class LinearMap:
         """In how many output positions an input entry takes part, at most and on average."""
         return 1.0
 
-    def positions(self, x: tf.Tensor) -> tf.Tensor:
-        """At how many positions of an example of `x` the same kernel acts, a float32 scalar."""
-        return tf.cast(tf.reduce_prod(tf.shape(x)[1:-1]), tf.float32)
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        """How many products `outer(x, z)` sums up for an entry of the kernel, a float32 scalar.
+
+        These are the examples, times the positions of an example at which the same kernel acts. An
+        entry of the kernel is all that a pair of an input and a response shares. So white `x` of
+        variance σ², with `z = apply(x, W)`, gives `E[outer(x, z)] = σ² · pairs · W` in every map.
+        Entries that reach beyond a padded border pair less often; counted are those that never do.
+
+        `size(z) / size(kernel)` is then n/d, of n examples times positions and d inputs of a unit:
+        every entry of z is one equation for the entries of the kernel, in whatever groups.
+        """
+        ones = tf.ones_like(x), tf.ones_like(z), tf.zeros(kernel_shape, z.dtype)
+        return tf.cast(tf.reduce_max(self.outer(*ones)), tf.float32)
 
     def initializer_axes(self) -> dict[str, list[int]]:
         """Kernel axes that a `VarianceScaling` initializer cannot guess; empty if it can."""
@@ -195,6 +205,11 @@ def _dims(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [d if d is not None else dynamic[i] for i, d in enumerate(x.shape)]
 
 
+def _size(x: tf.Tensor) -> tf.Tensor:
+    """Number of entries of `x`, in float32."""
+    return tf.cast(tf.size(x), tf.float32)
+
+
 def _last_axis_matmul(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """`x rowsᵀ` over the last axis, as one matrix product."""
     flat = tf.reshape(x, [-1, rows.shape[1]])
@@ -216,6 +231,9 @@ class Matmul(LinearMap):
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         x, dz = (tf.reshape(a, [-1, a.shape[-1]]) if a.shape.rank != 2 else a for a in (x, dz))
         return tf.matmul(x, dz, transpose_a=True)
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(x) / float(x.shape[-1])
 
     def regressors(self, kernel_shape: tuple[int, ...]) -> int | None:
         return kernel_shape[1]
@@ -268,6 +286,10 @@ class Einsum(LinearMap):
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.einsum(self.equation, x, kernel)
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        sizes = zip(self.kernel, kernel_shape, strict=True)
+        return _size(x) / float(math.prod(size for c, size in sizes if c in self.input))
 
     def initializer_axes(self) -> dict[str, list[int]]:
         inputs = [i for i, c in enumerate(self.kernel) if c not in self.output]
@@ -336,9 +358,8 @@ class _Spatial(LinearMap):
     def overlap(self) -> float:
         return math.prod(self.kernel_size) / math.prod(self.strides)
 
-    def positions(self, x: tf.Tensor) -> tf.Tensor:
-        spatial = tf.shape(x)[1:-1] if self.channel_axis == -1 else tf.shape(x)[2:]
-        return tf.cast(tf.reduce_prod(spatial), tf.float32)
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(z) / float(z.shape[self.channel_axis])
 
 
 class Convolution(_Spatial):
@@ -478,6 +499,9 @@ class TransposedConvolution(_Spatial):
 
     def overlap(self) -> float:
         return float(math.prod(self.kernel_size))
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(x) / float(x.shape[self.channel_axis])
 
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         *window, filters, inputs = kernel_shape

@@ -19,7 +19,6 @@ import tensorflow as tf
 from tf_alignment import primitives
 from tf_alignment.arguments import boolean, one_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
-from tf_alignment.linear_maps import LinearMap
 from tf_alignment.noise import signs
 from tf_alignment.primitives import Gradient, Local, Primitive
 
@@ -191,7 +190,7 @@ class Alignment(Feedback):
             y=y,
             kernel=tf.cast(kernel, weights["feedback_kernel"].dtype),
             feedback=weights["feedback_kernel"],
-            divisor=self._divisor(activity.map, x, y),
+            divisor=self._divisor(activity, x, y),
             linear=y is z,
             bias=weights.get("feedback_bias"),
             post=None if plain else self._post,
@@ -227,9 +226,8 @@ class Alignment(Feedback):
         if self.normalize != "noise":
             return 1.0
         # with xᵀx/n = σ²(1 ± √(d/n)) in all directions, smaller steps average, larger ones swing
-        count = self._count(local.map, local.y)
-        inputs = tf.cast(tf.size(local.x), tf.float32) * local.map.overlap() / count
-        return 1.0 / (1.0 + inputs / count)
+        unknowns, equations = (tf.cast(tf.size(a), tf.float32) for a in (local.feedback, local.y))
+        return 1.0 / (1.0 + unknowns / equations)  # d/n, see `LinearMap.pairs`
 
     def _at(self, coefficient: Coefficient, activity: Activity) -> float | tf.Tensor:
         return coefficient(activity.step) if isinstance(coefficient, _Schedule) else coefficient
@@ -263,7 +261,9 @@ class Alignment(Feedback):
             projection = self.feedback_activation(projection)
         return self._features(projection)
 
-    def _divisor(self, linear_map: LinearMap, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _divisor(self, activity: Activity, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        linear_map = activity.map
+
         def total(a: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.square(tf.cast(a, tf.float32)))
 
@@ -272,23 +272,21 @@ class Alignment(Feedback):
                 return tf.constant(self.noise_stddev**2)  # of every entry
             return total(x) / tf.cast(tf.size(x), tf.float32)
 
+        def pairs() -> tf.Tensor:  # examples times positions
+            return linear_map.pairs(x, y, tuple(activity.kernel.shape))
+
         # sums over the batch and over positions; each input entry lies in `overlap` patches
         if self.normalize == "input":
             divisor = power() * tf.cast(tf.size(x), tf.float32) * linear_map.overlap()
         elif self.normalize == "response":
             divisor = total(y) * linear_map.overlap()
         elif self.normalize in ("variance", "noise"):
-            divisor = power() * self._count(linear_map, y)
+            divisor = power() * pairs()
         elif self.positions == "mean":
-            divisor = self._count(linear_map, y)
+            divisor = pairs()
         else:
             divisor = tf.cast(tf.shape(x)[0], tf.float32)
         return tf.maximum(divisor, 1e-7)
-
-    def _count(self, linear_map: LinearMap, y: tf.Tensor) -> tf.Tensor:
-        """Examples times positions."""
-        channels = linear_map.channels_last(y).shape[-1]
-        return tf.cast(tf.size(y), tf.float32) / float(channels)
 
     def get_config(self) -> dict[str, Any]:
         return {"terms": _serialize_terms(self.terms), **self._options()}
