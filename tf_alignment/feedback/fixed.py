@@ -188,6 +188,7 @@ def _spread(kernel: tf.Tensor, setup: Setup) -> tf.Tensor:
     glorot = keras.initializers.VarianceScaling(
         1.0, "fan_avg", "uniform", seed=setup.seed(), **setup.map.initializer_axes()
     )
-    deviation = tf.math.reduce_std(tf.cast(kernel, tf.float32))
+    kernel = tf.cast(kernel, tf.float32)
+    constant = tf.equal(tf.reduce_max(kernel), tf.reduce_min(kernel))  # its deviation may round
     fallback = tf.math.reduce_std(glorot(tuple(setup.kernel.shape), dtype="float32"))
-    return tf.where(deviation > 0.0, deviation, fallback)
+    return tf.where(constant, fallback, tf.math.reduce_std(kernel))
