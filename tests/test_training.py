@@ -351,6 +351,40 @@ def test_a_layer_called_many_times_a_step_aligns_as_one_called_once():
     np.testing.assert_allclose(after, 0.5 * before, atol=1e-5)
 
 
+class Recorded(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, step):
+        self.steps.append(step)
+        return 1.0
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_schedules_count_steps_not_calls_of_a_shared_layer(eagerly):
+    schedule, seeds = Recorded(), []
+
+    class Seen(ta.layers.Dense):
+        def draw_seed(self, training):
+            seeds.append(super().draw_seed(training))
+            return seeds[-1]
+
+    layer = Seen(4, feedback=ta.feedback.ActivationAlignment(schedule))
+    entry = keras.Input((4,))
+    model = keras.Model(entry, layer(layer(layer(entry))))
+    model.compile(ta.optimizers.split("sgd"), "mse", run_eagerly=eagerly)
+    x = np.ones((20, 4), "float32")
+    seeds.clear()
+    model.fit(x, x, batch_size=4, verbose=0)
+    model.predict(x, verbose=0)
+    [counter] = [w for w in layer.weights if w.name == "step"]
+    assert int(counter) == 5
+    if eagerly:
+        assert [int(step) for step in schedule.steps] == [0, 1, 2, 3, 4]
+        # noise is drawn for every call
+        assert len({tuple(seed.numpy()) for seed in seeds[:15]}) == 15
+
+
 def test_schedules_count_calls_of_the_layer_not_of_its_connections():
     ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 100)
     layer = ta.layers.SeparableConv1D(3, 2, feedback=ta.feedback.SymmetricAlignment(ramp))

@@ -171,13 +171,20 @@ class FeedbackLayer(keras.layers.Layer):
         return seed
 
     def _count_step(self, training: bool | None) -> tf.Tensor | None:
-        """The number of training calls so far, if a coefficient depends on it."""
+        """The number of training steps so far, if a coefficient depends on it.
+
+        Where the layer is called again in a forward pass (shared, or unrolled over time), that
+        belongs to the same step.
+        """
         if not self.feedback.scheduled:
             return None
         [counter] = [w for w in self.feedback_store.weights if w.name == "step"]
         step = tf.identity(tf.convert_to_tensor(counter))
-        if training:
-            counter.assign(step + 1)
+        if not training:
+            return step
+        if any(connection.has_aligned() for connection in self._connections):
+            return step - 1
+        counter.assign(step + 1)
         return step
 
     def _bias(self) -> tf.Tensor | None:

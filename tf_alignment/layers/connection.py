@@ -218,7 +218,7 @@ class Connection:
             look.activities.setdefault(self.path, []).append(activity)
         if training and (self.aligned or method.linear):
             self.layer._check_optimizer()
-        if self.aligned and not self._has_aligned():
+        if self.aligned and not self.has_aligned():
             learning = {name: stored[name] for name in self.aligned}
             zero = ops.alignment_loss(learning, lambda weights: method.align(activity, weights))
             self.layer.add_loss(zero)
@@ -229,7 +229,7 @@ class Connection:
             look.respond(self.path, response)
         return response
 
-    def _has_aligned(self) -> bool:
+    def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.
 
         A layer aligns once a pass, at its first call: the gradients of all calls would add up to a
