@@ -46,8 +46,15 @@ class FeedbackLayer(keras.layers.Layer):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the Keras parent's signature plus the feedback arguments."""
+        """Show the signature of the constructor, or what one that names nothing passes on to.
+
+        That is the Keras parent's plus the feedback arguments.
+        """
         super().__init_subclass__(**kwargs)
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
+            cls.__signature__ = inspect.Signature(own)
+            return
         parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
         cls.__signature__ = signature_with_feedback(parent)
 
