@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
 
 __all__ = [
     "boolean",
@@ -20,8 +22,10 @@ __all__ = [
     "integer",
     "integers",
     "number",
+    "number_or_schedule",
     "one_of",
     "optimizer_of",
+    "seed",
     "tensor",
 ]
 
@@ -67,6 +71,50 @@ def number(
             f"Received: {name}={value!r}"
         )
     return float(value)
+
+
+def number_or_schedule(name: str, value: Any, **bounds: float) -> float | LearningRateSchedule:
+    """A schedule as it is, or a number.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        **bounds: As of `number`. What a schedule will give is not looked at.
+
+    Raises:
+        ValueError: If it is neither a schedule nor such a number.
+
+    Example:
+    >>> from tf_alignment.arguments import number_or_schedule
+    >>> number_or_schedule("rate", -1, above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `rate` must be a schedule or a finite number above 0. Received: rate=-1
+    """
+    if isinstance(value, LearningRateSchedule):
+        return value
+    try:
+        return number(name, value, **bounds)
+    except ValueError as error:
+        stated = str(error).replace("must be a", "must be a schedule or a", 1)
+        raise ValueError(stated) from None
+
+
+def seed(value: Any) -> int:
+    """The argument `seed`: what was given, or a random one for None.
+
+    Args:
+        value: What was given.
+
+    Raises:
+        ValueError: If it is neither None nor an integer of at least 0.
+
+    Example:
+    >>> from tf_alignment.arguments import seed
+    >>> seed(7)
+    7
+    """
+    return random.randint(1, 10**9) if value is None else integer("seed", value, 0)
 
 
 def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment.arguments import integer, number
+from tf_alignment.arguments import integer, number_or_schedule
 
 __all__ = ["Between", "Triangular"]
 
@@ -79,7 +79,8 @@ class Between(LearningRateSchedule):
         stop: First step at which it no longer acts, or None for never.
 
     Raises:
-        ValueError: If `start` is negative or `stop` is not above `start`.
+        ValueError: If `value` is neither a number nor a schedule, `start` is negative or `stop` is
+            not above `start`.
 
     Example:
     >>> import tf_alignment as ta
@@ -91,8 +92,7 @@ class Between(LearningRateSchedule):
     def __init__(
         self, value: float | LearningRateSchedule, start: int = 0, stop: int | None = None
     ) -> None:
-        is_schedule = isinstance(value, LearningRateSchedule)
-        self.value = value if is_schedule else number("value", value)
+        self.value = number_or_schedule("value", value)
         self.start = integer("start", start, 0)
         self.stop = None if stop is None else integer("stop", stop, self.start + 1)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_alignment import metrics
-from tf_alignment.arguments import boolean, integer, number
+from tf_alignment.arguments import boolean, integer, number, number_or_schedule
 from tf_alignment.callbacks.divergence import DivergenceError
 from tf_alignment.initializers import derived_seed
 from tf_alignment.layers.base import Connection
@@ -148,8 +148,7 @@ class SAL(DensePhase):
                 f"Argument `steps` must be a multiple of `block`. Received: steps={steps}, "
                 f"block={block}"
             )
-        is_schedule = isinstance(rate, LearningRateSchedule)
-        self.rate = rate if is_schedule else number("rate", rate, above=0)
+        self.rate = number_or_schedule("rate", rate, above=0)
         self.neurons = Neuron(tau, interval, delay)
         self.rule = SpikeAlignment(
             tau,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment.arguments import boolean, instance, integer, number
+from tf_alignment.arguments import boolean, instance, integer, number_or_schedule
 from tf_alignment.initializers import derived_seed
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
 from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
@@ -106,8 +106,7 @@ class FeedbackLearning:
                 f"neurons.tau={neurons.tau}, rule.tau={rule.tau}"
             )
         self.network, self.neurons, self.rule = network, neurons, rule
-        is_schedule = isinstance(rate, LearningRateSchedule)
-        self.rate = rate if is_schedule else number("rate", rate, above=0)
+        self.rate = number_or_schedule("rate", rate, above=0)
         self.chains, self.block = integer("chains", chains), integer("block", block)
         self.seed, self.jit_compile = (
             integer("seed", seed, 0, 2**31 - 1),
