@@ -188,7 +188,8 @@ class Alignment(Feedback):
         """The alignment loss, a float32 scalar. Training needs only its gradient."""
         local = self.local(activity, weights)
         values = [
-            tf.cast(self._at(coefficient, activity), tf.float32) * primitive.value(local)
+            tf.cast(self._at(coefficient, activity), tf.float32)
+            * tf.cast(primitive.value(local), tf.float32)
             for primitive, coefficient in self.terms
         ]
         return self._step(local) * tf.add_n(values)
