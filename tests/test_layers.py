@@ -321,6 +321,43 @@ def test_equal_seeds_never_make_feedback_equal(same):
     np.testing.assert_array_equal(b, first.feedback_weights["feedback_kernel"])  # reproducible
 
 
+def numbers(shape, dtype=None):
+    """An initializer without a seed to change."""
+    return tf.constant(np.random.default_rng(1).standard_normal(shape), dtype)
+
+
+def flips(shape, dtype=None):
+    """Another, which happens to draw the same twice, but not again."""
+    flips.calls = getattr(flips, "calls", 0) + 1
+    return tf.constant([[1.0, -1.0]] if flips.calls < 3 else [[1.0, 1.0]], dtype)
+
+
+@pytest.mark.parametrize("method", ["fa", "kp", "sa", "frsf"])
+@pytest.mark.parametrize("same", [numbers, keras.initializers.Identity()], ids=["f", "identity"])
+def test_a_feedback_kernel_that_copies_the_kernel_is_refused(method, same):
+    layer = ta.layers.Dense(4, feedback=method, kernel_initializer=same, feedback_initializer=same)
+    with pytest.raises(ValueError, match=r"`feedback_initializer` must draw other numbers .* feed"):
+        layer.build((None, 4))
+
+
+def test_feedback_initializers_that_may_equal_the_kernels():
+    zeros, ones = keras.initializers.Zeros(), keras.initializers.Ones()
+    for units, method, kernel, feedback in (
+        (4, "fa", zeros, zeros),  # nothing is copied from constants
+        (4, "sa", ones, ones),
+        (1, "fa", numbers, numbers),
+        (4, "fa", numbers, None),
+        (4, "brsf", numbers, numbers),  # tells only the scale
+        (2, "fa", flips, flips),
+    ):
+        inputs = 1 if units < 4 else 4
+        layer = ta.layers.Dense(
+            units, feedback=method, kernel_initializer=kernel, feedback_initializer=feedback
+        )
+        layer.build((None, inputs))
+    assert flips.calls == 3
+
+
 @pytest.mark.parametrize("method", ["pfa", "aa", "fa"])
 def test_integer_inputs_work_as_in_keras(method):
     layer = ta.layers.Dense(3, feedback=method)

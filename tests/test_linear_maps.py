@@ -172,3 +172,45 @@ def test_training_is_the_same_either_way(jit, monkeypatch):
 
     for a, b in zip(trained(True), trained(False), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", cases.LAYERS)
+def test_examples_times_positions_and_inputs_of_a_unit(name):
+    layer = cases.ours(name, "fa")
+    x = cases.inputs(name)
+    layer(x)
+    for c in layer.connections:
+        kernel = tf.ones(c.kernel.shape)
+        ones = tf.ones(x.shape)
+        reached = c.map.apply(ones, kernel)  # by so many inputs each
+        z = tf.ones_like(reached)
+        pairs = float(c.map.pairs(ones, z, kernel.shape))
+        assert pairs == float(linear_maps.LinearMap.pairs(c.map, ones, z, kernel.shape))
+        assert pairs == np.max(c.map.outer(ones, z, kernel))
+        inputs = pairs * tf.size(kernel).numpy() / tf.size(z).numpy()
+        if "transpose" in name:  # strides reach some of the outputs by fewer entries of the window
+            assert np.mean(reached) <= inputs <= np.max(reached)
+        else:
+            assert inputs == pytest.approx(np.max(reached))
+        x = reached
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "pairs", "inputs"),
+    [
+        (layers.EinsumDense("abc,cde->abde", (None, 4, 6), feedback="fa"), (2, 10, 16), 20, 16),
+        (layers.EinsumDense("abcd,cde->abe", (None, 3), feedback="fa"), (2, 10, 4, 8), 20, 32),
+        (layers.EinsumDense("abc,cd->ad", (3,), feedback="fa"), (2, 10, 4), 20, 40),
+        (layers.DepthwiseConv2D(3, padding="same", feedback="fa"), (2, 8, 8, 16), 128, 9),
+        (layers.Conv2D(16, 3, padding="same", groups=4, feedback="fa"), (2, 8, 8, 16), 128, 36),
+        (layers.Conv2D(4, 3, feedback="fa"), (2, 8, 8, 6), 72, 54),
+        (layers.Conv2DTranspose(4, 4, 2, "same", feedback="fa"), (2, 8, 8, 6), 128, 24),
+    ],
+    ids=["heads", "heads to one", "summed", "depthwise", "grouped", "valid", "transposed"],
+)
+def test_examples_times_positions_counted_by_hand(layer, shape, pairs, inputs):
+    z = layer(tf.ones(shape))
+    [c] = layer.connections
+    found = float(c.map.pairs(tf.ones(shape), z, tuple(c.kernel.shape)))
+    assert found == pairs
+    assert found * np.size(c.kernel) / np.size(z) == inputs

@@ -23,6 +23,7 @@ import tf_alignment as ta
 from tf_alignment.layers.direct import OutputTap
 from tf_alignment.noise import Noise
 from tf_alignment.phases import NodePerturbation, SyntheticGradient
+from tf_alignment.phases.least_squares import Fit, NormalizedLMS
 
 # ---- the equations ---------------------------------------------------------------------------
 
@@ -592,3 +593,20 @@ def test_direct_form_with_two_outputs():
             kernel = model.get_layer(f"{name}_kernel").kernel
             learned = tap.feedback_weights["shared"]
             assert float(ta.metrics.weight_angle(kernel, learned)) < 3.0
+
+
+def test_normalised_steps_count_the_positions_at_which_a_kernel_acts():
+    # heads are no positions: (2, 10, 4, 8) has 10 of them
+    layer = ta.layers.EinsumDense("abcd,cde->abe", (None, 16), feedback="fa")
+    layer.build((2, 10, 4, 8))
+    [c] = layer.connections
+    [b] = layer.feedback_weights.values()
+    error, target = tf.random.normal((2, 10, 16)), tf.random.normal((2, 10, 4, 8))
+    fit = Fit({c.path: error}, tf.zeros(target.shape), target, units=30.0)
+    solver = NormalizedLMS(0.5)
+    solver.build({c.path: c}, [[c.path]])
+    before = b.numpy()
+    solver.solve([fit])
+    rate = 0.5 / (tf.reduce_sum(error**2) * (1.0 + 30.0 / (2 * 10)))
+    expected = before + rate * tf.einsum("abcd,abe->cde", target, error)
+    np.testing.assert_allclose(b, expected, rtol=1e-4, atol=1e-6)

@@ -156,6 +156,60 @@ def test_weight_mirror_under_white_noise_ends_at_a_multiple_of_w():
     assert np.linalg.norm(b - expected) < 0.05 * np.linalg.norm(expected)
 
 
+def on_noise(rule, connection, shape, b, seed, examples):
+    """The gradient for B of a rule that learns from noise, in a connection of a layer."""
+    x, kernel = tf.zeros((examples, *shape[1:])), tf.convert_to_tensor(connection.kernel)
+    z = connection.map.apply(x, kernel)
+    activity = Activity(
+        connection.map, x, z, kernel, tf.identity, tf.identity, tf.constant([seed, 1])
+    )
+    return rule.align(activity, {"feedback_kernel": b})["feedback_kernel"]
+
+
+@pytest.mark.parametrize("name", ta.testing.LAYERS)
+def test_on_noise_the_rules_do_the_same_in_every_layer(name):
+    case = ta.testing.LAYERS[name]
+    layer, shape = case.layer("fa"), case.input_shape
+    layer(np.zeros(shape))
+    for c in layer.connections:
+        w = tf.convert_to_tensor(c.kernel)
+        ones = tf.ones(shape)
+        response = tf.ones_like(c.map.apply(ones, w))
+        # what reaches beyond a padded border sees less of the noise
+        seen = c.map.outer(ones, response, w)
+        goal = w * seen / tf.reduce_max(seen)
+        # WM descends its way to (α/β) W: from B = 0 the gradient is W, times its step
+        mirror = ta.feedback.WeightMirror(1.0, 1.0, normalize="variance")
+        end = -on_noise(mirror, c, shape, tf.zeros_like(w), seed=7, examples=2048)
+        assert float(ta.metrics.weight_angle(goal, end)) < 5.0
+        assert float(ta.metrics.norm_ratio(goal, end)) == pytest.approx(1.0, abs=0.05)
+        # AA takes the fastest step
+        rule, b = ta.feedback.ActivationAlignment(1.0, 1.0), tf.random.normal(w.shape)
+        for seed in range(6):
+            b -= on_noise(rule, c, shape, b, seed, examples=256)
+        assert float(ta.metrics.weight_angle(w, b)) < 3.0
+        shape = tuple(response.shape)  # of the second connection
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "shape"),
+    [
+        ("Dense", (12,), (5, 16)),
+        ("EinsumDense", ("abc,cde->abde", (None, 4, 6)), (5, 16)),
+        ("EinsumDense", ("abcd,cde->abe", (None, 6)), (5, 4, 6)),
+        ("Conv2DTranspose", (4, 4, 2), (5, 4, 6)),
+        ("MultiHeadAttention", (4, 8), (5, 16)),
+    ],
+)
+def test_a_weight_mirror_on_noise_ends_at_w(kind, arguments, shape):
+    layer, entry = getattr(ta.layers, kind)(*arguments, feedback="fa"), keras.Input(shape)
+    attention = isinstance(layer, ta.layers.MultiHeadAttention)
+    model = keras.Model(entry, layer(entry, entry) if attention else layer(entry))
+    found = ta.phases.Alignment("wm", steps=200, seed=1, batch_size=64).run(model)
+    for path, quantities in found.items():
+        assert quantities["norm_ratio"] == pytest.approx(1.0, abs=0.05), path
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "inputs", "count"),
     [

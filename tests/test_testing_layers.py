@@ -1,5 +1,6 @@
 """`check_layer` itself: a correct layer class passes, and each kind of mistake is caught."""
 
+import inspect
 import re
 
 import keras
@@ -73,6 +74,12 @@ OwnSignature.__signature__ = ta.layers.Conv2D.__signature__
 
 
 @register
+class Surprise(_OwnDense):
+    def __init__(self, surprise, units=3, **kwargs):
+        super().__init__(units, **kwargs)
+
+
+@register
 class SameNumbers(_OwnDense):
     def build(self, input_shape):
         super().build(input_shape)
@@ -110,6 +117,7 @@ def test_a_correct_layer_class_passes(given):
         (OwnForward, "stock", r"the output what Keras gives, bit for bit.*1\.5 times"),
         (LosesConfig, "stock", r"parent's config.*\['activation'\]"),
         (OwnSignature, "signature", r"parent's arguments \['units'.*received: \['filters'"),
+        (Surprise, "signature", r"parent's arguments \['units'.*received: \['surprise', 'units'"),
         (SameNumbers, "numbers", r"numbers of their own.*cosine of 1\.000"),
         (UnregisteredDense, "save", r"`UnregisteredDense`.*register_keras_serializable"),
         (CastsInCall, "mixed_float16", r"an output in float16.*received: float32"),
@@ -122,3 +130,17 @@ def test_a_broken_layer_class_is_caught_in_words(layer, check, words):
     said = " ".join(str(raised.value).split())
     assert re.search(words, said), said
     assert f"{check} failed on {layer.__name__}" in said
+
+
+def test_a_constructor_that_passes_everything_on_keeps_the_parents_signature():
+    class Passes(ta.layers.Dense):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    assert inspect.signature(Passes) == inspect.signature(ta.layers.Dense)
+    assert ta.testing.check_layer(Passes, arguments={"units": 3}, checks=["signature"])
+
+    class Inherits(Surprise):
+        pass
+
+    assert list(inspect.signature(Inherits).parameters) == ["surprise", "units", "kwargs"]

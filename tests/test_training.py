@@ -351,6 +351,40 @@ def test_a_layer_called_many_times_a_step_aligns_as_one_called_once():
     np.testing.assert_allclose(after, 0.5 * before, atol=1e-5)
 
 
+class Recorded(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, step):
+        self.steps.append(step)
+        return 1.0
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_schedules_count_steps_not_calls_of_a_shared_layer(eagerly):
+    schedule, seeds = Recorded(), []
+
+    class Seen(ta.layers.Dense):
+        def draw_seed(self, training):
+            seeds.append(super().draw_seed(training))
+            return seeds[-1]
+
+    layer = Seen(4, feedback=ta.feedback.ActivationAlignment(schedule))
+    entry = keras.Input((4,))
+    model = keras.Model(entry, layer(layer(layer(entry))))
+    model.compile(ta.optimizers.split("sgd"), "mse", run_eagerly=eagerly)
+    x = np.ones((20, 4), "float32")
+    seeds.clear()
+    model.fit(x, x, batch_size=4, verbose=0)
+    model.predict(x, verbose=0)
+    [counter] = [w for w in layer.weights if w.name == "step"]
+    assert int(counter) == 5
+    if eagerly:
+        assert [int(step) for step in schedule.steps] == [0, 1, 2, 3, 4]
+        # noise is drawn for every call
+        assert len({tuple(seed.numpy()) for seed in seeds[:15]}) == 15
+
+
 def test_schedules_count_calls_of_the_layer_not_of_its_connections():
     ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 100)
     layer = ta.layers.SeparableConv1D(3, 2, feedback=ta.feedback.SymmetricAlignment(ramp))
@@ -359,3 +393,29 @@ def test_schedules_count_calls_of_the_layer_not_of_its_connections():
         layer(x, training=True)
     [step] = [w for w in layer.weights if w.name == "step"]
     assert int(step) == 3
+
+
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+@pytest.mark.parametrize("method", ta.feedback.METHODS)
+def test_training_in_double_precision(method, floatx):
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        layers = [K.Dense(5, "tanh", dtype="float64"), K.Dense(2, dtype="float64")]
+        stock = keras.Sequential([keras.Input((4,), dtype="float64"), *layers])
+        model = ta.convert(stock, method)
+        model.compile(ta.optimizers.split("sgd"), "mse")
+        rng = np.random.default_rng(0)
+        weights = [np.array(w) for w in model.weights]
+        model.fit(rng.standard_normal((8, 4)), rng.standard_normal((8, 2)), verbose=0)
+        moved = [np.any(np.array(w) != v) for w, v in zip(model.weights, weights, strict=True)]
+        trained = [w.trainable for w in model.weights]
+        assert [m for m, t in zip(moved, trained, strict=True) if t] == [True] * sum(trained)
+        assert all(w.dtype == "float64" for w in model.trainable_weights)
+        last = model.layers[-1]
+        if getattr(getattr(last, "feedback", None), "learns", None) == "alignment":
+            activity = ta.testing.activity(last, tf.ones((2, 5), "float64"))
+            stored = {n: tf.convert_to_tensor(w) for n, w in last.feedback_weights.items()}
+            assert np.isfinite(last.feedback.loss(activity, stored))
+    finally:
+        keras.config.set_floatx(before)

@@ -11,18 +11,19 @@ bilinear map `z = x · K`:
 derives the two companions from `apply` with the gradient tape; in a graph the tape's forward
 product is dead code and is never computed. A subclass overrides one where it knows a faster way.
 
-`widen` gives the pieces for product feedback (METHODS: an extra population between δ and dx).
+`widen` gives the pieces for product feedback (`tf_alignment.wide`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import string
 
 import keras
 import tensorflow as tf
+
+from tf_alignment.wide import Wide, dims, last_axis_matmul, population
 
 __all__ = [
     "Convolution",
@@ -31,7 +32,6 @@ __all__ = [
     "LinearMap",
     "Matmul",
     "TransposedConvolution",
-    "Wide",
 ]
 
 
@@ -70,9 +70,19 @@ class LinearMap:
         """In how many output positions an input entry takes part, at most and on average."""
         return 1.0
 
-    def positions(self, x: tf.Tensor) -> tf.Tensor:
-        """At how many positions of an example of `x` the same kernel acts, a float32 scalar."""
-        return tf.cast(tf.reduce_prod(tf.shape(x)[1:-1]), tf.float32)
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        """How many products `outer(x, z)` sums up for an entry of the kernel, a float32 scalar.
+
+        These are the examples, times the positions of an example at which the same kernel acts. An
+        entry of the kernel is all that a pair of an input and a response shares. So white `x` of
+        variance σ², with `z = apply(x, W)`, gives `E[outer(x, z)] = σ² · pairs · W` in every map.
+        Entries that reach beyond a padded border pair less often; counted are those that never do.
+
+        `size(z) / size(kernel)` is then n/d, of n examples times positions and d inputs of a unit:
+        every entry of z is one equation for the entries of the kernel, in whatever groups.
+        """
+        ones = tf.ones_like(x), tf.ones_like(z), tf.zeros(kernel_shape, z.dtype)
+        return tf.cast(tf.reduce_max(self.outer(*ones)), tf.float32)
 
     def initializer_axes(self) -> dict[str, list[int]]:
         """Kernel axes that a `VarianceScaling` initializer cannot guess; empty if it can."""
@@ -105,101 +115,9 @@ class LinearMap:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True)
-class Wide:
-    """A map into a population of `expansion` times as many units, and the way there.
-
-    The error `δ` enters the population through a fixed kernel `B` (`mix`) and leaves it through a
-    plastic kernel `R` (`map.transpose`). Both in a row act like one kernel, `compose(R, B)`.
-
-    Attributes:
-        map: The widened map, whose kernel is `R`.
-        plastic_shape: Shape of `R`.
-        fixed_shape: Shape of `B`: `(groups · population, out)`, one block of rows a group.
-        blocks: Number of groups.
-        block_shape: `(population, out)` of one block, the last axes flattened.
-        mix_equation: Einsum of `(δ, blocks of B)` in the layout of `prepare`.
-        compose_equation: Einsum of `(R, blocks of B)` in the layout `plastic_blocks`.
-        plastic_blocks: Shape into which `R` is cut for `compose`.
-        fixed_blocks: Shape into which `B` is cut.
-        kernel_shape: Shape of the forward kernel.
-        channel_axis: Axis of output channels in `δ`, or None where `mix_equation` knows it.
-    """
-
-    map: LinearMap
-    plastic_shape: tuple[int, ...]
-    fixed_shape: tuple[int, ...]
-    blocks: int
-    block_shape: tuple[int, int]
-    mix_equation: str
-    compose_equation: str
-    plastic_blocks: tuple[int, ...]
-    fixed_blocks: tuple[int, ...]
-    kernel_shape: tuple[int, ...]
-    channel_axis: int | None
-
-    def mix(self, dz: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """`ē = δ Bᵀ`: the error as the extra population receives it."""
-        if self.channel_axis is None:
-            return tf.einsum(self.mix_equation, dz, tf.reshape(fixed, self.fixed_blocks))
-        if self.channel_axis != -1:
-            dz = tf.transpose(dz, [0, *range(2, dz.shape.rank), 1])
-        if self.blocks == 1:
-            mixed = _last_axis_matmul(dz, fixed)
-        else:
-            cut = tf.reshape(dz, [*_dims(dz)[:-1], self.blocks, self.block_shape[1]])
-            mixed = tf.einsum("...go,gmo->...gm", cut, tf.reshape(fixed, self.fixed_blocks))
-            mixed = tf.reshape(mixed, [*_dims(dz)[:-1], self.fixed_shape[0]])
-        if self.channel_axis != -1:
-            mixed = tf.transpose(mixed, [0, mixed.shape.rank - 1, *range(1, mixed.shape.rank - 1)])
-        return mixed
-
-    def compose(self, plastic: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """The path kernel `R B`, in the forward kernel's shape."""
-        path = tf.einsum(
-            self.compose_equation,
-            tf.reshape(plastic, self.plastic_blocks),
-            tf.reshape(fixed, self.fixed_blocks),
-        )
-        return tf.reshape(path, self.kernel_shape)
-
-    def spread(self, kernel: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """`G Bᵀ` in R's shape, for a G in the forward kernel's: so W's gradient becomes R's."""
-        plastic, rows, path = self._labels()
-        cut, rows_of = self._cut(kernel), tf.reshape(fixed, self.fixed_blocks)
-        return tf.reshape(tf.einsum(f"{path},{rows}->{plastic}", cut, rows_of), self.plastic_shape)
-
-    def unfold(self, kernel: tf.Tensor) -> tf.Tensor:
-        """A G in the forward kernel's shape in that of R; only where the expansion is 1."""
-        plastic, _, path = self._labels()
-        [unit] = set(plastic) - set(path)
-        order = plastic.replace(unit, "".join(c for c in path if c not in plastic))
-        permuted = tf.transpose(self._cut(kernel), [path.index(c) for c in order])
-        return tf.reshape(permuted, self.plastic_shape)
-
-    def _labels(self) -> tuple[str, str, str]:
-        both, path = self.compose_equation.split("->")
-        plastic, rows = both.split(",")
-        return plastic, rows, path
-
-    def _cut(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The forward kernel in blocks, as `compose_equation` makes it."""
-        plastic, rows, path = self._labels()
-        sizes = dict(zip(plastic + rows, self.plastic_blocks + self.fixed_blocks, strict=True))
-        return tf.reshape(kernel, [sizes[c] for c in path])
-
-
-def _dims(x: tf.Tensor) -> list[int | tf.Tensor]:
-    """Shape of `x`, static where it is known."""
-    dynamic = tf.shape(x)
-    return [d if d is not None else dynamic[i] for i, d in enumerate(x.shape)]
-
-
-def _last_axis_matmul(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """`x rowsᵀ` over the last axis, as one matrix product."""
-    flat = tf.reshape(x, [-1, rows.shape[1]])
-    product = tf.matmul(flat, rows, transpose_b=True)
-    return tf.reshape(product, [*_dims(x)[:-1], rows.shape[0]])
+def _size(x: tf.Tensor) -> tf.Tensor:
+    """Number of entries of `x`, in float32."""
+    return tf.cast(tf.size(x), tf.float32)
 
 
 class Matmul(LinearMap):
@@ -211,11 +129,14 @@ class Matmul(LinearMap):
     def transpose(self, dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         if dz.shape.rank == 2:
             return tf.matmul(dz, kernel, transpose_b=True)
-        return _last_axis_matmul(dz, kernel)
+        return last_axis_matmul(dz, kernel)
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         x, dz = (tf.reshape(a, [-1, a.shape[-1]]) if a.shape.rank != 2 else a for a in (x, dz))
         return tf.matmul(x, dz, transpose_a=True)
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(x) / float(x.shape[-1])
 
     def regressors(self, kernel_shape: tuple[int, ...]) -> int | None:
         return kernel_shape[1]
@@ -233,7 +154,7 @@ class Matmul(LinearMap):
 
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         inputs, outputs = kernel_shape
-        units = _population(outputs, expansion)
+        units = population(outputs, expansion)
         return Wide(
             map=self,
             plastic_shape=(inputs, units),
@@ -269,6 +190,10 @@ class Einsum(LinearMap):
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.einsum(self.equation, x, kernel)
 
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        sizes = zip(self.kernel, kernel_shape, strict=True)
+        return _size(x) / float(math.prod(size for c, size in sizes if c in self.input))
+
     def initializer_axes(self) -> dict[str, list[int]]:
         inputs = [i for i, c in enumerate(self.kernel) if c not in self.output]
         outputs = [i for i, c in enumerate(self.kernel) if c in self.new]
@@ -278,7 +203,7 @@ class Einsum(LinearMap):
         size = dict(zip(self.kernel, kernel_shape, strict=True))
         outputs = math.prod(size[c] for c in self.new)
         blocks = math.prod(size[c] for c in self.shared)
-        units = _population(outputs, expansion)
+        units = population(outputs, expansion)
         m = next(c for c in string.ascii_letters if c not in self.equation)
         new, shared = "".join(self.new), "".join(self.shared)
         plastic = "".join(c for c in self.kernel if c not in new) + m
@@ -336,9 +261,8 @@ class _Spatial(LinearMap):
     def overlap(self) -> float:
         return math.prod(self.kernel_size) / math.prod(self.strides)
 
-    def positions(self, x: tf.Tensor) -> tf.Tensor:
-        spatial = tf.shape(x)[1:-1] if self.channel_axis == -1 else tf.shape(x)[2:]
-        return tf.cast(tf.reduce_prod(spatial), tf.float32)
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(z) / float(z.shape[self.channel_axis])
 
 
 class Convolution(_Spatial):
@@ -380,7 +304,7 @@ class Convolution(_Spatial):
         count = math.prod(window) * outputs
         # Sent down through this kernel, every entry of the error arrives in a channel of its own.
         apart = tf.reshape(tf.eye(count, dtype=dz.dtype), (*window, outputs, count))
-        shape = _dims(like)
+        shape = dims(like)
         shape[self.channel_axis] = count
         sent = self.transpose(dz, tf.linalg.matrix_transpose(apart), tf.zeros(shape, dz.dtype))
         return tf.reshape(self.channels_last(sent), [-1, count])
@@ -409,7 +333,7 @@ class Convolution(_Spatial):
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         *window, inputs, filters = kernel_shape
         outputs = filters // self.groups
-        units = _population(outputs, expansion)
+        units = population(outputs, expansion)
         return Wide(
             map=self,
             plastic_shape=(*window, inputs, self.groups * units),
@@ -440,7 +364,7 @@ class DepthwiseConvolution(_Spatial):
 
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         *window, inputs, multiplier = kernel_shape
-        units = _population(multiplier, expansion)
+        units = population(multiplier, expansion)
         return Wide(
             map=self,
             plastic_shape=(*window, inputs, units),
@@ -479,9 +403,12 @@ class TransposedConvolution(_Spatial):
     def overlap(self) -> float:
         return float(math.prod(self.kernel_size))
 
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return _size(x) / float(x.shape[self.channel_axis])
+
     def widen(self, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
         *window, filters, inputs = kernel_shape
-        units = _population(filters, expansion)
+        units = population(filters, expansion)
         return Wide(
             map=self,
             plastic_shape=(*window, units, inputs),
@@ -507,8 +434,3 @@ def _own_cpu_kernels() -> bool:
     except ImportError:
         return False
     return not IsMklEnabled()
-
-
-def _population(outputs: int, expansion: float) -> int:
-    """Units of the extra population for `outputs` output channels."""
-    return max(1, round(expansion * outputs))

@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Noise", "signs"]
+from tf_alignment.arguments import one_of
 
-_KINDS = ("normal", "uniform", "rademacher")
+__all__ = ["KINDS", "Noise", "draw", "kind_of", "signs"]
+
+KINDS = ("rademacher", "gaussian", "uniform")
+"""Kinds of noise, as configs have them."""
+_SYNONYMS = {"normal": "gaussian"}
+
+
+def kind_of(name: str, value: Any, allowed: Iterable[str | None] = KINDS) -> Any:
+    """A kind of noise; `"normal"` is another word for `"gaussian"`.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        allowed: Kinds, or None, out of which it has to be.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+    >>> from tf_alignment.noise import kind_of
+    >>> kind_of("distribution", "normal")
+    'gaussian'
+    """
+    return one_of(name, _SYNONYMS.get(value, value) if isinstance(value, str) else value, allowed)
+
+
+def draw(
+    kind: str,
+    stddev: float,
+    shape: tf.Tensor,
+    seed: tf.Tensor,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+    """Independent numbers with mean 0; the kinds differ in their other moments, and in speed.
+
+    Args:
+        kind: Out of `KINDS`.
+        stddev: Standard deviation.
+        shape: Of the result.
+        seed: Two int32 numbers; the same give the same numbers.
+        dtype: Of the result. Numbers are drawn in float32 and rounded.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.noise import draw
+    >>> float(tf.reduce_max(draw("rademacher", 0.5, (100,), tf.constant([1, 2]))))
+    0.5
+    """
+    if kind == "rademacher":
+        return signs(stddev, shape, seed, dtype)
+    if kind == "gaussian":
+        return tf.cast(tf.random.stateless_normal(shape, seed, stddev=stddev), dtype)
+    limit = 3.0**0.5 * stddev
+    return tf.cast(tf.random.stateless_uniform(shape, seed, -limit, limit), dtype)
 
 
 class Noise:
@@ -18,7 +72,8 @@ class Noise:
 
     Args:
         size: Standard deviation, or a zero-mean scalar distribution of `tfp.distributions`.
-        kind: `"normal"`, `"uniform"` or `"rademacher"` (±size), where `size` is a number.
+        kind: `"gaussian"` (or `"normal"`), `"uniform"` or `"rademacher"` (±size), where `size` is a
+            number.
 
     Attributes:
         variance: Variance of every entry, a float.
@@ -37,10 +92,8 @@ class Noise:
     (2, 3)
     """
 
-    def __init__(self, size: Any, kind: str = "normal") -> None:
-        if kind not in _KINDS:
-            raise ValueError(f"Argument `kind` must be one of {_KINDS}. Received: kind={kind!r}")
-        self.kind = kind
+    def __init__(self, size: Any, kind: str = "gaussian") -> None:
+        self.kind = kind_of("kind", kind)
         if isinstance(size, numbers.Real) and not isinstance(size, bool):
             if size < 0:
                 raise ValueError(
@@ -75,15 +128,9 @@ class Noise:
             shape: Of the result.
             seed: Two int32 numbers; the same give the same noise.
         """
-        size = self.variance**0.5
         if self.kind == "distribution":
             return tf.cast(self._distribution.sample(shape, seed=seed), tf.float32)
-        if self.kind == "normal":
-            return tf.random.stateless_normal(shape, seed, stddev=size)
-        if self.kind == "uniform":
-            limit = 3.0**0.5 * size
-            return tf.random.stateless_uniform(shape, seed, -limit, limit)
-        return signs(size, shape, seed)
+        return draw(self.kind, self.variance**0.5, shape, seed)
 
 
 def signs(

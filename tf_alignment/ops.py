@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import tensorflow as tf
 
 __all__ = ["alignment_loss", "broadcast_error", "copy_gradient", "send_error"]
@@ -90,7 +91,7 @@ def alignment_loss(weights: Tensors, gradient: Callable[[Tensors], Gradients]) -
         gradient: `f(weights) -> {name: gradient}`, run in the backward pass only.
 
     Returns:
-        A float32 scalar, 0.
+        A scalar, 0, of the type that Keras' losses have (`keras.config.floatx()`).
     """
     names = list(weights)
 
@@ -103,7 +104,7 @@ def alignment_loss(weights: Tensors, gradient: Callable[[Tensors], Gradients]) -
                 for name, value in zip(names, values, strict=True)
             )
 
-        return tf.zeros((), tf.float32), grad
+        return tf.zeros((), keras.config.floatx()), grad
 
     return op(*weights.values())
 

@@ -125,7 +125,8 @@ def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
         if getattr(layer, "feedback", None) is not None:
             [activity] = seen.activities[layer.connections[0]]
             x, z, w = activity.x, activity.z, activity.kernel
-            power = float(tf.reduce_mean(tf.square(x))) * float(activity.map.positions(z))
+            pairs = float(activity.map.pairs(x, z, w.shape))
+            power = float(tf.reduce_mean(tf.square(x))) * pairs / len(images)
             hebb = activity.map.outer(x, z, w) / len(images)
             found[layer.name] = power, float(ta.metrics.norm_ratio(w, hebb))
     return found

@@ -9,7 +9,6 @@ B wants a fast optimizer without momentum, whatever W has: use `tf_alignment.opt
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,13 +16,12 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import primitives
-from tf_alignment.arguments import boolean, one_of
+from tf_alignment.arguments import boolean, number, number_or_schedule, one_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
-from tf_alignment.linear_maps import LinearMap
-from tf_alignment.noise import signs
+from tf_alignment.noise import KINDS, draw, kind_of
 from tf_alignment.primitives import Gradient, Local, Primitive
 
-__all__ = ["Alignment", "Coefficient", "check_coefficient", "serialize_coefficient"]
+__all__ = ["Alignment", "Coefficient", "serialize_coefficient"]
 
 _package = keras.saving.register_keras_serializable(package="tf_alignment")
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -38,9 +36,6 @@ BUILT_IN: dict[str, Primitive] = {
     "self": primitives.self_,
 }
 
-
-NOISE = ("gaussian", "rademacher", "uniform")
-"""Kinds of noise."""
 NORMALIZERS = ("input", "response", "variance", "noise")
 
 
@@ -57,10 +52,10 @@ class Alignment(Feedback):
             normalisation and activation; or `"output"`, the layer's output after its activation.
             With "linear" the fixed point of AA is W; with "output" it is not.
         response_bias: Whether the response contains the layer's bias.
-        noise: `"rademacher"` (±σ), `"gaussian"` or `"uniform"`: white noise with mean 0 in place of
-            the layer's input as alignment input, drawn on each replica. Costs one more forward
-            product. The rules see only its variance; `"rademacher"` takes a sixteenth of the time
-            of `"gaussian"`. `None`: the input.
+        noise: `"rademacher"` (±σ), `"gaussian"` (or `"normal"`) or `"uniform"`: white noise with
+            mean 0 in place of the layer's input as alignment input, drawn on each replica. Costs
+            one more forward product. The rules see only its variance; `"rademacher"` takes a
+            sixteenth of the time of `"gaussian"`. `None`: the input.
         noise_stddev: Standard deviation σ of the noise.
         batch_center: Subtract the mean over the batch from the input of `x B` and from the
             response. Under a strategy the batch is that of one replica.
@@ -86,9 +81,9 @@ class Alignment(Feedback):
     the same noise at every step. Under rematerialisation the rule runs without it.
 
     Raises:
-        TypeError: If `terms` is neither a dict nor pairs, or a coefficient is neither a number nor
-            a schedule.
-        ValueError: For unknown names or values; the message says which are known.
+        TypeError: If `terms` is neither a dict nor pairs.
+        ValueError: If a coefficient is neither a finite number nor a schedule, and for unknown
+            names or values; the message says which are known.
 
     Reference: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight
     Symmetry", section 3 and tables 1 and 2.
@@ -122,17 +117,8 @@ class Alignment(Feedback):
         self.terms = _check_terms(terms)
         self.response = one_of("response", response, ("linear", "output"))
         self.response_bias = boolean("response_bias", response_bias)
-        self.noise = one_of("noise", noise, (None, *NOISE))
-        if not _is_number(noise_stddev):
-            raise TypeError(
-                f"Argument `noise_stddev` must be a number. Received: noise_stddev={noise_stddev!r}"
-            )
-        if not 0 < noise_stddev < float("inf"):
-            raise ValueError(
-                "Argument `noise_stddev` must be finite and above 0. "
-                f"Received: noise_stddev={noise_stddev!r}"
-            )
-        self.noise_stddev = float(noise_stddev)
+        self.noise = kind_of("noise", noise, (None, *KINDS))
+        self.noise_stddev = number("noise_stddev", noise_stddev, above=0)
         self.batch_center = boolean("batch_center", batch_center)
         self.feature_center = boolean("feature_center", feature_center)
         self.feature_normalize = boolean("feature_normalize", feature_normalize)
@@ -191,7 +177,7 @@ class Alignment(Feedback):
             y=y,
             kernel=tf.cast(kernel, weights["feedback_kernel"].dtype),
             feedback=weights["feedback_kernel"],
-            divisor=self._divisor(activity.map, x, y),
+            divisor=self._divisor(activity, x, y),
             linear=y is z,
             bias=weights.get("feedback_bias"),
             post=None if plain else self._post,
@@ -202,7 +188,8 @@ class Alignment(Feedback):
         """The alignment loss, a float32 scalar. Training needs only its gradient."""
         local = self.local(activity, weights)
         values = [
-            tf.cast(self._at(coefficient, activity), tf.float32) * primitive.value(local)
+            tf.cast(self._at(coefficient, activity), tf.float32)
+            * tf.cast(primitive.value(local), tf.float32)
             for primitive, coefficient in self.terms
         ]
         return self._step(local) * tf.add_n(values)
@@ -227,9 +214,8 @@ class Alignment(Feedback):
         if self.normalize != "noise":
             return 1.0
         # with xᵀx/n = σ²(1 ± √(d/n)) in all directions, smaller steps average, larger ones swing
-        count = self._count(local.map, local.y)
-        inputs = tf.cast(tf.size(local.x), tf.float32) * local.map.overlap() / count
-        return 1.0 / (1.0 + inputs / count)
+        unknowns, equations = (tf.cast(tf.size(a), tf.float32) for a in (local.feedback, local.y))
+        return 1.0 / (1.0 + unknowns / equations)  # d/n, see `LinearMap.pairs`
 
     def _at(self, coefficient: Coefficient, activity: Activity) -> float | tf.Tensor:
         return coefficient(activity.step) if isinstance(coefficient, _Schedule) else coefficient
@@ -237,14 +223,8 @@ class Alignment(Feedback):
     def _alignment_input(self, activity: Activity) -> tf.Tensor:
         if self.noise is None:
             return activity.x
-        shape, dtype, sigma = tf.shape(activity.x), activity.x.dtype, self.noise_stddev
-        if self.noise == "rademacher":
-            noise = signs(sigma, shape, activity.seed, dtype)
-        elif self.noise == "gaussian":
-            noise = tf.cast(tf.random.stateless_normal(shape, activity.seed, stddev=sigma), dtype)
-        else:
-            limit = 3.0**0.5 * sigma
-            noise = tf.cast(tf.random.stateless_uniform(shape, activity.seed, -limit, limit), dtype)
+        shape, dtype = tf.shape(activity.x), activity.x.dtype
+        noise = draw(self.noise, self.noise_stddev, shape, activity.seed, dtype)
         return tf.ensure_shape(noise, activity.x.shape)
 
     def _features(self, x: tf.Tensor) -> tf.Tensor:
@@ -263,7 +243,9 @@ class Alignment(Feedback):
             projection = self.feedback_activation(projection)
         return self._features(projection)
 
-    def _divisor(self, linear_map: LinearMap, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _divisor(self, activity: Activity, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        linear_map = activity.map
+
         def total(a: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.square(tf.cast(a, tf.float32)))
 
@@ -272,23 +254,21 @@ class Alignment(Feedback):
                 return tf.constant(self.noise_stddev**2)  # of every entry
             return total(x) / tf.cast(tf.size(x), tf.float32)
 
+        def pairs() -> tf.Tensor:  # examples times positions
+            return linear_map.pairs(x, y, tuple(activity.kernel.shape))
+
         # sums over the batch and over positions; each input entry lies in `overlap` patches
         if self.normalize == "input":
             divisor = power() * tf.cast(tf.size(x), tf.float32) * linear_map.overlap()
         elif self.normalize == "response":
             divisor = total(y) * linear_map.overlap()
         elif self.normalize in ("variance", "noise"):
-            divisor = power() * self._count(linear_map, y)
+            divisor = power() * pairs()
         elif self.positions == "mean":
-            divisor = self._count(linear_map, y)
+            divisor = pairs()
         else:
             divisor = tf.cast(tf.shape(x)[0], tf.float32)
         return tf.maximum(divisor, 1e-7)
-
-    def _count(self, linear_map: LinearMap, y: tf.Tensor) -> tf.Tensor:
-        """Examples times positions."""
-        channels = linear_map.channels_last(y).shape[-1]
-        return tf.cast(tf.size(y), tf.float32) / float(channels)
 
     def get_config(self) -> dict[str, Any]:
         return {"terms": _serialize_terms(self.terms), **self._options()}
@@ -348,31 +328,13 @@ def _check_terms(terms: Terms) -> tuple[tuple[Primitive, Coefficient], ...]:
             "Argument `terms` must name at least one primitive; for feedback weights that never "
             f"learn use 'fa'. Received: terms={terms!r}"
         )
-    for primitive, coefficient in pairs:
-        check_coefficient(primitive.name, coefficient)
+    pairs = [(p, number_or_schedule(p.name, coefficient)) for p, coefficient in pairs]
     if len({primitive for primitive, _ in pairs}) < len(pairs):
         raise ValueError(
             "Argument `terms` must name each primitive once. Received: "
             f"{[primitive.name for primitive, _ in pairs]}"
         )
     return tuple(pairs)
-
-
-def check_coefficient(name: str, value: Any) -> None:
-    """Raise unless `value` is a finite number or a schedule; `name` is for the message."""
-    if isinstance(value, _Schedule):
-        return
-    if not _is_number(value):
-        raise TypeError(
-            f"Coefficient `{name}` must be a number or a LearningRateSchedule. "
-            f"Received: {name}={value!r}"
-        )
-    if not abs(value) < float("inf"):
-        raise ValueError(f"Coefficient `{name}` must be finite. Received: {name}={value!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def serialize_coefficient(value: Any) -> Any:

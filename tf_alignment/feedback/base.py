@@ -22,8 +22,9 @@ class Setup:
         map: The connection's bilinear map.
         kernel: The forward kernel as it was initialised, a Keras variable.
         draw: `draw(shape, dtype=None, of=None)`, the layer's `feedback_initializer`: float32
-            numbers of its own, never those that the forward kernel was drawn with. `of` is the map
-            that the weight belongs to, if not the connection's.
+            numbers of its own: seeds differ from the forward kernel's, and a weight that equals it
+            all the same is refused. `of` is the map that the weight belongs to, if not the
+            connection's.
         add: `add(name, shape, initializer, trainable, aligned=False)` creates a weight; the
             initializer is a function of shape and dtype. `aligned` says that it learns by alignment
             (see `tf_alignment.optimizers.split`); a trainable one gets the layer's feedback

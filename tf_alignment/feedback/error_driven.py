@@ -13,7 +13,8 @@ from tf_alignment.arguments import boolean, number
 from tf_alignment.feedback.base import Backward, Feedback, Setup
 from tf_alignment.feedback.fixed import FeedbackAlignment
 from tf_alignment.initializers import named_initializer, reseeded
-from tf_alignment.linear_maps import LinearMap, Wide
+from tf_alignment.linear_maps import LinearMap
+from tf_alignment.wide import Wide
 
 __all__ = ["KolenPollack", "ProductFeedback"]
 

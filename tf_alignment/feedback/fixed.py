@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import one_of
 from tf_alignment.feedback.base import Backward, Feedback, Setup
+from tf_alignment.noise import draw, kind_of
 
 __all__ = [
     "Backprop",
@@ -130,8 +130,8 @@ class BatchRandomSignSymmetry(Feedback):
     batch: replicas of a strategy use the same numbers.
 
     Args:
-        distribution: `"uniform"` or `"normal"`, the distribution of `R_t`. Uniform magnitudes take
-            2⁷ evenly spaced values: eight bits each are quick to draw.
+        distribution: `"uniform"` or `"gaussian"` (also `"normal"`), the distribution of `R_t`.
+            Uniform magnitudes take 2⁷ evenly spaced values: eight bits each are quick to draw.
 
     Raises:
         ValueError: If `distribution` is neither.
@@ -140,7 +140,7 @@ class BatchRandomSignSymmetry(Feedback):
 
     Example:
     >>> import tf_alignment as ta
-    >>> rule = ta.feedback.BatchRandomSignSymmetry("normal")
+    >>> rule = ta.feedback.BatchRandomSignSymmetry("gaussian")
     >>> layer = ta.layers.Dense(8, feedback=rule)
     >>> layer.build((None, 4))
     >>> sorted(layer.feedback_weights)  # magnitudes are not stored
@@ -151,7 +151,7 @@ class BatchRandomSignSymmetry(Feedback):
     random = "shared"
 
     def __init__(self, distribution: str = "uniform") -> None:
-        self.distribution = one_of("distribution", distribution, ("uniform", "normal"))
+        self.distribution = kind_of("distribution", distribution, ("uniform", "gaussian"))
 
     def build(self, setup: Setup) -> None:
         def scale(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
@@ -167,7 +167,7 @@ class BatchRandomSignSymmetry(Feedback):
         if self.distribution == "uniform":  # R ~ U(−√3 s, √3 s) has |R| ~ U(0, √3 s)
             size = 3.0**0.5 / 2.0**8 * scale * _odd_numbers(shape, c.seed)
         else:
-            size = scale * tf.abs(tf.random.stateless_normal(shape, c.seed))
+            size = scale * tf.abs(draw("gaussian", 1.0, shape, c.seed))
         size = tf.cast(size, c.kernel.dtype)
         return c.map.transpose(dz, size * tf.sign(c.kernel), c.x), {}
 
@@ -188,6 +188,7 @@ def _spread(kernel: tf.Tensor, setup: Setup) -> tf.Tensor:
     glorot = keras.initializers.VarianceScaling(
         1.0, "fan_avg", "uniform", seed=setup.seed(), **setup.map.initializer_axes()
     )
-    deviation = tf.math.reduce_std(tf.cast(kernel, tf.float32))
+    kernel = tf.cast(kernel, tf.float32)
+    constant = tf.equal(tf.reduce_max(kernel), tf.reduce_min(kernel))  # its deviation may round
     fallback = tf.math.reduce_std(glorot(tuple(setup.kernel.shape), dtype="float32"))
-    return tf.where(deviation > 0.0, deviation, fallback)
+    return tf.where(constant, fallback, tf.math.reduce_std(kernel))

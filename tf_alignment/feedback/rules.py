@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras.optimizers.schedules import LearningRateSchedule
 
+from tf_alignment.arguments import number_or_schedule
 from tf_alignment.feedback.alignment import (
     Alignment,
     Coefficient,
-    check_coefficient,
     serialize_coefficient,
 )
 
@@ -35,17 +34,12 @@ class _Named(Alignment):
     defaults: Mapping[str, Any] = {}
 
     def __init__(self, options: dict[str, Any], **coefficients: Coefficient) -> None:
-        for name, value in coefficients.items():
-            check_coefficient(name, value)
-        terms = {self.greek[name]: value for name, value in coefficients.items()}
+        self.coefficients = {n: number_or_schedule(n, c) for n, c in coefficients.items()}
+        terms = {self.greek[name]: value for name, value in self.coefficients.items()}
         usual = dict(self.defaults)
         if usual and options.get("noise", usual["noise"]) is None:
             usual["normalize"] = self.on_activity
         super().__init__(terms, **{**usual, **options})
-        self.coefficients = {
-            n: c if isinstance(c, LearningRateSchedule) else float(c)
-            for n, c in coefficients.items()
-        }
 
     def get_config(self) -> dict[str, Any]:
         greek = {name: serialize_coefficient(value) for name, value in self.coefficients.items()}

@@ -46,8 +46,15 @@ class FeedbackLayer(keras.layers.Layer):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the Keras parent's signature plus the feedback arguments."""
+        """Show the signature of the constructor, or what one that names nothing passes on to.
+
+        That is the Keras parent's plus the feedback arguments.
+        """
         super().__init_subclass__(**kwargs)
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
+            cls.__signature__ = inspect.Signature(own)
+            return
         parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
         cls.__signature__ = signature_with_feedback(parent)
 
@@ -167,13 +174,20 @@ class FeedbackLayer(keras.layers.Layer):
         return per_replica(seed) if self.feedback.random == "replica" else seed
 
     def _count_step(self, training: bool | None) -> tf.Tensor | None:
-        """The number of training calls so far, if a coefficient depends on it."""
+        """The number of training steps so far, if a coefficient depends on it.
+
+        Where the layer is called again in a forward pass (shared, or unrolled over time), that
+        belongs to the same step.
+        """
         if not self.feedback.scheduled:
             return None
         [counter] = [w for w in self.feedback_store.weights if w.name == "step"]
         step = tf.identity(tf.convert_to_tensor(counter))
-        if training:
-            counter.assign(step + 1)
+        if not training:
+            return step
+        if any(connection.has_aligned() for connection in self._connections):
+            return step - 1
+        counter.assign(step + 1)
         return step
 
     def _bias(self) -> tf.Tensor | None:

@@ -132,6 +132,7 @@ class Connection:
         regularizer = layer.feedback_regularizer or (self.regularizer if follows else None)
         constraint = layer.feedback_constraint or (self.constraint if follows else None)
         prefix = f"{self.name}_" if self.name else ""
+        draw, seeds = self._draw(layer.feedback_initializer), self.seeds("method")
 
         def add(
             name: str,
@@ -149,6 +150,8 @@ class Connection:
                 trainable=trainable,
                 autocast=False,
             )
+            if initializer is draw:
+                self._refuse_copy(weight, draw)
             self.weights[name] = weight
             if aligned:
                 self.aligned.append(name)
@@ -158,7 +161,6 @@ class Connection:
         axis = 1 if channels_first else len(input_shape) - 1
         bias_shape: list[Any] = [1] * len(input_shape)
         bias_shape[axis] = input_shape[axis]
-        draw, seeds = self._draw(layer.feedback_initializer), self.seeds("method")
         seed = functools.partial(next, seeds)
         method.build(methods.Setup(self.map, self.kernel, draw, add, seed, tuple(bias_shape)))
 
@@ -185,6 +187,30 @@ class Connection:
             return tf.cast(own(tuple(shape), dtype="float32"), tf.float32)
 
         return draw
+
+    def _refuse_copy(self, weight: keras.Variable, draw: Callable[..., tf.Tensor]) -> None:
+        """Raise if a drawn feedback kernel is the forward kernel.
+
+        A seed is changed, but one initializer without a seed makes the same of both, and feedback
+        alignment would silently be backprop. Constant kernels pass: nobody draws them by mistake.
+        """
+        if not tf.executing_eagerly() or tuple(weight.shape) != tuple(self.kernel.shape):
+            return
+        kernel, drawn = (
+            tf.cast(tf.convert_to_tensor(v), tf.float32) for v in (self.kernel, weight)
+        )
+        varied = tf.reduce_max(kernel) > tf.reduce_min(kernel)
+        if not varied or tf.reduce_any(kernel != drawn):
+            return
+        if tf.reduce_any(draw(weight.shape) != drawn):  # a coincidence, of few numbers or signs
+            return
+        raise ValueError(
+            "Argument `feedback_initializer` must draw other numbers than the kernel's "
+            f"initializer, else the feedback of '{self.path}' is its forward kernel, and training "
+            "is backprop. To begin with equal weights, assign them to the built layer. Received: "
+            f"feedback_initializer={self.layer.feedback_initializer!r}, "
+            f"kernel_initializer={self.initializer!r}"
+        )
 
     def run(
         self,
@@ -221,7 +247,7 @@ class Connection:
             look.activities.setdefault(self, []).append(activity)
         if training and (self.aligned or method.linear):
             self.layer._check_optimizer()
-        if self.aligned and not self._has_aligned():
+        if self.aligned and not self.has_aligned():
             learning = {name: stored[name] for name in self.aligned}
             zero = ops.alignment_loss(learning, lambda weights: method.align(activity, weights))
             self.layer.add_loss(zero)
@@ -232,7 +258,7 @@ class Connection:
             look.respond(self, response)
         return response
 
-    def _has_aligned(self) -> bool:
+    def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.
 
         A layer aligns once a pass, at its first call: the gradients of all calls would add up to a

@@ -36,8 +36,9 @@ class Dense(FeedbackLayer, keras.layers.Dense):
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: For "dfa" (see `tf_alignment.convert`), for an unknown id, with LoRA, and under
-            a quantized dtype policy.
+        ValueError: For "dfa" (see `tf_alignment.convert`), for an unknown id, with LoRA, under a
+            quantized dtype policy, and, when it is built, for feedback weights that came out equal
+            to the kernel because one function or object without a seed made both.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta

@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment.arguments import boolean, number
-from tf_alignment.feedback.alignment import NOISE
 from tf_alignment.layers.base import Connection
+from tf_alignment.noise import KINDS, kind_of
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.probe import probe
 
 __all__ = ["Alignment"]
 
-_NOISE_EXPECTED = f"Argument `noise` must be one of {NOISE}, a standard deviation above 0 or None"
+_NOISE_EXPECTED = f"Argument `noise` must be one of {KINDS}, a standard deviation above 0 or None"
 
 
 class Alignment(CompiledPhase):
@@ -44,8 +44,8 @@ class Alignment(CompiledPhase):
             activity, whatever its option `noise` says. With arrays a run that `Resume` continues
             draws what it would have drawn.
         noise: Without a dataset, the noise put into every layer, independently: `"rademacher"`,
-            `"gaussian"` or `"uniform"`, or a number, the standard deviation of Gaussian noise. By
-            default that of the rule, or Rademacher noise of variance 1.
+            `"gaussian"` (or `"normal"`) or `"uniform"`, or a number, the standard deviation of
+            Gaussian noise. By default that of the rule, or Rademacher noise of variance 1.
         steps: Steps of one run.
         optimizer: Keras optimizer for the feedback kernels, used as a template. By default
             `SGD(0.5)`, as in `tf_alignment.optimizers.split`. Its state is kept between runs; with
@@ -179,8 +179,10 @@ def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
         if method.normalize == "noise":
             method.normalize = method.on_activity
     elif isinstance(noise, str) or noise is None:
-        if noise not in (None, *NOISE):
-            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}")
+        try:
+            noise = kind_of("noise", noise, (None, *KINDS))
+        except ValueError:
+            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
         method.noise = noise or method.noise or "rademacher"
     else:
         try:

@@ -132,14 +132,15 @@ class NormalizedLMS(Solver):
     def solve(self, fits: list[Fit]) -> None:
         """Move every kernel by its own rate."""
         powers, crowding = (dict.fromkeys(self.connections, tf.zeros(())) for _ in range(2))
+        examples = tf.cast(tf.shape(fits[0].target)[0], tf.float32)
         for fit in fits:
             for path, error in fit.errors.items():
-                linear_map = self.connections[path].map
+                connection = self.connections[path]
+                linear_map, shape = connection.map, tuple(connection.kernel.shape)
                 square = tf.reduce_sum(tf.cast(error, tf.float32) ** 2)
                 powers[path] += linear_map.overlap() * square
-                share = fit.units / linear_map.positions(fit.target)
-                crowding[path] = tf.maximum(crowding[path], share)
-        examples = tf.cast(tf.shape(fits[0].target)[0], tf.float32)
+                positions = linear_map.pairs(fit.target, error, shape) / examples
+                crowding[path] = tf.maximum(crowding[path], fit.units / positions)
         now, examples = over_replicas((tf.stack(list(powers.values())), examples))
         mean = tf.convert_to_tensor(self.powers)
         mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * now, now)

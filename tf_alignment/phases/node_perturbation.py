@@ -65,8 +65,9 @@ class NodePerturbation(GradientRegression):
         form: `"fa"`, or `"dfa"` for a model with direct feedback: noise on the output of every
             tapped block, and the error at the network's output in place of δ.
         steps: Steps of one run.
-        kind: `"rademacher"` (±c), `"normal"` (the paper's) or `"uniform"`, with standard deviation
-            `noise`. Of all noise ±c makes the estimate vary least, and is drawn fastest.
+        kind: `"rademacher"` (±c), `"gaussian"` (the paper's; or `"normal"`) or `"uniform"`, with
+            standard deviation `noise`. Of all noise ±c makes the estimate vary least, and is drawn
+            fastest.
         draws: Independent perturbed passes a step, averaged.
         antithetic: Whether each perturbed pass has a twin with the noise reversed, in place of the
             clean pass in the difference. Removes the error of second order in c.
