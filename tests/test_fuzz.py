@@ -190,6 +190,7 @@ ROWS = {
         {
             "feedback": FEEDBACK,
             "depth": [21, 7, 2],
+            "input_shape": [(None, 8, 3), (8, 8), 8, THING],
             "version": [0, 3],
             "momentum": [-0.1, 1.5],
             "kernel_initializer": [3, "nonsense", True, NAN, THING],
