@@ -34,7 +34,7 @@ class _Group:
     optimizer: keras.optimizers.Optimizer | None
 
 
-class CompiledPhase(StatefulPhase):
+class CompiledPhase(StatefulPhase, abc.ABC):
     """The base of phases of many small steps, all in one compiled loop.
 
     A subclass writes `step`. It may also override
