@@ -214,7 +214,8 @@ def needs_a_source(name, thing):
     if inspect.isclass(thing):
         bases = {"feedback": ta.feedback.Feedback, "phases": ta.phases.Phase}
         base = bases.get(space)
-        return base is not None and issubclass(thing, base) and thing is not base
+        is_base = thing is base or inspect.isabstract(thing)
+        return base is not None and issubclass(thing, base) and not is_base
     return space in ("metrics", "analysis")
 
 

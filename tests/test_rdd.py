@@ -506,8 +506,18 @@ def test_nothing_is_traced_twice(jit_compile):
     for verbose in (0, 1, 0):
         phase.run(model, verbose=verbose)
     for plan in phase._plans.values():
-        functions = plan._part, plan._observe, plan._add
-        assert [f.experimental_get_tracing_count() for f in functions] == [1, 1, 1]
+        functions = plan._observe, plan._add
+        assert [f.experimental_get_tracing_count() for f in functions] == [1, 1]
+
+
+def test_many_layers_warn_of_no_retracing(caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    layers = [ta.layers.Dense(20, feedback="fa") for _ in range(7)]
+    phase = RDD(0.5, jit_compile=False, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        phase.run(keras.Sequential([keras.Input((20,)), *layers]))
+    assert "retracing" not in caplog.text
 
 
 def test_a_second_model_gets_sums_of_its_own():

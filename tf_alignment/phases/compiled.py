@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from tf_alignment.arguments import integer, optimizer_of
 from tf_alignment.initializers import derived_seed
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.stateful import StatefulPhase, state_variable
+from tf_alignment.tracing import traced_once
 
 __all__ = ["CompiledPhase"]
 
@@ -34,7 +34,7 @@ class _Group:
     optimizer: keras.optimizers.Optimizer | None
 
 
-class CompiledPhase(StatefulPhase):
+class CompiledPhase(StatefulPhase, abc.ABC):
     """The base of phases of many small steps, all in one compiled loop.
 
     A subclass writes `step`. It may also override
@@ -222,17 +222,11 @@ class CompiledPhase(StatefulPhase):
                 group.count.assign_add(1)
             self._count.assign_add(1)
 
-        @tf.function
         def loop(count: tf.Tensor) -> None:
             for _ in tf.range(count):
                 strategy.run(step, args=(take(),) if outside else ())
 
-        @functools.cache
-        def traced() -> Callable[[tf.Tensor], None]:
-            # Concrete: TensorFlow counts the traces of all loops together, and would warn.
-            return loop.get_concrete_function(tf.TensorSpec((), tf.int32))
-
-        return lambda count: traced()(count)
+        return traced_once(loop)
 
     def _source(self, model: keras.Model) -> Callable[[], Any]:
         """Gives the next batch."""

@@ -12,6 +12,7 @@ from tf_alignment.spiking.lif.neuron import scaled_kernel
 from tf_alignment.spiking.lif.paradigm import Paradigm
 from tf_alignment.spiking.lif.windows import Events
 from tf_alignment.spiking.rates import silent_and_saturated
+from tf_alignment.tracing import traced_once
 
 __all__ = ["Plan", "Statistics", "mean"]
 
@@ -70,7 +71,7 @@ class Plan:
         self._units, self._seed = units, seed
         self._observe = tf.function(self._observe_rounds, jit_compile=jit_compile)
         self._add = tf.function(self._add_rounds, jit_compile=jit_compile)
-        self._part = tf.function(self._advance)
+        self._part = traced_once(self._advance)
 
     def advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, number: int

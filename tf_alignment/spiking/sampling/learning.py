@@ -22,6 +22,7 @@ from tf_alignment.spiking.sampling.neuron import (
     sample,
     uniforms,
 )
+from tf_alignment.tracing import traced_once
 
 __all__ = ["FeedbackLearning", "LearningState"]
 
@@ -119,7 +120,7 @@ class FeedbackLearning:
             for i, (lower, upper) in enumerate(network.connections)
         ]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
-        self._run = tf.function(self._blocks, jit_compile=jit_compile)
+        self._run = traced_once(self._blocks, jit_compile=jit_compile)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""
