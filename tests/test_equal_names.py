@@ -190,3 +190,15 @@ def test_the_end_of_the_scope_is_not_said_twice():
     model = side_by_side(deep("a"), deep("b"))
     assert {layer.path for layer in ta.layers.feedback_layers(model)} == {"seq/hid"}
     assert [kernel.path for kernel in kernels(model)] == ["a/seq/hid", "b/seq/hid"]
+
+
+@pytest.mark.parametrize("second", ["sa", "wm"])
+def test_an_optimizer_for_one_rule_is_refused_for_the_other(second):
+    model = towers("sa", second=second)
+    optimizer = ta.optimizers.split(keras.optimizers.SGD(), ta.optimizers.ReplicatedSGD())
+    model.compile(optimizer, "mse")
+    if second == "sa":
+        assert not ta.optimizers.check(model)
+        return
+    with pytest.raises(ValueError, match="`ReplicatedSGD` is for feedback weights"):
+        ta.optimizers.check(model)

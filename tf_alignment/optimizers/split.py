@@ -194,14 +194,14 @@ def _check_replicated(model: keras.Model, optimizer: Any, updater: _Updater) -> 
     if not any(isinstance(o, ReplicatedSGD) for o in (outer, *getattr(outer, "optimizers", ()))):
         return
     alike = {
-        weight.path
+        id(weight)
         for layer in feedback_layers(model)
         if layer.feedback.weights_only
         for connection in layer.connections
         for weight in connection.weights.values()
     }
     for weight in model.trainable_variables:
-        if weight.path not in alike and isinstance(updater(weight), ReplicatedSGD):
+        if id(weight) not in alike and isinstance(updater(weight), ReplicatedSGD):
             raise ValueError(
                 "`ReplicatedSGD` is for feedback weights whose gradient depends on weights alone "
                 "(feedback 'sa'): others differ between replicas, which it would let drift apart. "
