@@ -238,8 +238,8 @@ def given_draws(draws: Iterable[np.ndarray]) -> Iterator[None]:
     """Make TensorFlow's normal numbers these, chosen by their shape."""
     by_shape = {draw.shape: tf.constant(draw) for draw in draws}
 
-    def given(shape: Any, seed: Any) -> tf.Tensor:
-        return by_shape[tuple(shape)]
+    def given(shape: Any, seed: Any, stddev: float) -> tf.Tensor:
+        return stddev * by_shape[tuple(shape)]
 
     with mock.patch.object(tf.random, "stateless_normal", given):
         yield

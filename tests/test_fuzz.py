@@ -354,6 +354,7 @@ NO_ROW = {
     },
     "layers.FeedbackLayer": "a mixin: its arguments are those of the layers",
     "spiking.lif.estimators.Estimator": "abstract",
+    "phases.CompiledPhase": "abstract",
     "callbacks.DivergenceError": "an exception",
     **{
         f"metrics.{name}": "its arguments are those of a Keras metric"
@@ -374,6 +375,10 @@ FINE = {
     "callbacks.FeedbackCallback: warmup": ([0], "none"),
     "models.CropAndFlip: padding": ([0], "no crops: it only mirrors"),
     "schedules.Between: start": ([0], "steps count from 0"),
+    **{
+        f"phases.{name}: name": (["nonsense"], "any name will do")
+        for name in ("Alignment", "NodePerturbation", "Phase", "RDD", "SAL", "SyntheticGradient")
+    },
     "optimizers.ReplicatedSGD: name": (["nonsense", "", 0, {}, None], "Keras checks it"),
     "optimizers.NoisyUpdates: name": (["nonsense", "", 0, {}], "Keras checks it"),
     "data.images: name": (["nonsense", ""], "TensorFlow Datasets looks it up"),

@@ -148,9 +148,9 @@ class OutputTap(keras.layers.Layer):
 class _FromOutput(Matmul):
     """Between a flattened block output and the network's output."""
 
-    def positions(self, x: tf.Tensor) -> tf.Tensor:
-        """One: every unit has coefficients of its own."""
-        return tf.constant(1.0)
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        """The examples: every unit, also one of a feature map, has coefficients of its own."""
+        return tf.cast(tf.shape(x)[0], tf.float32)
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         units, outputs = like.shape

@@ -136,7 +136,8 @@ class NormalizedLMS(Solver):
         for fit in fits:
             for path, error in fit.errors.items():
                 connection = self.connections[path]
-                linear_map, shape = connection.map, tuple(connection.kernel.shape)
+                linear_map = connection.map
+                shape = tuple(connection.weights["feedback_kernel"].shape)
                 square = tf.reduce_sum(tf.cast(error, tf.float32) ** 2)
                 powers[path] += linear_map.overlap() * square
                 positions = linear_map.pairs(fit.target, error, shape) / examples
