@@ -342,3 +342,8 @@ def test_seeded_feedback_differs_between_heads(initializer):
     for tap, again in zip(taps, feedback(), strict=True):
         for b, c in zip(tap, again, strict=True):
             np.testing.assert_array_equal(b, c)
+
+
+def test_it_has_no_effective_kernel_and_says_why():
+    with pytest.raises(ValueError, match=r"'dfa' has no effective feedback kernel: .*from the out"):
+        ta.feedback.DirectFeedback().feedback_kernel(None)

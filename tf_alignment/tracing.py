@@ -11,7 +11,7 @@ __all__ = ["traced_once"]
 
 
 def traced_once(
-    function: Callable[..., Any], jit_compile: bool | None = None
+    function: Callable[..., Any], jit_compile: bool | None = None, autograph: bool = True
 ) -> Callable[..., Any]:
     """A compiled function whose arguments have the same shapes and types at every call.
 
@@ -22,6 +22,8 @@ def traced_once(
     Args:
         function: Takes tensors, in structures.
         jit_compile: As of `tf.function`.
+        autograph: Likewise. Off, Python runs the function as it is written, so that debuggers and
+            coverage see it; loops and conditions on tensors have to be TensorFlow's own.
 
     Example:
     >>> import tensorflow as tf
@@ -30,7 +32,7 @@ def traced_once(
     >>> [int(double(tf.constant(x))) for x in (1, 2)]
     [2, 4]
     """
-    compiled = tf.function(function, jit_compile=jit_compile)
+    compiled = tf.function(function, jit_compile=jit_compile, autograph=autograph)
     traced: list[Callable[..., Any]] = []
 
     def call(*given: Any) -> Any:

@@ -238,7 +238,7 @@ def _constants(neuron: Neuron | None) -> Neuron:
     return instance("neuron", neuron, Neuron, "a `Neuron` of `tf_alignment.spiking.lif` or None")
 
 
-@tf.function
+@tf.function(autograph=False)
 def _simulate(current: tf.Tensor, neuron: Neuron) -> tf.Tensor:
     rest = tf.zeros(current.shape[1:])
 
@@ -269,7 +269,7 @@ def respond(spikes: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
     return _respond(spikes, _constants(neuron))
 
 
-@tf.function
+@tf.function(autograph=False)
 def _respond(spikes: tf.Tensor, neuron: Neuron) -> tf.Tensor:
     rest = tf.zeros(spikes.shape[1:])
 

@@ -69,9 +69,9 @@ class Plan:
         self.seconds = self.parts * together * paradigm.round_seconds(units)
         self._paradigm, self._estimator = paradigm, estimator
         self._units, self._seed = units, seed
-        self._observe = tf.function(self._observe_rounds, jit_compile=jit_compile)
+        self._observe = tf.function(self._observe_rounds, jit_compile=jit_compile, autograph=False)
         self._add = tf.function(self._add_rounds, jit_compile=jit_compile)
-        self._part = traced_once(self._advance)
+        self._part = traced_once(self._advance, autograph=False)
 
     def advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, number: int

@@ -120,7 +120,7 @@ class FeedbackLearning:
             for i, (lower, upper) in enumerate(network.connections)
         ]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
-        self._run = traced_once(self._blocks, jit_compile=jit_compile)
+        self._run = traced_once(self._blocks, jit_compile=jit_compile, autograph=False)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""
