@@ -27,14 +27,14 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 # Extensions of our own are in docs/tools. The notice is that of Material's successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
 
-# Tests against other versions: `make test-with TENSORFLOW=2.20.0 KERAS=3.14.1 PYTHON=python3.12`.
+# Tests against other versions: `make test-with TENSORFLOW=2.20.0 KERAS=3.15.1 PYTHON=python3.12`.
 # What depends on them most is layers, rules, optimizers and what is mended in Keras' trainer. The
 # ends of the range that setup.py allows are what `make test-versions` runs.
 TENSORFLOW ?= 2.21.0
 KERAS ?= 3.15.1
 WITH = .venv-$(notdir $(PYTHON))-tf$(TENSORFLOW)-keras$(KERAS)
 CORE := tests/test_layers.py tests/test_feedback.py tests/test_optimizers.py tests/test_distribute.py
-VERSIONS := 2.21.0,3.15.0 2.21.0,3.15.1
+VERSIONS := 2.20.0,3.15.1 2.21.0,3.15.0 2.21.0,3.15.1
 
 # An environment without the project, which builds it, and one which has only what was built.
 DIST_VENV ?= .venv-dist

@@ -14,13 +14,13 @@ ROOT = Path(__file__).parent
 VERSION = runpy.run_path(str(ROOT / "tf_alignment" / "_version.py"))["__version__"]
 
 EXTRAS = {
-    "tensorflow": ["tensorflow>=2.21,<2.22"],
-    "cpu": ["tensorflow-cpu>=2.21,<2.22"],
-    "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+    "tensorflow": ["tensorflow>=2.20,<2.22"],
+    "cpu": ["tensorflow-cpu>=2.20,<2.22"],
+    "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
     "tpu": ["tensorflow-tpu>=2.20,<2.22"],
     # TensorFlow Probability imports only beside tf-keras, and tf-keras requires the distribution
     # called "tensorflow".
-    "tfp": ["tensorflow-probability>=0.25,<0.26", "tf-keras>=2.21,<2.22"],
+    "tfp": ["tensorflow-probability>=0.25,<0.26", "tf-keras>=2.20,<2.22"],
     "examples": [
         "tensorflow-datasets>=4.9.10,<5",
         "scikit-learn>=1.9,<2",
@@ -37,7 +37,7 @@ EXTRAS = {
         "pytest-xdist>=3.8,<4",
         "PyYAML>=6,<7",
         "ruff>=0.17.5,<0.18",
-        "tensorboard>=2.21,<2.22",
+        "tensorboard>=2.20,<2.22",
     ],
     # Building the site imports neither TensorFlow nor Keras. Material for MkDocs is maintained
     # until May 2027; its successor, Zensical, reads the same mkdocs.yml.
@@ -74,6 +74,8 @@ setup(
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
