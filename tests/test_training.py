@@ -220,7 +220,8 @@ def test_product_feedback_reaches_its_angle_once_the_start_is_forgotten(method, 
 
 
 FORWARD = {
-    "sgd": lambda: keras.optimizers.SGD(0.02),
+    # at .02 one of six seeds of `sa` runs away: B is W of the step before, and W moves far in one
+    "sgd": lambda: keras.optimizers.SGD(0.01),
     "momentum": lambda: keras.optimizers.SGD(0.003, momentum=0.9),
     "adam": lambda: keras.optimizers.Adam(1e-3),
 }
@@ -240,14 +241,14 @@ def test_every_method_trains_digits_with_its_defaults(forward):
     for method in ta.feedback.METHODS:
         model = ta.convert(training.network(0), method)
         training.compile_for_digits(model, FORWARD[forward]())
-        model.fit(x, y, batch_size=32, epochs=20, verbose=0)
+        model.fit(x, y, batch_size=32, epochs=40 if forward == "sgd" else 20, verbose=0)
         accuracy[method] = model.evaluate(x_test, y_test, verbose=0)[1]
         angles[method] = max(training.angles(model).values()) if method == "sa" else None
     assert accuracy["backprop"] > 0.9, accuracy
     low = {method: value for method, value in accuracy.items() if value < 0.75}
     assert not low, accuracy
     assert angles["sa"] < 1.0
-    # 4 of 360 examples; plain SGD is still on its way after 20 epochs, and curves cross
+    # 4 of 360 examples; plain SGD is still on its way after 40 epochs, and curves cross
     tolerance = 0.05 if forward == "sgd" else 0.012
     assert abs(accuracy["sa"] - accuracy["backprop"]) < tolerance
 
