@@ -241,7 +241,7 @@ def test_feedback_weights_start_like_the_kernels_own_initializer():
     assert layer.feedback_weights["feedback_kernel"].numpy().std() > 0.1  # B = W = 0 is no feedback
 
 
-@pytest.mark.parametrize("make", [sequential, residual])
+@pytest.mark.parametrize("make", [sequential, pytest.param(residual, marks=pytest.mark.slow)])
 def test_a_compiled_model_stays_compiled(make):
     model = make()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])

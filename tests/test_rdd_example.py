@@ -70,6 +70,7 @@ def test_spike_rates_follow_activities():
     assert np.corrcoef(np.maximum(features @ kernel, 0).ravel(), rates.ravel())[0, 1] > 0.7
 
 
+@pytest.mark.slow
 def test_it_runs_and_writes_figures_and_numbers(tmp_path):
     command = [sys.executable, str(FOLDER / "rdd_train.py"), "--quick", "--epochs", "1"]
     command += ["--methods", "fa", "rdd", "--output", str(tmp_path)]

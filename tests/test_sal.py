@@ -96,7 +96,7 @@ def test_deep_networks(kernel):
         assert same == (not variable.path.endswith("feedback_kernel")), variable.path
 
 
-@pytest.mark.parametrize("phases", [1, 6])
+@pytest.mark.parametrize("phases", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_phase_on_the_mnist_perceptron_s_layers(phases):
     """784-256-128-64-10: one phase, and six with a decaying rate.
 
