@@ -140,7 +140,10 @@ def main() -> None:
         if rows:
             print(f"\n{title}\n\n{shown(rows)}")
     for row in read(directory, "import_time"):
-        print(f"\n{row['what']}: {row['seconds']:.3f} s, limit {row['limit']} s")
+        print(
+            f"\n{row['what']}: {row['seconds']:.3f} s; of processor time "
+            f"{row['processor_seconds']:.3f} s, limit {row['limit']} s"
+        )
     draw(times, directory / "step_time.png")
     print(f"\nFigure: {directory / 'step_time.png'}")
 
