@@ -33,7 +33,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
 TENSORFLOW ?= 2.21.0
 KERAS ?= 3.15.1
 WITH = .venv-$(notdir $(PYTHON))-tf$(TENSORFLOW)-keras$(KERAS)
-CORE := tests/test_layers.py tests/test_feedback.py tests/test_optimizers.py tests/test_distribute.py
+CORE := tests/layers/test_base.py tests/feedback/test_methods.py tests/optimizers/test_split.py tests/test_distribute.py
 VERSIONS := 2.20.0,3.15.1 2.21.0,3.15.0 2.21.0,3.15.1
 
 # An environment without the project, which builds it, and one which has only what was built.
@@ -126,6 +126,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(STAMP)
 	$(BIN)/ruff format $(CODE)
@@ -212,7 +213,7 @@ check-dist: dist
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  "$$(ls dist/*.whl)[tensorflow,examples]" pytest pytest-timeout
-	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/test_docs.py -k readme
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/house/test_docs.py -k readme
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python examples/quickstart.py \
 	  --methods fa kp --epochs 1 --seeds 1 --jobs 1
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -c \

@@ -29,6 +29,7 @@ EXTRAS = {
     ],
     "dev": [
         "hypothesis>=6.170,<7",
+        "import-linter>=2.17,<3",
         "mypy>=2.4,<3",
         "pre-commit>=4.7,<5",
         "pytest>=9.2,<10",

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import instance
+from tf_alignment._support.arguments import instance
 
 __all__ = ["NAMES", "strategy", "worker"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_alignment._optional import require
+from tf_alignment._support.optional import require
 
 __all__ = ["learning_curves"]
 

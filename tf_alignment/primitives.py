@@ -26,7 +26,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.linear_maps import LinearMap
+from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Gradient", "Local", "Primitive", "amp", "decay", "null", "self_", "sparse"]
 
@@ -53,7 +53,7 @@ class Local:
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
-    >>> from tf_alignment.linear_maps import Matmul
+    >>> from tf_alignment.maps.dense import Matmul
     >>> x, w, b = tf.ones((2, 4)), tf.ones((4, 3)), tf.zeros((4, 3))
     >>> local = ta.primitives.Local(Matmul(), x, x @ w, w, b, divisor=tf.constant(2.0))
     >>> local.reconstruction.shape, local.projection.shape

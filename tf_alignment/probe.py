@@ -9,18 +9,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from tf_alignment.feedback.base import Activity
 
-if TYPE_CHECKING:
-    from tf_alignment.layers.connection import Connection
+__all__ = ["Perturb", "Probe", "Probed", "probe"]
 
-__all__ = ["Perturb", "Probe", "probe"]
 
-Perturb = Callable[["Connection", int, tf.Tensor], tf.Tensor]
+class Probed(Protocol):
+    """A connection, as far as a probe knows it."""
+
+    @property
+    def path(self) -> str:
+        """Path of the connection; several may have the same."""
+
+
+Perturb = Callable[[Any, int, tf.Tensor], tf.Tensor]
+"""`f(connection, call, x)`: the input that a connection is to see in place of `x`."""
 
 
 class Probe:
@@ -60,11 +67,11 @@ class Probe:
         self.backprop = backprop
         self.perturb = perturb
         self.tape = tape
-        self.inputs: dict[Connection, list[tf.Tensor]] = {}
-        self.activities: dict[Connection, list[Activity]] = {}
-        self.responses: dict[Connection, list[tf.Tensor]] = {}
+        self.inputs: dict[Probed, list[tf.Tensor]] = {}
+        self.activities: dict[Probed, list[Activity]] = {}
+        self.responses: dict[Probed, list[tf.Tensor]] = {}
 
-    def record(self, connection: Connection, x: Any) -> tf.Tensor:
+    def record(self, connection: Probed, x: Any) -> tf.Tensor:
         """Give a connection a copy of its input that has a gradient of its own."""
         calls = self.inputs.setdefault(connection, [])
         perturb = self.perturb
@@ -73,7 +80,7 @@ class Probe:
             self.tape.watch(calls[-1])
         return calls[-1]
 
-    def respond(self, connection: Connection, response: tf.Tensor) -> None:
+    def respond(self, connection: Probed, response: tf.Tensor) -> None:
         """Note the response of a connection, and have the tape watch it."""
         self.responses.setdefault(connection, []).append(response)
         if self.tape is not None:

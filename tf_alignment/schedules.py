@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment.arguments import integer, number_or_schedule
+from tf_alignment._support.arguments import integer, number_or_schedule
 
 __all__ = ["Between", "Triangular"]
 

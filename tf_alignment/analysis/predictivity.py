@@ -23,8 +23,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_alignment._optional import require
-from tf_alignment.arguments import integer, number
+from tf_alignment._support.arguments import integer, number
+from tf_alignment._support.optional import require
 
 __all__ = ["Predictivity", "layer_activations", "neural_predictivity"]
 

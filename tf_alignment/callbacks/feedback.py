@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tf_alignment.arguments import integer, one_of
+from tf_alignment._support.arguments import integer, one_of
 
 if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results

@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import metrics, optimizers
-from tf_alignment.arguments import boolean, file_path, integer, number, one_of
-from tf_alignment.callbacks.divergence import DivergenceError, NormWatch, loss_of
+from tf_alignment._support.arguments import boolean, file_path, integer, number, one_of
+from tf_alignment.divergence import NormWatch, loss_of
+from tf_alignment.errors import DivergenceError
 from tf_alignment.feedback import ProductFeedback
-from tf_alignment.gradients import GradientProbe
-from tf_alignment.kernels import Kernel, kernels
+from tf_alignment.layers.inspection import Kernel, kernels
+from tf_alignment.metrics.gradients import GradientProbe
 
 __all__ = ["AlignmentMonitor"]
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import boolean, file_path
+from tf_alignment._support.arguments import boolean, file_path
 from tf_alignment.distribute import worker
 
 __all__ = ["Resume"]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment._optional import require
-from tf_alignment.arguments import file_path, one_of
+from tf_alignment._support.arguments import file_path, one_of
+from tf_alignment._support.optional import require
 
 __all__ = ["NAMES", "Arrays", "Split", "builder_of", "load"]
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import boolean, integer, tensor
+from tf_alignment._support.arguments import boolean, integer, tensor
 
 __all__ = ["EpochShuffled", "FollowEpoch", "Passes"]
 

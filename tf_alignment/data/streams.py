@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_alignment.arguments import file_path, instance, integer, number, one_of, tensor
+from tf_alignment._support.arguments import file_path, instance, integer, number, one_of, tensor
 from tf_alignment.data.arrays import builder_of
 from tf_alignment.data.epochs import Passes
 from tf_alignment.distribute import worker

@@ -16,9 +16,9 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import primitives
-from tf_alignment.arguments import boolean, number, number_or_schedule, one_of
+from tf_alignment._support.arguments import boolean, number, number_or_schedule, one_of
+from tf_alignment._support.noise import KINDS, draw, kind_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
-from tf_alignment.noise import KINDS, draw, kind_of
 from tf_alignment.primitives import Gradient, Local, Primitive
 
 __all__ = ["Alignment", "Coefficient", "serialize_coefficient"]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 import tensorflow as tf
 
-from tf_alignment.linear_maps import LinearMap
+from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Activity", "Backward", "Feedback", "Setup"]
 

@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import ops
-from tf_alignment.arguments import boolean, number
+from tf_alignment._support.arguments import boolean, number
+from tf_alignment._support.seeds import named_initializer, reseeded
 from tf_alignment.feedback.base import Backward, Feedback, Setup
 from tf_alignment.feedback.fixed import FeedbackAlignment
-from tf_alignment.initializers import named_initializer, reseeded
-from tf_alignment.linear_maps import LinearMap
-from tf_alignment.wide import Wide
+from tf_alignment.maps.base import LinearMap
+from tf_alignment.maps.wide import Wide, widen
 
 __all__ = ["KolenPollack", "ProductFeedback"]
 
@@ -139,7 +139,7 @@ class ProductFeedback(Feedback):
             blocks = tf.reshape(fixed(shape), (wide.blocks, *wide.block_shape))
             return tf.reshape(tf.matmul(blocks, blocks, transpose_a=True), shape)
 
-        square = setup.map.widen(tuple(setup.kernel.shape), 1.0)
+        square = widen(setup.map, tuple(setup.kernel.shape), 1.0)
         setup.add("product_gram", square.fixed_shape, gram, trainable=False)
         setup.add("product_path", setup.kernel.shape, path, trainable=True)
 
@@ -154,13 +154,13 @@ class ProductFeedback(Feedback):
         return uniform(shape, dtype="float32")
 
     def _wide(self, linear_map: LinearMap, kernel: Any) -> Wide:
-        return linear_map.widen(tuple(kernel.shape), self.expansion)
+        return widen(linear_map, tuple(kernel.shape), self.expansion)
 
     def couple(
         self, kernel: tf.Tensor, weights: Mapping[str, tf.Tensor], linear_map: LinearMap
     ) -> tf.Tensor:
         if self.collapsed:
-            square, gram = linear_map.widen(tuple(kernel.shape), 1.0), weights["product_gram"]
+            square, gram = widen(linear_map, tuple(kernel.shape), 1.0), weights["product_gram"]
             return ops.copy_gradient(
                 kernel, weights["product_path"], lambda g: square.compose(square.unfold(g), gram)
             )

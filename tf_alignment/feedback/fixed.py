@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment._support.noise import draw, kind_of
 from tf_alignment.feedback.base import Backward, Feedback, Setup
-from tf_alignment.noise import draw, kind_of
 
 __all__ = [
     "Backprop",

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment.arguments import number_or_schedule
+from tf_alignment._support.arguments import number_or_schedule
 from tf_alignment.feedback.alignment import (
     Alignment,
     Coefficient,

@@ -1,7 +1,7 @@
 """Drop-in Keras layers whose error travels through feedback weights."""
 
 from tf_alignment.layers.attention import MultiHeadAttention
-from tf_alignment.layers.base import FeedbackLayer, feedback_layers
+from tf_alignment.layers.base import FeedbackLayer
 from tf_alignment.layers.convolutional import (
     Conv1D,
     Conv1DTranspose,
@@ -15,6 +15,7 @@ from tf_alignment.layers.convolutional import (
     SeparableConv2D,
 )
 from tf_alignment.layers.core import Dense, EinsumDense
+from tf_alignment.layers.inspection import feedback_layers
 
 __all__ = [
     "Conv1D",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,14 +16,12 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment.arguments import instance
-from tf_alignment.initializers import named_initializer, per_replica
+from tf_alignment._support.seeds import named_initializer, per_replica
 from tf_alignment.layers.connection import Connection, FeedbackWeights
-from tf_alignment.linear_maps import LinearMap
+from tf_alignment.maps.base import LinearMap
 
-__all__ = ["Connection", "FeedbackLayer", "FeedbackWeights", "feedback_layers"]
+__all__ = ["FEEDBACK_ARGUMENTS", "FeedbackLayer"]
 
-_MAY_HOLD_LAYERS = (keras.layers.Layer, list, tuple, set, dict)
 FEEDBACK_ARGUMENTS: dict[str, Any] = {
     "feedback": None,
     "feedback_initializer": "glorot_uniform",
@@ -63,23 +60,20 @@ class FeedbackLayer(keras.layers.Layer):
         super().__init__(*args, **kwargs)
         set_feedback_arguments(self, **given)
         self._connections: tuple[Connection, ...] = ()
-        self._model: Callable[[], keras.Model | None] | None = None
+        self._on_training: Callable[[], None] | None = None
 
-    def watch_optimizer(self, model: keras.Model | None) -> None:
-        """Let `tf_alignment.optimizers.check` look at `model` when training begins; None: never."""
-        self._model = None if model is None else weakref.ref(model)
+    def on_training(self, hook: Callable[[], None] | None) -> None:
+        """Set what is called when the layer is next traced for training; None takes it away.
 
-    def _check_optimizer(self) -> None:
-        """Warn, once a model, if feedback weights are under an optimizer that is wrong for them."""
-        model = self._model() if self._model is not None else None
-        if model is None or not model.compiled or model.optimizer is None:
-            return
-        from tf_alignment import optimizers
+        A model's checks that need to know its optimizer hang here, since a layer knows none.
+        """
+        self._on_training = hook
 
-        for layer in feedback_layers(model):
-            layer.watch_optimizer(None)
-        with tf.init_scope():  # a step is being traced; reading a rate needs eager mode
-            optimizers.check(model)
+    def begin_training(self) -> None:
+        """Call the hook of `on_training`, which says for itself whether it stays."""
+        if self._on_training is not None:
+            with tf.init_scope():  # a step is being traced; a check may read variables
+                self._on_training()
 
     def _connect(self) -> list[Connection]:
         """The connections of the built layer."""
@@ -327,41 +321,3 @@ def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback
             f"lora_rank={layer.lora_rank}, feedback={feedback!r}"
         )
     return method
-
-
-def feedback_layers(model: Any) -> list[Any]:
-    """All layers with a feedback method in a model, inside nested models and wrappers too.
-
-    Args:
-        model: A Keras model or layer.
-
-    Returns:
-        A list of layers whose `feedback` is not None, each once, in the order of the model.
-
-    Example:
-    >>> import keras, tf_alignment as ta
-    >>> hidden = ta.layers.Dense(8, feedback="fa", name="hidden")
-    >>> model = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3)])
-    >>> [layer.name for layer in ta.layers.feedback_layers(model)]
-    ['hidden']
-    """
-    instance("model", model, keras.layers.Layer, "a Keras model or layer")
-    found: dict[int, Any] = {}
-    visited: set[int] = set()
-
-    def visit(value: Any) -> None:
-        if id(value) in visited:
-            return
-        if isinstance(value, dict):
-            value = list(value.values())
-        elif isinstance(value, keras.layers.Layer):
-            visited.add(id(value))
-            if getattr(value, "feedback", None) is not None and getattr(value, "connections", None):
-                found[id(value)] = value
-            value = [v for v in vars(value).values() if isinstance(v, _MAY_HOLD_LAYERS)]
-        if isinstance(value, list | tuple | set):
-            for item in value:
-                visit(item)
-
-    visit(model)
-    return list(found.values())

@@ -13,7 +13,7 @@ import random
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -21,11 +21,8 @@ import tensorflow as tf
 from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
-from tf_alignment.initializers import derived_seed, reseeded
-from tf_alignment.linear_maps import LinearMap
-
-if TYPE_CHECKING:
-    from tf_alignment.layers.base import FeedbackLayer
+from tf_alignment._support.seeds import derived_seed, reseeded
+from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Connection", "FeedbackWeights"]
 
@@ -72,6 +69,34 @@ class FeedbackWeights(keras.layers.Layer):
             variable.assign(store[variable.name])
 
 
+class Owner(Protocol):
+    """The layer of a connection (`tf_alignment.layers.FeedbackLayer`), as the connection knows it.
+
+    Attributes:
+        name, path: The layer's.
+        feedback: The method.
+        feedback_initializer, feedback_regularizer, feedback_constraint: The layer's arguments.
+        losses: Losses of the present forward pass.
+    """
+
+    name: str
+    path: str
+    feedback: Any
+    feedback_initializer: Any
+    feedback_regularizer: Any
+    feedback_constraint: Any
+    losses: list[Any]
+
+    def draw_seed(self, training: bool | None) -> tf.Tensor:
+        """Two int32 numbers, new at every training step."""
+
+    def begin_training(self) -> None:
+        """Say that the layer is being traced for training."""
+
+    def add_loss(self, loss: tf.Tensor) -> None:
+        """Add to the losses of the present forward pass."""
+
+
 @dataclasses.dataclass(eq=False)  # one is itself alone: paths may be equal
 class Connection:
     """One forward kernel of a layer and the feedback that belongs to it.
@@ -86,7 +111,7 @@ class Connection:
         aligned: Names of the weights that learn by alignment.
     """
 
-    layer: FeedbackLayer
+    layer: Owner
     name: str
     map: LinearMap
     kernel: keras.Variable
@@ -101,7 +126,8 @@ class Connection:
     def path(self) -> str:
         """The layer's path, with the connection's name where the layer has several.
 
-        Layers of nested models may have equal paths; `tf_alignment.kernels` has names that differ.
+        Layers of nested models may have equal paths; `tf_alignment.layers.inspection` has names
+        that differ.
         """
         return f"{self.layer.path}/{self.name}" if self.name else self.layer.path
 
@@ -245,8 +271,8 @@ class Connection:
         activity = methods.Activity(self.map, x, z, kernel, add_bias, activation, seed, step)
         if look is not None:
             look.activities.setdefault(self, []).append(activity)
-        if training and (self.aligned or method.linear):
-            self.layer._check_optimizer()
+        if training:
+            self.layer.begin_training()
         if self.aligned and not self.has_aligned():
             learning = {name: stored[name] for name in self.aligned}
             zero = ops.alignment_loss(learning, lambda weights: method.align(activity, weights))

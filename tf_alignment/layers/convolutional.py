@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.layers.base import Connection, FeedbackLayer
-from tf_alignment.linear_maps import (
+from tf_alignment.layers.base import FeedbackLayer
+from tf_alignment.layers.connection import Connection
+from tf_alignment.maps import (
     Convolution,
     DepthwiseConvolution,
     LinearMap,

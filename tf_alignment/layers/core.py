@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from tf_alignment.layers.base import Connection, FeedbackLayer
-from tf_alignment.linear_maps import Einsum, Matmul
+from tf_alignment.layers.base import FeedbackLayer
+from tf_alignment.layers.connection import Connection
+from tf_alignment.maps import Einsum, Matmul
 
 __all__ = ["Dense", "EinsumDense"]
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
-from tf_alignment.initializers import named_initializer, reseeded
-from tf_alignment.linear_maps import Matmul
+from tf_alignment._support.seeds import named_initializer, reseeded
+from tf_alignment.maps.dense import Matmul
 
 __all__ = ["Cut", "DirectConnection", "OutputTap"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer
-from tf_alignment.initializers import per_replica
+from tf_alignment._support.arguments import integer
+from tf_alignment._support.seeds import per_replica
 
 __all__ = ["CropAndFlip"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import keras
 
 from tf_alignment import feedback as methods
-from tf_alignment.arguments import instance, integer, integers, number, one_of
+from tf_alignment._support.arguments import instance, integer, integers, number, one_of
+from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion import convert
-from tf_alignment.initializers import named_initializer
 
 __all__ = ["ChannelPadding", "resnet"]
 

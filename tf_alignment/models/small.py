@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tf_alignment import feedback as methods
-from tf_alignment.arguments import integer, integers, number
+from tf_alignment._support.arguments import integer, integers, number
 from tf_alignment.conversion import convert
 
 __all__ = ["alexnet", "convnet", "lenet", "perceptron"]

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer, number, one_of, optimizer_of
-from tf_alignment.initializers import derived_seed
+from tf_alignment._support.arguments import integer, number, one_of, optimizer_of
+from tf_alignment._support.seeds import derived_seed
 
 __all__ = ["NoisyUpdates"]
 

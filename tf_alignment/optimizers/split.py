@@ -16,8 +16,8 @@ from typing import Any
 
 import keras
 
-from tf_alignment.arguments import instance, optimizer_of
-from tf_alignment.layers.base import feedback_layers
+from tf_alignment._support.arguments import instance, optimizer_of
+from tf_alignment.layers.inspection import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
 
 __all__ = ["ALIGNED", "check", "split"]

@@ -9,10 +9,10 @@ from tf_alignment.phases.alignment import Alignment
 from tf_alignment.phases.base import Phase
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.interleave import interleave
-from tf_alignment.phases.node_perturbation import NodePerturbation
-from tf_alignment.phases.rdd import RDD
-from tf_alignment.phases.sal import SAL
-from tf_alignment.phases.synthetic_gradient import SyntheticGradient
+from tf_alignment.phases.regression.node_perturbation import NodePerturbation
+from tf_alignment.phases.regression.synthetic_gradient import SyntheticGradient
+from tf_alignment.phases.spiking.rdd import RDD
+from tf_alignment.phases.spiking.sal import SAL
 
 __all__ = [
     "RDD",

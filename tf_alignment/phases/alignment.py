@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment.arguments import boolean, number
-from tf_alignment.layers.base import Connection
-from tf_alignment.noise import KINDS, kind_of
+from tf_alignment._support.arguments import boolean, number
+from tf_alignment._support.noise import KINDS, kind_of
+from tf_alignment.layers.connection import Connection
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.probe import probe
 

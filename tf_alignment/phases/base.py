@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from tf_alignment import metrics
-from tf_alignment.arguments import instance
-from tf_alignment.callbacks.divergence import DivergenceError
-from tf_alignment.kernels import connections
-from tf_alignment.layers.base import Connection
+from tf_alignment._support.arguments import instance
+from tf_alignment.errors import DivergenceError
+from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.inspection import connections
 
 __all__ = ["Phase", "Results"]
 

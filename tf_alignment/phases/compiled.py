@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.arguments import integer, optimizer_of
-from tf_alignment.initializers import derived_seed
+from tf_alignment._support.arguments import integer, optimizer_of
+from tf_alignment._support.seeds import derived_seed
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.stateful import StatefulPhase, state_variable
-from tf_alignment.tracing import traced_once
 
 __all__ = ["CompiledPhase"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment.arguments import instance
+from tf_alignment._support.arguments import instance
 from tf_alignment.phases.compiled import CompiledPhase
 
 __all__ = ["interleave"]

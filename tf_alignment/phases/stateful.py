@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment import arguments
-from tf_alignment.initializers import derived_seed
-from tf_alignment.layers.base import Connection
+from tf_alignment._support import arguments
+from tf_alignment._support.seeds import derived_seed
+from tf_alignment.layers.connection import Connection
 from tf_alignment.phases.base import Phase
 
 __all__ = ["StatefulPhase", "state_variable"]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.arguments import instance, number, tensor
+from tf_alignment._support.arguments import instance, number, tensor
 from tf_alignment.spiking.loops import scan
 
 __all__ = [

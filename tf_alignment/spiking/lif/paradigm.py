@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tf_alignment.arguments import instance, number, tensor
+from tf_alignment._support.arguments import instance, number, tensor
 from tf_alignment.spiking.lif.neuron import (
     Neuron,
     State,

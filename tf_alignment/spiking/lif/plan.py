@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.spiking.lif import estimators
 from tf_alignment.spiking.lif.neuron import scaled_kernel
 from tf_alignment.spiking.lif.paradigm import Paradigm
 from tf_alignment.spiking.lif.windows import Events
 from tf_alignment.spiking.rates import silent_and_saturated
-from tf_alignment.tracing import traced_once
 
 __all__ = ["Plan", "Statistics", "mean"]
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment._support.arguments import number
 from tf_alignment.spiking.lif.neuron import Neuron, membrane_step
 
 __all__ = ["Events", "Window", "WindowState", "window_step"]

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import boolean, integer, number, one_of
+from tf_alignment._support.arguments import boolean, integer, number, one_of
 from tf_alignment.spiking.sampling.pairs import chance, exponential, pair_sums, triangular
 
 __all__ = ["SpikeAlignment"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_alignment.arguments import integers
+from tf_alignment._support.arguments import integers
 from tf_alignment.spiking.sampling.neuron import Neuron, Potential, State, initial_state
 
 __all__ = ["LayeredNetwork", "Layers"]

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment.arguments import boolean, instance, integer, number_or_schedule
-from tf_alignment.initializers import derived_seed
+from tf_alignment._support.arguments import boolean, instance, integer, number_or_schedule
+from tf_alignment._support.seeds import derived_seed
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
 from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
 from tf_alignment.spiking.sampling.neuron import (
@@ -22,7 +23,6 @@ from tf_alignment.spiking.sampling.neuron import (
     sample,
     uniforms,
 )
-from tf_alignment.tracing import traced_once
 
 __all__ = ["FeedbackLearning", "LearningState"]
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment.arguments import instance, integer, integers
+from tf_alignment._support.arguments import instance, integer, integers
 from tf_alignment.spiking.loops import scan
 
 __all__ = [

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment.arguments import integer, number
+from tf_alignment._support.arguments import integer, number
 
 __all__ = ["chance", "exponential", "hebbian", "pair_sums", "triangular"]
 

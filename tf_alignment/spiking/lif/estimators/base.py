@@ -6,7 +6,7 @@ import abc
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment._support.arguments import number
 from tf_alignment.spiking.lif.windows import Events
 
 __all__ = ["Estimator", "Sums", "estimated"]

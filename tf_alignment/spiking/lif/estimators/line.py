@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_alignment.arguments import boolean, number
+from tf_alignment._support.arguments import boolean, number
 from tf_alignment.spiking.lif.estimators.base import Estimator, Sums, estimated
 from tf_alignment.spiking.lif.windows import Events
 

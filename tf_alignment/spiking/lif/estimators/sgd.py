@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_alignment.arguments import number
+from tf_alignment._support.arguments import number
 from tf_alignment.spiking.lif.estimators.base import Estimator, Sums, estimated
 from tf_alignment.spiking.lif.windows import Events
 

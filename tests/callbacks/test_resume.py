@@ -1,0 +1,312 @@
+"""A killed run resumes to the same weights."""
+
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import training
+from training import LOSS, classifier
+
+import tf_alignment as ta
+from tf_alignment.callbacks import AlignmentMonitor, Resume
+
+# Keras 3.15 hands variables to numpy 2 in a way that numpy 2 announces to end.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+SGD = keras.optimizers.SGD
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return training.flat_digits()
+
+
+class Crash(Exception):
+    pass
+
+
+def resumable(directory, digits, crash=None, epochs=4, feedback="sa", optimizer=None, **options):
+    """One attempt at a run with dropout, noise and shuffling; `crash` is a callback or None."""
+    keras.backend.clear_session()
+    model = classifier(feedback, optimizer or ta.optimizers.split("adam"), dropout=0.3)
+    x, y = digits
+    data = ta.data.EpochShuffled(x[:512], y[:512], batch_size=128, seed=5)
+    callbacks = [*([crash] if crash else []), Resume(directory, data=data, **options)]
+    history = model.fit(data.dataset, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
+    return model, history
+
+
+@pytest.fixture(scope="module")
+def whole(digits, tmp_path_factory):
+    """A run that nothing interrupts."""
+    return resumable(tmp_path_factory.mktemp("whole"), digits)
+
+
+class CrashAt(keras.callbacks.Callback):
+    """Raise after a batch of an epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at, self.now = (epoch, batch), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch) == self.at:
+            raise Crash
+
+
+def assert_same(model, other):
+    for a, b in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    for a, b in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+SCHEDULED = ta.feedback.SymmetricAlignment(
+    beta=keras.optimizers.schedules.ExponentialDecay(1.0, 9, 0.9)
+)
+NOISY = ta.feedback.WeightMirror(0.1, 0.1, noise="gaussian")
+
+
+@pytest.mark.parametrize(
+    ("feedback", "policy"),
+    [
+        ("sa", "mixed_float16"),
+        ("brsf", "float32"),
+        ("pfa", "float32"),
+        (SCHEDULED, "float32"),
+        (NOISY, "float32"),
+    ],
+    ids=["mixed", "redrawn", "product", "scheduled", "noisy"],
+)
+def test_interrupted_anywhere_it_ends_with_the_same_weights(feedback, policy, digits, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    whole, history = resumable(tmp_path / "whole", digits, feedback=feedback)
+    for at in ((0, 3), (1, 2), (3, 0)):
+        with pytest.raises(Crash):
+            resumable(tmp_path / "parts", digits, CrashAt(*at), feedback=feedback)
+    parts, resumed = resumable(tmp_path / "parts", digits, feedback=feedback)
+    assert_same(whole, parts)
+    assert resumed.history == history.history
+    assert resumed.epoch == history.epoch == [0, 1, 2, 3]
+
+
+def test_stock_backup_and_restore_does_not_do_that(digits, tmp_path):
+    """If this fails, Keras has learned it, and `Resume` can shrink."""
+
+    def run(crash):
+        keras.backend.clear_session()
+        model = classifier(dropout=0.3)
+        stock = keras.callbacks.BackupAndRestore(str(tmp_path / f"stock_{crash is None}"))
+        callbacks = [stock, *([crash] if crash else [])]
+        data = ta.data.EpochShuffled(*digits, batch_size=128, seed=5)
+        callbacks.append(data.callback)
+        model.fit(data.dataset, epochs=2, verbose=0, shuffle=False, callbacks=callbacks)
+        return model
+
+    with pytest.raises(Crash):
+        run(CrashAt(1, 1))
+    backup = tmp_path / "stock_False"
+    backup.rename(tmp_path / "stock_True")
+    resumed = run(None)
+    whole = run(None)
+    assert not np.allclose(resumed.get_layer("top").kernel, whole.get_layer("top").kernel)
+
+
+class CrashWriting:
+    """Make the n-th step of writing the second epoch's backup raise, before or after it is done."""
+
+    def __init__(self, monkeypatch, call, after):
+        self.call, self.after, self.calls, self.armed = call, after, 0, False
+        resume = ta.callbacks.resume
+        backup = keras.callbacks.BackupAndRestore
+        steps = [(resume.np, "savez"), (resume, "_flush"), (resume.os, "replace")]
+        for where, name in (*steps, (resume.shutil, "rmtree"), (backup, "on_epoch_end")):
+            monkeypatch.setattr(where, name, self.wrap(getattr(where, name)))
+
+    def arm(self, epoch, logs):
+        self.armed = epoch == 1
+
+    def wrap(self, function):
+        def step(*args, **kwargs):
+            self.calls += self.armed
+            hit = self.armed and self.calls == self.call
+            if hit and not self.after:
+                raise Crash
+            result = function(*args, **kwargs)
+            if hit:
+                raise Crash
+            return result
+
+        return step
+
+
+@pytest.mark.parametrize(
+    ("call", "after"),  # 1: Keras' files, 2: states, 3-7: to the disk, 8: the switch, 9: tidying up
+    [(1, False), (1, True), (2, True), (7, True), (8, True), (9, False)],
+)
+def test_a_crash_while_writing_loses_one_epoch_at_most(
+    call, after, whole, digits, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        crash = CrashWriting(patch, call, after)
+        arm = keras.callbacks.LambdaCallback(on_epoch_begin=crash.arm)
+        with pytest.raises(Crash):
+            resumable(tmp_path, digits, arm, epochs=2)
+    begun = []
+    look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
+    parts, history = resumable(tmp_path, digits, look)
+    switched = call > 8 or (call == 8 and after)
+    assert begun[0] == (2 if switched else 1)
+    assert history.epoch == [0, 1, 2, 3]
+    assert_same(whole[0], parts)
+
+
+def test_the_backup_goes_when_training_ends_and_the_model_can_train_on(digits, tmp_path):
+    directory = tmp_path / "backup"
+    with pytest.raises(Crash):
+        resumable(directory, digits, CrashAt(2, 1))
+    assert [p.name for p in directory.glob("epoch_*")] == ["epoch_000002"]
+    model, _ = resumable(directory, digits)
+    assert not directory.exists()
+    x, y = digits
+    assert model.fit(x, y, epochs=2, verbose=0).epoch == [0, 1]
+
+
+def test_a_kept_backup_of_a_finished_run_finds_nothing_to_do(digits, tmp_path):
+    first, history = resumable(tmp_path, digits, delete_checkpoint=False)
+    again, restored = resumable(tmp_path, digits, delete_checkpoint=False)
+    assert_same(first, again)
+    assert restored.history == history.history
+    longer, _ = resumable(tmp_path, digits, epochs=6)
+    whole, _ = resumable(tmp_path / "other", digits, epochs=6)
+    assert_same(longer, whole)
+
+
+def test_measures_of_the_monitor_are_restored_too(digits, tmp_path):
+    with pytest.raises(Crash):
+        resumable(tmp_path / "b", digits, [AlignmentMonitor(), CrashAt(2, 1)])
+    _, history = resumable(tmp_path / "b", digits, AlignmentMonitor())
+    assert len(history.history["mean/weight_angle"]) == 4
+
+
+def test_two_replicas_resume(digits, tmp_path, two_replicas):
+    def run(directory, crash=None):
+        with two_replicas.scope():
+            model = classifier("sa", dropout=0.3)
+        x, y = digits
+        data = ta.data.EpochShuffled(x[:512], y[:512], batch_size=128, seed=5)
+        callbacks = [*([crash] if crash else []), Resume(directory, data=data)]
+        model.fit(data.dataset, shuffle=False, epochs=4, verbose=0, callbacks=callbacks)
+        return model
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Crash):
+        run(tmp_path / "parts", CrashAt(2, 1))
+    parts = run(tmp_path / "parts")
+    for a, b in zip(whole.weights, parts.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+
+
+def test_wrong_arguments_of_resume(digits, tmp_path):
+    with pytest.raises(ValueError, match=r"`backup_dir` must be .* Received: backup_dir=''"):
+        Resume("")
+    with pytest.raises(TypeError, match=r"integer attribute `epoch`.*Received: data=3"):
+        Resume(tmp_path, data=3)
+    model = keras.Sequential([keras.layers.Dense(10)], name="open")
+    model.compile("sgd", LOSS)
+    x, y = digits
+    with pytest.raises(ValueError, match=r"built before `fit`.*Received: .*'open'"):
+        model.fit(x, y, verbose=0, callbacks=[Resume(tmp_path)])
+
+
+SCRIPT = """
+import sys
+import keras
+import numpy as np
+import tf_alignment as ta
+
+keras.utils.set_random_seed(11)
+train = ta.data.load("digits").train
+data = ta.data.EpochShuffled(train.x, train.y, batch_size=64, seed=4)
+model = ta.convert(
+    keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(10),
+        ]
+    ),
+    "sa",
+)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(ta.optimizers.split(keras.optimizers.SGD(0.02, momentum=0.9)), loss)
+say = keras.callbacks.LambdaCallback(
+    on_epoch_begin=lambda epoch, logs: print("epoch", epoch, flush=True)
+)
+model.fit(
+    data.dataset,
+    epochs=int(sys.argv[3]),
+    verbose=0,
+    shuffle=False,
+    callbacks=[say, ta.callbacks.Resume(sys.argv[1], data=data)],
+)
+np.savez(sys.argv[2], *[v.numpy() for v in model.variables])
+"""
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
+    epochs, rng = 20, random.Random()
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+
+    def start(name):
+        command = [sys.executable, script, tmp_path / name, tmp_path / f"{name}.npz", str(epochs)]
+        root = Path(__file__).parents[2]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+
+    firsts = []
+    with start("whole") as whole:
+        for _ in range(3):
+            with start("parts") as run:
+                firsts.append(int(run.stdout.readline().split()[1]))
+                for _ in range(rng.randint(1, 4)):
+                    run.stdout.readline()
+                time.sleep(rng.uniform(0.0, 0.2))
+                run.kill()
+            assert run.returncode == -signal.SIGKILL, "the run ended before it was killed"
+        with start("parts") as last:
+            firsts.append(int(last.communicate(timeout=120)[0].split()[1]))
+        whole.communicate(timeout=120)
+    assert (whole.returncode, last.returncode) == (0, 0)
+    assert firsts[0] == 0
+    assert firsts[-1] > 0
+    assert firsts == sorted(firsts)
+    with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "parts.npz") as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_allclose(a[name], b[name], rtol=0, atol=1e-6)
+
+
+def test_the_epoch_of_the_data_may_be_a_numpy_number(tmp_path):
+    class Data:
+        epoch = np.int64(0)
+
+    Resume(tmp_path, data=Data())
+    for wrong in (True, 0.0, None):
+        Data.epoch = wrong
+        with pytest.raises(TypeError, match="integer attribute `epoch`"):
+            Resume(tmp_path, data=Data())

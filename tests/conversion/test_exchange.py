@@ -1,0 +1,398 @@
+"""Any Keras model, converted and stripped."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+from tf_alignment.conversion import graph
+
+K = keras.layers
+
+
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            K.Conv2D(4, 3, activation="relu", name="first"),
+            K.BatchNormalization(name="norm"),
+            K.Conv2D(4, 3, activation="relu", name="second"),
+            K.Flatten(),
+            K.Dropout(0.5),
+            K.Dense(3, activation="softmax", name="head"),
+        ]
+    )
+
+
+def residual():
+    x = inputs = keras.Input((8, 8, 3))
+    x = K.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    for _ in range(2):
+        h = K.ReLU()(K.BatchNormalization()(x))
+        h = K.Conv2D(4, 3, padding="same")(h)
+        h = K.Conv2D(4, 3, padding="same")(K.ReLU()(K.BatchNormalization()(h)))
+        x = K.Add()([x, h])
+    x = K.GlobalAveragePooling2D()(K.ReLU()(K.BatchNormalization()(x)))
+    return keras.Model(inputs, K.Dense(3, activation="softmax")(x))
+
+
+def nested():
+    inner = keras.Sequential(
+        [keras.Input((6,)), K.Dense(7, activation="relu"), K.Dense(6)], name="inner"
+    )
+    x = inputs = keras.Input((6,))
+    x = K.Dense(6, activation="relu")(x)
+    shared = K.Dense(6, activation="tanh", name="shared")
+    x = shared(inner(shared(inner(x))))
+    return keras.Model(inputs, K.Dense(3)(keras.ops.relu(x)))
+
+
+def two_heads():
+    a, b = keras.Input((6,), name="a"), keras.Input((4,), name="b")
+    x = K.Dense(6, activation="relu")(K.Concatenate()([a, b]))
+    y = K.Dense(5, activation="relu")(x)
+    heads = {"left": K.Dense(3, name="l")(x), "right": K.Dense(2, activation="tanh")(y)}
+    return keras.Model({"a": a, "b": b}, heads)
+
+
+def text():
+    x = inputs = keras.Input((5,), dtype="int32")
+    x = K.Embedding(11, 6, mask_zero=True)(x)
+    x = K.TimeDistributed(K.Dense(6))(x)
+    x = K.Add()([x, K.MultiHeadAttention(2, 3)(x, x)])
+    x = K.LayerNormalization()(x)
+    x = K.LSTM(4)(x)
+    return keras.Model(inputs, K.Dense(2)(x))
+
+
+def normalised():
+    norm = K.Normalization()
+    norm.adapt(np.random.default_rng(0).standard_normal((50, 4)) * 3 + 1)
+    x = inputs = keras.Input((4,))
+    x = K.Lambda(lambda a: a * 2.0)(norm(x))
+    return keras.Model(inputs, K.Dense(3)(K.Dense(5)(x)))
+
+
+MODELS = {f.__name__: f for f in (sequential, residual, nested, two_heads, text, normalised)}
+
+
+def example(model, batch=3):
+    rng = np.random.default_rng(0)
+
+    def one(x):
+        shape = (batch, *x.shape[1:])
+        if x.dtype == "int32":
+            return rng.integers(1, 10, shape).astype("int32")
+        return rng.standard_normal(shape).astype("float32")
+
+    if isinstance(model, keras.Sequential):
+        return one(model.inputs[0])
+    return keras.tree.map_structure(one, model.input)
+
+
+def same(a, b):
+    for p, q in zip(keras.tree.flatten(a), keras.tree.flatten(b), strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def gradients(model, x):
+    with tf.GradientTape() as tape:
+        outputs = keras.tree.flatten(model(x, training=True))
+        loss = tf.add_n([tf.reduce_sum(tf.sin(o)) for o in outputs]) + sum(model.losses or [0.0])
+    # an Embedding's gradient is sparse
+    return [
+        None if g is None else tf.convert_to_tensor(g)
+        for g in tape.gradient(loss, model.trainable_weights)
+    ]
+
+
+# no weights, fixed, aligned, random, two, and by surgery of the graph
+@pytest.mark.parametrize("method", ["brsf", "fa", "sa", "wm", "pfa", "dfa"])
+@pytest.mark.parametrize("name", MODELS)
+def test_convert_and_strip_leave_outputs_alone(name, method, tmp_path):
+    model = MODELS[name]()
+    x = example(model)
+    converted = ta.convert(model, method)
+    same(converted(x), model(x))
+    assert all(g is not None for g in gradients(converted, x))
+    stripped = ta.strip(converted)
+    same(stripped(x), converted(x))
+    assert not ta.layers.feedback_layers(stripped)
+    assert all(not type(v).__module__.startswith("tf_alignment") for v in stripped.layers)
+    assert len(stripped.get_weights()) == len(model.get_weights())
+    if name != "normalised":  # lambdas do not load in safe mode, here as in Keras
+        converted.save(tmp_path / "m.keras")
+        loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+        same(loaded(x), converted(x))
+        same(loaded.get_weights(), converted.get_weights())
+        for a, b in zip(gradients(loaded, x), gradients(converted, x), strict=True):
+            # where nothing is drawn: neither dropout nor noise
+            if method not in ("brsf", "wm", "ia", "aa") and name != "sequential":
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV2",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("ResNet50V2", "EfficientNetB0", "ConvNeXtTiny")
+        ),
+    ],
+)
+def test_keras_applications(name):
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(64, 64, 3), classes=5, include_top=name != "ConvNeXtTiny"
+    )
+    converted = ta.convert(model, "fa")
+    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    same(converted(x), model(x))
+    rows = [row for row in ta.summary(converted, None) if row.kind in ta.layers.__all__]
+    assert len(rows) > 50
+    assert 1 <= sum(row.method == "stock" for row in rows) <= 2  # the first
+    same(ta.strip(converted)(x), model(x))
+
+
+def methods_of(model):
+    return {row.path: row.method for row in ta.summary(model, print_fn=None)}
+
+
+def test_layers_below_which_nothing_learns_stay_stock():
+    assert methods_of(ta.convert(sequential(), "fa")) == {
+        "first": "stock",
+        "norm": "stock",
+        "second": "fa",
+        "head": "fa",
+    }
+    model = sequential()
+    model.get_layer("first").trainable = False
+    model.get_layer("norm").trainable = False
+    assert methods_of(ta.convert(model, "fa")) == {"second": "stock", "head": "fa"}
+    named = ta.convert(sequential(), "fa", include=["first", "head"])
+    assert methods_of(named)["first"] == "fa"
+    assert methods_of(named)["second"] == "stock"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"include": "head"}, {"head"}),
+        ({"include": "sec.*|head"}, {"second", "head"}),
+        ({"include": re.compile("f.*")}, {"first"}),
+        ({"include": lambda layer: isinstance(layer, K.Dense)}, {"head"}),
+        ({"exclude": "head"}, {"second"}),
+        (
+            {
+                "include": ["head", "second"],
+                "exclude": lambda layer: layer.units == 3 if isinstance(layer, K.Dense) else False,
+            },
+            {"second"},
+        ),
+    ],
+)
+def test_include_and_exclude(arguments, expected):
+    converted = ta.convert(sequential(), "kp", **arguments)
+    assert {n for n, m in methods_of(converted).items() if m == "kp"} == expected
+
+
+def test_nested_layers_are_named_by_path():
+    converted = ta.convert(nested(), "fa", include="inner/dense.*")
+    assert {n for n, m in methods_of(converted).items() if m == "fa"} == {
+        f"inner/{v.name}" for v in converted.get_layer("inner").layers
+    }
+
+
+def test_names_inputs_and_trainability_survive():
+    model = sequential()
+    model.get_layer("second").trainable = False
+    converted = ta.convert(model, "sa")
+    assert [v.name for v in converted.layers] == [v.name for v in model.layers]
+    assert converted.inputs[0].name == "image"
+    assert not converted.get_layer("second").trainable
+    assert converted.get_layer("second").trainable_weights == []
+
+
+def test_a_new_method_replaces_the_old_one():
+    model = residual()
+    x = example(model)
+    for method in ("fa", "dfa", "pfa", "dfa", "sa"):
+        model = ta.convert(model, method)
+        found = set(methods_of(model).values()) - {"stock"}
+        assert found == {method}
+    same(model(x), ta.strip(model)(x))
+
+
+def test_feedback_weights_start_like_the_kernels_own_initializer():
+    model = keras.Sequential(
+        [keras.Input((50,)), K.Dense(40), K.Dense(40, kernel_initializer="he_normal")]
+    )
+    [layer] = ta.layers.feedback_layers(ta.convert(model, "fa"))
+    b, w = layer.feedback_weights["feedback_kernel"].numpy(), layer.kernel.numpy()
+    assert b.std() == pytest.approx(w.std(), rel=0.1)
+    assert abs(np.corrcoef(b.ravel(), w.ravel())[0, 1]) < 0.1
+    zeros = keras.Sequential(
+        [keras.Input((50,)), K.Dense(40), K.Dense(40, kernel_initializer="zeros")]
+    )
+    [layer] = ta.layers.feedback_layers(ta.convert(zeros, "fa"))
+    assert layer.feedback_weights["feedback_kernel"].numpy().std() > 0.1  # B = W = 0 is no feedback
+
+
+@pytest.mark.parametrize("make", [sequential, pytest.param(residual, marks=pytest.mark.slow)])
+def test_a_compiled_model_stays_compiled(make):
+    model = make()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = example(model, 8)
+    for method in ("fa", "dfa", "sa", "fa"):  # also where there was feedback before
+        model = ta.convert(model, method)
+        assert model.compiled and type(model.optimizer).__name__ == "SGD"
+        assert "accuracy" in model.fit(x, np.arange(8) % 3, verbose=0).history
+        assert not ta.strip(model).compiled
+
+
+def test_a_recording_makes_no_weights_and_leaves_the_model_alone(monkeypatch):
+    model = nested()
+    model.compile("sgd", "mse")
+    before = [len(layer.variables) for layer in model.layers]
+    made = []
+    add = K.Layer.add_weight
+    monkeypatch.setattr(K.Layer, "add_weight", lambda *a, **k: made.append(a) or add(*a, **k))
+    assert len(graph.record(model).calls) == 9
+    assert not made and [len(layer.variables) for layer in model.layers] == before
+    assert model.layers[1].output is not None and model.compiled
+
+
+def test_a_nested_sequential_model_without_an_input_of_its_own():
+    inner = keras.Sequential([K.Dense(5, activation="relu"), K.Dense(4)], name="inner")
+    model = keras.Sequential([keras.Input((6,)), K.Dense(6), inner, K.Dense(2)])
+    x = example(model)
+    converted = ta.convert(model, "fa")
+    same(converted(x), model(x))
+    same(ta.strip(converted)(x), model(x))
+
+
+def test_time_distributed_needs_a_static_time_axis():
+    def model(steps):
+        x = inputs = keras.Input((steps, 6))
+        x = K.TimeDistributed(K.Dense(5))(x)
+        x = K.TimeDistributed(K.Dense(5))(x)
+        return keras.Model(inputs, K.Dense(3)(K.GlobalAveragePooling1D()(x)))
+
+    assert list(methods_of(ta.convert(model(4), "fa")).values()) == ["stock", "fa", "fa"]
+    # with a dynamic one Keras would silently drop the method's backward pass
+    assert list(methods_of(ta.convert(model(None), "fa")).values()) == ["stock", "stock", "fa"]
+
+
+def test_summary_says_why(capsys):
+    rows = ta.summary(ta.convert(text(), "pfa", exclude="dense.*"))
+    why = {row.kind: row.why for row in rows}
+    assert "no kernel that has a feedback version" in why["Embedding"]
+    assert why["Dense"] == "excluded, or never converted"
+    printed = capsys.readouterr().out
+    assert "MultiHeadAttention" in printed and "product_fixed" in printed
+    why = {row.kind: row.why for row in ta.summary(ta.convert(sequential(), "dfa"), None)}
+    assert why["Conv2D"] == "the output error comes from the output tap, its own input is cut"
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = K.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+class OwnStep(keras.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: ta.convert("model", "fa"), TypeError, "must be a Keras model"),
+        (lambda: ta.convert(Subclassed(), "fa"), ValueError, "Subclassed models cannot"),
+        (lambda: ta.convert(keras.Sequential([K.Dense(2)]), "fa"), ValueError, "must be built"),
+        (
+            lambda: ta.convert(OwnStep([keras.Input((4,)), K.Dense(2)]), "fa"),
+            ValueError,
+            "overrides.*train_step",
+        ),
+        (lambda: ta.convert(sequential(), None), ValueError, "strip"),
+        (lambda: ta.convert(sequential(), "xy"), ValueError, "Received: feedback='xy'"),
+        (lambda: ta.convert(sequential(), "fa", include="hed"), ValueError, "matches none"),
+        (lambda: ta.convert(sequential(), "fa", exclude=["hed"]), ValueError, "matches none"),
+        (lambda: ta.convert(sequential(), "fa", include=3), TypeError, "`include`"),
+        (lambda: ta.convert(sequential(), "dfa", include="head"), ValueError, "do not go with"),
+        *(
+            (
+                lambda method=method: ta.convert(sequential(), method, feedback_initializer="foo"),
+                ValueError,
+                "`feedback_initializer` must be .*Received: feedback_initializer='foo'",
+            )
+            for method in ("fa", "dfa")
+        ),
+        (lambda: ta.strip(3), TypeError, "must be a Keras model"),
+    ],
+)
+def test_errors_say_what_to_do(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
+
+
+def test_converting_nothing_warns():
+    model = keras.Sequential([keras.Input((4,)), K.Dense(3)])
+    with pytest.warns(UserWarning, match="No layer of model"):
+        ta.convert(model, "fa")
+
+
+@pytest.mark.parametrize("first", ["SeparableConv2D", "MultiHeadAttention"])
+def test_layers_with_kernels_in_a_row_are_converted_even_at_the_input(first):
+    x = inputs = keras.Input((6, 6, 3) if first == "SeparableConv2D" else (6, 3))
+    x = (
+        K.SeparableConv2D(4, 3)(x)
+        if first == "SeparableConv2D"
+        else K.MultiHeadAttention(2, 3)(x, x)
+    )
+    model = keras.Model(inputs, K.Dense(2)(K.Flatten()(x)))
+    assert list(methods_of(ta.convert(model, "fa")).values()) == ["fa", "fa"]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Block(K.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = {"inner": [ta.layers.Dense(4, feedback="sa")]}
+
+    def call(self, x):
+        return self.parts["inner"][0](x)
+
+
+def test_feedback_inside_layers_of_ones_own_is_found_and_not_lost():
+    model = keras.Sequential([keras.Input((4,)), Block(), K.Dense(2)])
+    assert [v.units for v in ta.layers.feedback_layers(model)] == [4]
+    with pytest.raises(ValueError, match="cannot be stripped"):
+        ta.strip(model)
+
+
+def test_a_nested_direct_model_gets_the_new_method():
+    inner = ta.convert(sequential(), "dfa")
+    x = keras.Input((8, 8, 1))
+    outer = keras.Model(x, K.Dense(3)(inner(x)))
+    assert set(methods_of(ta.convert(outer, "fa")).values()) == {"stock", "fa"}
+
+
+def test_wrong_expressions_name_the_argument():
+    with pytest.raises(ValueError, match="`include` must be a name or a valid regular expression"):
+        ta.convert(sequential(), "fa", include="(")
+    model = keras.Sequential([keras.Input((4,)), K.Dense(3, name="fc(1)"), K.Dense(3)])
+    assert methods_of(ta.convert(model, "fa", include="fc(1)"))["fc(1)"] == "fa"
+    model = keras.Sequential(
+        [keras.Input((4,)), K.Dense(3), K.Dense(3, name="block(1"), K.Dense(3)]
+    )
+    named = ta.convert(model, "fa", include=["block(1", "dense.*"], exclude=model.layers[2].name)
+    assert list(methods_of(named).values()) == ["fa", "fa", "stock"]

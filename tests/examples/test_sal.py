@@ -1,0 +1,140 @@
+"""The scripts on spike-based alignment: their parts, and that they write what they say."""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+from tf_alignment.spiking.sampling import pair_sums, triangular
+
+FOLDER = Path(__file__).parents[2] / "examples" / "sal"
+sys.path.insert(0, str(FOLDER))  # as Python does for a script
+
+import boltzmann  # noqa: E402
+import deep  # noqa: E402
+import microcircuit  # noqa: E402
+import scatter  # noqa: E402
+
+sys.path.remove(str(FOLDER))
+
+
+# ---- the sampling network --------------------------------------------------------------------
+
+
+def sampling(**changes):
+    settings = {"tau": 10, "interval": None, "chains": 50, "seed": 3, "rate": 0.1}
+    settings |= {"seeds": 1, "asymmetries": (1.0,), **changes}
+    return boltzmann.Study(argparse.Namespace(**settings))
+
+
+def test_the_target_is_its_boltzmann_distribution():
+    target = boltzmann.Target(seed=0)
+    assert target.p.sum() == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    w, b = np.triu(rng.uniform(-1, 1, (7, 7)), 1), rng.uniform(-1, 1, 7)
+    states = np.array(list(itertools.product([0, 1], repeat=7)))
+    expected = [np.exp(z @ w @ z + b @ z) for z in states]
+    np.testing.assert_allclose(target.p, expected / np.sum(expected), rtol=1e-6)
+    assert target.divergence(1e7 * target.p) == pytest.approx(0.0, abs=1e-4)
+    assert target.divergence(np.ones(128)) > 0.1
+
+
+def test_sal_makes_weights_symmetric_and_wake_sleep_does_not():
+    study = sampling()
+    networks = study.start()
+    before = boltzmann.asymmetry_of(networks.weights)
+    assert [sal for _, sal, _ in study.rows] == [False, True] and before[0] == before[1] > 0.8
+    after = boltzmann.asymmetry_of(study.learn(networks, tf.constant(0), tf.constant(400)).weights)
+    assert after[0] == pytest.approx(before[0], rel=0.15) and after[1] < 0.6 * before[1]
+
+
+def test_the_rule_of_the_sampling_network_is_that_of_the_library():
+    """Traces from ages give the sums of the triangular kernel over pairs of spikes."""
+    study = sampling(chains=200, seeds=1)
+    networks = study.start()
+    ages, spikes, _ = tf.function(study._run, jit_compile=True)(networks, tf.constant([1, 2]))
+    tau = study.parameters.tau
+    traces = tf.nn.relu(1 - ages / tau)
+    earlier = tf.einsum("tnci,tncj->nij", traces, spikes)
+    found = (tf.linalg.matrix_transpose(earlier) - earlier)[0]
+    one = spikes[:, 0]
+    # the synapse from i to j: presynaptic i, postsynaptic j
+    expected = tf.transpose(pair_sums(one, one, triangular(tau)))
+    off_diagonal = ~np.eye(7, dtype=bool)
+    np.testing.assert_allclose(
+        found.numpy()[off_diagonal], expected.numpy()[off_diagonal], rtol=1e-3, atol=0.05
+    )
+    assert np.abs(expected).max() > 10.0
+
+
+# ---- two neurons, two layers, three neurons, deep networks ------------------------------------
+
+
+def test_two_neurons_drift_to_the_forward_weight():
+    below, at, above = scatter.drifts(np.array([0.0, 1.0, 2.0]), steps=500, seed=1)
+    assert below > 0.03 and abs(at) < 0.01 and above < -0.03
+
+
+def test_fifty_to_fifty():
+    found = scatter.learn(scatter.SETTINGS["defaults of the phase"], 20_000, seed=1)
+    assert found["angles"][0] > 70.0 and found["angle"] == found["angles"][-1] < 35.0
+    assert found["refractory times"][-1] == pytest.approx(20_000, rel=0.05)
+    correlation = np.corrcoef(found["W"], found["B"])[0, 1]
+    assert correlation == pytest.approx(found["correlation"], abs=1e-3)
+
+
+def test_students_of_the_microcircuit():
+    study = microcircuit.Study(students=8, seed=1)
+    students = study.start
+    teacher = students._replace(lower=tf.fill([24], 2.0), upper=tf.fill([24], 2.0))
+    np.testing.assert_allclose(study.errors(teacher), 0.0, atol=1e-6)
+    after = students
+    for epoch in range(4):
+        after = study.epoch(after, tf.constant(epoch))
+    moved = np.abs(after.feedback - students.feedback)
+    fa, sal, copy = (study.rows == method for method in ("fa", "sal", "copy"))
+    assert not moved[fa].any() and moved[sal].all()
+    np.testing.assert_array_equal(students.feedback[copy], students.upper[copy])
+    assert np.all(after.upper != students.upper)
+
+
+def test_deep_networks_and_their_phase():
+    shape = deep.NETWORKS["perceptron"]((28, 28), 10).output_shape
+    assert shape == (None, 10)
+    model = ta.convert(deep.NETWORKS["conv"]((32, 32, 3), 10), "fa")
+    arguments = argparse.Namespace(steps=2000, feedback_rate=0.03, seed=1, unbalanced=False)
+    phase = deep.phase(arguments)
+    names = [path.split("/")[-1] for path in phase.connections(model)]
+    assert names == ["dense1", "dense2", "output"]
+    assert (phase.steps, phase.rate) == (2000, 0.03)
+
+
+# ---- the scripts -----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("script", "name", "row"),
+    [
+        ("boltzmann", "boltzmann", "| wake-sleep and SAL |"),
+        ("deep", "deep-perceptron-digits", "| backprop |"),
+        ("microcircuit", "microcircuit", "| copy |"),
+        ("scatter", "scatter", "| published, 4 × rate |"),
+    ],
+)
+def test_quick(script, name, row, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert row in done.stdout
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    numbers = json.loads((tmp_path / f"{name}.json").read_text())
+    assert numbers["versions"] and "NaN" not in (tmp_path / f"{name}.json").read_text()

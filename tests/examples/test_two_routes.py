@@ -1,0 +1,243 @@
+"""The scripts on "Two Routes": the recipe, runs that are kept, sweeps that go on."""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+
+FOLDER = Path(__file__).parents[2] / "examples" / "two_routes"
+sys.path.insert(0, str(FOLDER))  # as Python does for a script
+
+import residual  # noqa: E402
+import search  # noqa: E402
+import sweep  # noqa: E402
+
+sys.path.remove(str(FOLDER))
+
+SMALL = residual.Settings(
+    "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
+)
+
+
+def test_the_rate_warms_up_and_falls():
+    rate = residual.WarmUpAndSteps(0.4, steps=900)
+    found = [float(rate(step)) for step in (0, 24, 49, 50, 299, 300, 600, 800, 899)]
+    expected = [0.008, 0.2, 0.4, 0.4, 0.4, 0.04, 0.004, 0.0004, 0.0004]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    cold = residual.WarmUpAndSteps(0.4, steps=900, warm_up=False)
+    np.testing.assert_allclose([float(cold(step)) for step in (0, 299, 600)], [0.4, 0.4, 0.004])
+
+
+def test_kernels_decay_and_feedback_that_learns_by_alignment_has_a_rate_of_its_own():
+    source = residual.Source(SMALL, None, tf.distribute.get_strategy())
+    assert source.shape == (8, 8, 1) and source.probe[0].shape == (128, 8, 8, 1)
+    model = residual.build(SMALL, source, steps=11, jit_compile=False)
+    feedback, forward = sorted(model.optimizer.optimizers, key=lambda o: o.momentum)
+    assert float(feedback.learning_rate) == pytest.approx(0.4) and forward.nesterov
+    assert forward.weight_decay == pytest.approx(1e-3)  # as L2 of 1e-4 acts at momentum .9
+    forward.build(model.trainable_variables)
+    own = [v for v in model.trainable_variables if not v.path.endswith("_aligned")]
+    assert {v.name for v in own if forward._use_weight_decay(v)} == {"kernel"}
+    control = dataclasses.replace(SMALL, method="backprop")
+    stock = residual.build(control, source, steps=11, jit_compile=False)
+    for layer in stock.layers:
+        if hasattr(layer, "kernel"):
+            np.testing.assert_array_equal(layer.kernel, model.get_layer(layer.name).kernel)
+
+
+def test_feedback_that_forgets_by_decay_has_forgotten_after_an_epoch():
+    def after(epochs, **changes):
+        settings = dataclasses.replace(SMALL, epochs=2, **changes)
+        both = residual.optimizer(settings, steps=2 * 50).optimizers
+        forward = max(both, key=lambda o: o.momentum)
+        kernel = keras.Variable([1.0], name="kernel")
+        forward.build([kernel])
+        for _ in range(50 * epochs):
+            forward.apply([tf.zeros(1)])
+        return float(kernel[0])
+
+    # fifty steps of .06 each: (1 - .06)^50 is a tenth less than exp(-3)
+    assert after(1, method="kp") == pytest.approx(np.exp(-3), rel=0.15)
+    assert after(2, method="kp", decay=0.0) == after(1, method="kp", decay=0.0)
+    assert after(1, method="backprop", forgetting=1.0) == pytest.approx(np.exp(-1), rel=0.1)
+    assert after(1, method="backprop") == pytest.approx(1, rel=0.1)
+
+
+def test_images_become_means_over_squares_of_pixels():
+    images = np.random.default_rng(0).random((3, 8, 8, 2))
+    small = residual.averaged(images, 4)
+    assert small.shape == (3, 4, 4, 2)
+    np.testing.assert_allclose(small[1, 2, 3], images[1, 4:6, 6:8].mean((0, 1)))
+    np.testing.assert_array_equal(residual.averaged(images, None), images)
+    with pytest.raises(ValueError, match="must divide the images' side, 8"):
+        residual.averaged(images, 3)
+
+
+def test_noise_is_on_feedback_updates_and_on_gradients_of_backpropagation():
+    noisy = dataclasses.replace(SMALL, noise=1e-4)
+    feedback = residual.optimizer(noisy, 10).optimizers
+    control = residual.optimizer(dataclasses.replace(noisy, method="backprop"), 10).optimizers
+    found = [[getattr(o, "on", None) for o in pair] for pair in (feedback, control)]
+    assert sorted(map(str, found[0])) == ["None", "updates"]
+    assert sorted(map(str, found[1])) == ["None", "gradients"]
+
+
+def test_a_rule_of_its_own_replaces_that_of_the_method():
+    rule = keras.saving.serialize_keras_object(ta.feedback.WeightMirror(0.3, 0.2))
+    settings = dataclasses.replace(SMALL, method="tuned", rule=json.loads(json.dumps(rule)))
+    source = residual.Source(settings, None, tf.distribute.get_strategy())
+    model = residual.build(settings, source, steps=11, jit_compile=False)
+    rules = {repr(layer.feedback) for layer in model.layers if getattr(layer, "feedback", None)}
+    assert rules == {repr(ta.feedback.WeightMirror(0.3, 0.2))}
+
+
+def test_a_run_is_kept_and_not_done_again(tmp_path, capsys):
+    first = residual.run(SMALL, tmp_path)
+    saved = keras.saving.load_model(tmp_path / "models" / f"{SMALL.name}.keras", safe_mode=True)
+    assert saved.count_params() == first["parameters"]
+    assert "epoch   1/1" in capsys.readouterr().out
+    assert first["settings"]["method"] == "sa" and not first["diverged"]
+    assert 0 < first["curves"]["mean/weight_angle"][0] < 90
+    assert residual.run(SMALL, tmp_path) == json.loads(json.dumps(first))
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="other settings"):
+        residual.run(dataclasses.replace(SMALL, epochs=2), tmp_path)
+
+
+def test_the_table_has_means_errors_and_what_diverged():
+    def made(method, depth, seed, accuracy, diverged=False):
+        settings = {"method": method, "depth": depth, "seed": seed}
+        return {"settings": settings, "diverged": diverged, "curves": {"val_accuracy": [accuracy]}}
+
+    runs = [made("sa", 8, 0, 0.5), made("sa", 8, 1, 0.7), made("wm", 14, 0, 0.1, diverged=True)]
+    lines = sweep.table(runs, "depth").splitlines()
+    assert lines[0] == "| method | 8 | 14 |"
+    assert lines[2:] == ["| `sa` | 60.0 ± 10.0 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
+
+
+@pytest.fixture
+def studied(tmp_path, monkeypatch):
+    """Searches whose accuracy is known: the closer α is to .01, the better."""
+    tried = []
+
+    def trained(settings, data_dir, strategy):
+        rule = keras.saving.deserialize_keras_object(settings.rule)
+        tried.append(rule)
+        accuracy = 1.0 / (1.0 + np.log10(rule.coefficients["alpha"] / 0.01) ** 2)
+        diverged = rule.coefficients["beta"] > 0.1
+        return None, {"diverged": diverged, "curves": {"val_accuracy": [float(accuracy)]}}
+
+    def search_for(trials, rule="wm-published", operations=False):
+        line = ["search.py", "--quick", "--output", str(tmp_path), "--trials", str(trials)]
+        line += ["--rule", rule, *(["--operations"] if operations else [])]
+        monkeypatch.setattr(sys, "argv", line)
+        tried.clear()
+        search.main()
+        return list(tried)
+
+    monkeypatch.setattr(residual, "train", trained)
+    return search_for
+
+
+def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
+    assert len(studied(4)) == 4 and len(studied(30)) == 26 and studied(30) == []
+    found = json.loads((tmp_path / "wm-published-tuned.json").read_text())
+    accuracies = [t["accuracy"] for t in found["trials"]]
+    assert found["accuracy"] == max(accuracies) and 0.0 in accuracies
+    assert np.mean(accuracies[-10:]) > np.mean(accuracies[:10])
+    arguments = argparse.Namespace(
+        methods=["sa"], quick=True, rules=[tmp_path / "wm-published-tuned.json"]
+    )
+    rules = sweep.chosen(arguments)
+    assert list(rules) == ["sa", "wm-published-tuned"] and rules["sa"] is None
+    best = keras.saving.deserialize_keras_object(rules["wm-published-tuned"])
+    assert best.noise == "gaussian" and best.normalize is None
+    assert abs(np.log10(best.coefficients["alpha"]) + 2) < 0.3
+    with pytest.raises(SystemExit, match="other settings"):
+        studied(31, operations=True)
+
+
+def test_a_search_over_operations(studied):
+    tried = studied(12, rule="ia-published", operations=True)
+    assert {rule.noise for rule in tried} == set(search.OPERATIONS["noise"])
+    assert {getattr(rule.feedback_activation, "__name__", None) for rule in tried} == {None, "relu"}
+    assert len({rule.coefficients["gamma"] for rule in tried}) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_does_what_is_missing(tmp_path):
+    script = [sys.executable, str(FOLDER / "depth_sweep.py"), "--quick", "--output", str(tmp_path)]
+
+    def sweep():
+        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+
+    assert sweep().count("epoch   3/3") == 4
+    assert (tmp_path / "depth-digits-v1.png").stat().st_size > 10_000
+    (tmp_path / "runs" / "digits-v1-14-sa-0.json").unlink()
+    again = sweep()
+    assert again.count("epoch   3/3") == 1 and "| `sa` |" in again
+    command = [sys.executable, str(FOLDER / "train.py"), "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--seed", "3", "--tensorboard"], check=True, capture_output=True, text=True
+    )
+    assert "digits-v1-8-sa-3: test accuracy" in done.stdout
+    assert list((tmp_path / "tensorboard").rglob("events.out.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_search_of_two_processes_goes_on(tmp_path):
+    command = [sys.executable, str(FOLDER / "search.py"), "--quick", "--output", str(tmp_path)]
+    command += ["--trials", "4", "--processes", "2"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert first.stdout.readline().startswith("trial")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.stdout.close()
+    first.wait()
+    again = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads((tmp_path / "wm-published-tuned.json").read_text())["trials"]
+    assert len(found) >= 4 and again.count("trial ") < len(found)
+
+
+@pytest.mark.slow
+def test_a_map_of_rates_goes_on(tmp_path):
+    script = [sys.executable, str(FOLDER / "where_rules_train.py"), "--quick"]
+    script += ["--output", str(tmp_path)]
+
+    def printed():
+        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+
+    assert "of 4" in printed()
+    file = tmp_path / "convolutional.json"
+    found = json.loads(file.read_text())
+    assert len(found["runs"]) == 2 + 2 * 4 and found["versions"]
+    assert all(5 < accuracy <= 100 for accuracy in found["runs"].values())
+    lost = "SA | W 0.01 | B 0.3 | seed 0"
+    kept = {name: value for name, value in found["runs"].items() if name != lost}
+    file.write_text(json.dumps({**found, "runs": kept}))
+    again = printed()
+    assert again.startswith("SA\n") and "AA, on activity, as published\n" not in again
+    assert json.loads(file.read_text())["runs"].keys() == found["runs"].keys()
+    assert (tmp_path / "convolutional.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_noise_levels_are_swept(tmp_path):
+    script = [sys.executable, str(FOLDER / "noise_robustness.py"), "--quick"]
+    done = subprocess.run(
+        [*script, "--output", str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert "| method | 0 | 0.01 |" in done.stdout
+    assert (tmp_path / "noise-digits-v1.png").stat().st_size > 10_000

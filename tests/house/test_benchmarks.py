@@ -1,0 +1,192 @@
+"""The benchmarks count right, and run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def step_flops(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import flops
+
+    return flops.step_flops
+
+
+def compiled(model):
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def dense(method):
+    layers = [keras.Input((7,)), keras.layers.Dense(5, "relu"), keras.layers.Dense(3)]
+    return compiled(ta.convert(keras.Sequential(layers), method))
+
+
+class TestFlops:
+    """Batches of four. The first layer sends no error down."""
+
+    x, y = tf.zeros((4, 7)), tf.zeros((4,), tf.int32)
+    one, two = 2 * 4 * 7 * 5, 2 * 4 * 5 * 3  # a product with the first, the second kernel
+
+    @pytest.mark.parametrize("method", ["backprop", "fa", "usf", "brsf", "frsf", "kp", "sa"])
+    def test_as_many_as_backprop(self, step_flops, method):
+        assert step_flops(dense(method), self.x, self.y) == 2 * self.one + 3 * self.two
+
+    @pytest.mark.parametrize(
+        ("rule", "products"),
+        [("WeightMirror", 1), ("InformationAlignment", 2), ("ActivationAlignment", 2)],
+    )
+    def test_alignment_needs_products_of_its_own(self, step_flops, rule, products):
+        method = getattr(ta.feedback, rule)(noise=None)
+        expected = 2 * self.one + (3 + products) * self.two
+        assert step_flops(dense(method), self.x, self.y) == expected
+
+    def test_noise_needs_its_own_forward_product(self, step_flops):
+        method = ta.feedback.WeightMirror(noise="gaussian")
+        assert step_flops(dense(method), self.x, self.y) == 2 * self.one + 5 * self.two
+
+    def test_the_noise_goes_through_the_difference_of_two_kernels_at_once(self, step_flops):
+        method = ta.feedback.ActivationAlignment(noise="gaussian")
+        assert step_flops(dense(method), self.x, self.y) == 2 * self.one + 5 * self.two
+
+    def test_product_feedback(self, step_flops):
+        # so few outputs go through the path kernel: it is composed from both kernels, and the
+        # gradient of the forward kernel spread over the plastic one
+        path = 2 * 5 * (10 * 3) * 3
+        expected = 2 * self.one + 3 * self.two + 2 * path
+        assert step_flops(dense("pfa"), self.x, self.y) == expected
+
+    def test_convolution(self, step_flops):
+        layers = [
+            keras.Input((8, 8, 2)),
+            keras.layers.Conv2D(3, 3, padding="same"),
+            keras.layers.Conv2D(5, 3, strides=2, groups=1, padding="same"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+        one, two = 2 * 4 * 64 * 9 * 2 * 3, 2 * 4 * 16 * 9 * 3 * 5
+        model = compiled(keras.Sequential(layers))
+        counted = step_flops(model, tf.zeros((4, 8, 8, 2)), self.y)
+        assert counted == 2 * one + 3 * two
+
+
+@pytest.mark.parametrize("method", ["sa", "kp", "wm", "ia", "aa", "dfa", "pfa"])
+def test_costs_from_shapes_are_those_of_graph_and_variables(step_flops, method):
+    import scale
+
+    layers = [
+        keras.Input((6, 6, 2)),
+        keras.layers.Conv2D(3, 3, padding="same"),
+        keras.layers.Conv2D(4, 3, strides=2, use_bias=False),
+        keras.layers.Flatten(),
+        keras.layers.Dense(40),  # so many that product feedback takes the way of each example
+        keras.layers.Dense(3),
+    ]
+    stock = keras.Sequential(layers)
+    cost = scale.cost(stock, method, 4)
+    model = compiled(ta.convert(stock, method))
+    assert cost.operations == step_flops(model, tf.zeros((4, 6, 6, 2)), tf.zeros((4,), tf.int32))
+    assert cost.reduced == 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
+    stored = {
+        id(weight): 4 * weight.value.shape.num_elements()
+        for layer in ta.layers.feedback_layers(model)
+        for weight in layer.feedback_weights.values()
+    }
+    if method != "dfa":  # its matrices belong to the model
+        assert cost.feedback == sum(stored.values())
+
+
+def test_bounds_on_times(step_flops):
+    import scale
+
+    chip = scale.Chip(cores=2, rate=100.0, memory=50.0, links=10.0, used=0.5)
+    cost = scale.Cost(
+        "sa", operations=1000, weights=20, feedback=15, trained=15, states=20, alike=15
+    )
+    assert cost.arithmetic(chip) == 40.0 and cost.reduced == 35
+    assert cost.update(chip) == pytest.approx(2 * (3 * 35 + 40) / 50)
+    assert cost.all_reduce(chip, 2) == 0.0
+    assert cost.all_reduce(chip, 8) == pytest.approx(2 * 3 / 4 * 35 / 10)
+    assert cost.all_reduce(chip, 8, spared=True) == pytest.approx(2 * 3 / 4 * 20 / 10)
+
+
+@pytest.mark.slow
+def test_costs_are_those_of_two_replicas():
+    script = [sys.executable, str(BENCHMARKS / "scale.py"), "--check", "--models", "mlp"]
+    run = subprocess.run(script, check=True, capture_output=True, text=True)
+    assert "Largest difference (without dfa): 0.00 %" in run.stdout
+
+
+@pytest.mark.slow
+def test_step_time_runs(tmp_path):
+    output = tmp_path / "step_time.json"
+    script = [
+        sys.executable,
+        str(BENCHMARKS / "step_time.py"),
+        "--models",
+        "mlp",
+        "--methods",
+        "fa",
+    ]
+    script += ["--rounds", "2", "--seconds", "0.05", "--output", str(output)]
+    run = subprocess.run(script, check=True, capture_output=True, text=True)
+    assert "operations" in run.stdout
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["mode"], row["method"]) for row in rows] == [
+        ("fit", "stock"),
+        ("fit", "fa"),
+        ("function", "stock"),
+        ("function", "fa"),
+    ]
+    for stock in rows[::2]:
+        assert (stock["time_ratio"], stock["processor_ratio"], stock["flops_ratio"]) == (1, 1, 1)
+    assert rows[1]["flops_ratio"] == 1.0
+    assert all(0 < row["compile_seconds"] < 120 for row in rows)
+    script = [sys.executable, str(BENCHMARKS / "report.py"), str(tmp_path)]
+    report = subprocess.run(script, check=True, capture_output=True, text=True).stdout
+    assert "| `fa` |" in report and (tmp_path / "step_time.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_memory_runs(tmp_path):
+    output = tmp_path / "memory.json"
+    script = [sys.executable, str(BENCHMARKS / "memory.py"), "--models", "mlp"]
+    script += ["--methods", "fa", "--runs", "1", "--output", str(output)]
+    run = subprocess.run(script, check=True, capture_output=True, text=True)
+    assert "MB" in run.stdout
+    stock, fa = json.loads(output.read_text())["rows"]
+    assert stock["peak_ratio"] == 1.0 and 0.5 < fa["peak_ratio"] < 2.0
+    assert fa["training_megabytes"] > 0.0
+
+
+@pytest.mark.slow
+def test_the_import_is_fast():
+    subprocess.run([sys.executable, str(BENCHMARKS / "import_time.py"), "--runs", "3"], check=True)
+
+
+@pytest.mark.slow
+def test_spiking_runs(tmp_path):
+    output = tmp_path / "spiking.json"
+    script = [sys.executable, str(BENCHMARKS / "spiking.py"), "--duration", "2", "--runs", "2"]
+    script += ["--steps", "1000"]
+    run = subprocess.run(
+        [*script, "--output", str(output)], check=True, capture_output=True, text=True
+    )
+    assert "processor s" in run.stdout
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["phase"], row["xla"]) for row in rows] == [
+        (phase, xla) for phase in ("rdd 2 s", "rdd 20 s", "sal") for xla in (True, False)
+    ]
+    for row in rows:
+        assert 0.0 < row["fastest_seconds"] <= row["seconds"]
+        simulated = {"rdd 2 s": 6.0, "rdd 20 s": 60.0, "sal": 64_000.0}[row["phase"]]
+        assert row["simulated_a_second"] * row["seconds"] == pytest.approx(simulated)

@@ -1,0 +1,60 @@
+"""Every public name is documented, and the examples in the documentation do what they say."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import tf_alignment as ta
+
+ROOT = Path(__file__).parents[2]
+MODULES = ["tf_alignment"] + [
+    module.name for module in pkgutil.walk_packages(ta.__path__, "tf_alignment.")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert not failed
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_are_documented(name):
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+    missing = []
+    for public in getattr(module, "__all__", ()):
+        thing = getattr(module, public)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            members = vars(thing).items() if inspect.isclass(thing) else ()
+            own = [(f"{public}.{key}", value) for key, value in members if not key.startswith("_")]
+            missing += [
+                full
+                for full, value in [(public, thing), *own]
+                if (inspect.isclass(value) or inspect.isfunction(value))
+                and not inspect.getdoc(value)
+            ]
+    assert not missing
+
+
+def test_readme_lists_every_method():
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| `(\w+)", table, flags=re.MULTILINE)
+    assert [name for name, _ in listed] == list(ta.feedback.METHODS)
+    for name, class_name in listed:
+        assert isinstance(ta.feedback.get(name), getattr(ta.feedback, class_name))
+
+
+def test_readme_examples(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(re.sub(r"epochs=\d+", "epochs=1, verbose=0", code), names)
+    assert (tmp_path / "digits.keras").exists()

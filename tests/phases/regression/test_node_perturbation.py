@@ -1,0 +1,612 @@
+"""Node perturbation estimates gradients from noise, and fits feedback weights to them."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from perturbed import (
+    SIZES,
+    K,
+    N,
+    data,
+    estimates,
+    feedback,
+    network,
+    squared,
+    stream,
+    true_gradients,
+)
+
+import tf_alignment as ta
+from tf_alignment._support.noise import Noise
+from tf_alignment.layers.direct import OutputTap
+from tf_alignment.phases import NodePerturbation, SyntheticGradient
+from tf_alignment.phases.regression.solvers import Fit, NormalizedLMS
+
+# ---- the equations ---------------------------------------------------------------------------
+
+
+def test_one_step_is_the_equations(monkeypatch):
+    """A clean and a perturbed pass, λ̂, δ by the feedback network, and the step, in numpy."""
+    model, (x, y), c, rate = network(), data(), 0.3, 0.01
+    rng = np.random.default_rng(2)
+    table = c * rng.standard_normal((N, 16)).astype("float32")
+    monkeypatch.setattr(
+        Noise, "sample", lambda self, shape, seed: tf.constant(table)[:, : shape[1]]
+    )
+    noise = {n: table[:, :n] for n in SIZES[1:-1]}
+    w = [layer.kernel.numpy() for layer in model.layers]
+    b = [None] + [feedback(model, n).numpy() for n in ("hidden1", "top")]
+
+    def forward(perturbed):
+        h = [x]
+        for i, kernel in enumerate(w):
+            below = h[-1] + (noise[h[-1].shape[1]] if perturbed and i else 0.0)
+            h.append(below @ kernel if i == 2 else np.tanh(below @ kernel))
+        return h, 0.5 * ((h[-1] - y) ** 2).sum(-1)
+
+    (h, loss), (_, perturbed) = forward(False), forward(True)
+    delta = {2: h[3] - y}
+    delta[1] = (delta[2] @ b[2].T) * (1 - h[2] ** 2)
+    expected = {}
+    for i in (1, 2):
+        target = (perturbed - loss)[:, None] * noise[SIZES[i]] / c**2
+        expected[i] = b[i] - rate * (delta[i] @ b[i].T - target).T @ delta[i]
+    sgd = keras.optimizers.SGD(rate)
+    phase = NodePerturbation(stream(x, y), squared, c, sgd, steps=1, control_variate=False)
+    phase.run(model)
+    np.testing.assert_allclose(feedback(model, "hidden1"), expected[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(feedback(model, "top"), expected[2], rtol=1e-3, atol=1e-4)
+
+
+def test_ridge_is_the_normal_equations():
+    model, batch = network(), data()
+    phase = NodePerturbation(stream(*batch), squared, solver="ridge", gamma=0.5, steps=1, seed=3)
+    phase.build(model)
+    top = "net/top"
+    sent, targets = tf.function(lambda: phase.estimate(batch))()
+    e, target = sent[top, 0].errors[top].numpy(), targets[top, 0].numpy()
+    phase.run(model)
+    expected = target.T @ e @ np.linalg.inv(0.5 * np.eye(SIZES[-1]) + e.T @ e)
+    np.testing.assert_allclose(feedback(model), expected, rtol=1e-3, atol=1e-3)
+    phase.reset()
+    assert not any(v.numpy().any() for v in phase.variables if v.name in ("errors", "products"))
+
+
+def test_ridge_forgets():
+    """After k steps on the same batch the sums are the geometric series of its products."""
+    model, batch = network(), data()
+    phase = NodePerturbation(
+        stream(*batch), squared, solver="ridge", forgetting=0.9, steps=5, layers=["top"]
+    )
+    phase.run(model)
+    [errors] = [v.numpy() for v in phase.variables if v.name == "errors"]
+    e = estimates(phase, model, batch)[1]["net/top"].numpy()
+    np.testing.assert_allclose(errors, e.T @ e * sum(0.9**k for k in range(5)), rtol=1e-4)
+
+
+def test_a_normalised_step_is_as_long_as_it_says():
+    model, batch = network(), data()
+    phase = NodePerturbation(stream(*batch), squared, gain=0.5, steps=1, seed=3)
+    phase.build(model)
+    sent, targets = tf.function(lambda: phase.estimate(batch))()
+    before = feedback(model).numpy()
+    e = sent["net/top", 0].errors["net/top"].numpy()
+    units = SIZES[1] + SIZES[2]  # of both layers that are perturbed
+    length = np.sum(e**2) * (1 + units / N)
+    expected = before - 0.5 * (e @ before.T - targets["net/top", 0]).numpy().T @ e / length
+    phase.run(model)
+    np.testing.assert_allclose(feedback(model), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_ridge_stays_sound_at_any_scale_of_the_loss(scale, loss):
+    """Errors of a softmax have no full rank; γ is forgotten with the rest."""
+
+    def each(y_true, y_pred):
+        if loss == "squared":
+            return scale * squared(y_true, y_pred)
+        return scale * keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    x, y = data(512)
+    if loss == "cross-entropy":
+        y = np.eye(8, dtype="float32")[y.argmax(-1)]
+    model = network()
+    # long enough for a γ that outweighs the errors at first to be forgotten
+    options = {"solver": "ridge", "forgetting": 0.98, "steps": 1200, "seed": 1}
+    NodePerturbation((x, y), each, **options).run(model)
+    kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
+    if loss == "cross-entropy":  # which determines W up to a constant a row
+        kernels = [kernel - kernel.mean(1, keepdims=True) for kernel in kernels]
+    assert float(ta.metrics.weight_angle(*kernels)) < 5.0
+    assert float(ta.metrics.norm_ratio(*kernels)) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
+def test_normalised_steps_do_not_depend_on_the_scale_of_the_loss(scale):
+    def loss(y_true, y_pred):
+        return scale * squared(y_true, y_pred)
+
+    model = network()
+    results = NodePerturbation(data(512), loss, steps=400, gain=0.5, seed=1).run(model)
+    assert results["net/top"]["weight_angle"] < 6.0
+
+
+@pytest.mark.parametrize(
+    "noise", [(0.02, "normal"), (0.02, "uniform"), (0.02, "rademacher"), "tfp"]
+)
+@pytest.mark.parametrize("control_variate", [False, True])
+def test_estimates_are_unbiased(noise, control_variate):
+    if noise == "tfp":
+        distributions = pytest.importorskip("tensorflow_probability").distributions
+        noise = (distributions.Uniform(-0.03, 0.03), "normal")
+    model, batch = network(), data(8)
+    phase = NodePerturbation(
+        stream(*batch, batch=8),
+        squared,
+        noise[0],
+        kind=noise[1],
+        seed=1,
+        control_variate=control_variate,
+    )
+    found, _ = estimates(phase, model, batch, repeats=300)
+    true = true_gradients(model, batch)
+    if control_variate:  # random feedback predicts nothing: no less variance, and no bias
+        assert all(abs(np.mean(found[p] - true[p])) < 0.1 * np.abs(true[p]).mean() for p in found)
+    for path, target in found.items():
+        # the variance of one draw is about ‖∇L‖² over all perturbed units, of each unit
+        spread = np.sqrt(sum((true[p] ** 2).sum(-1, keepdims=True) for p in found) / 300)
+        z = (target - true[path]) / spread
+        assert np.abs(z.mean()) < 4 / np.sqrt(z.size)
+        assert np.mean(z**2) == pytest.approx(1.0, abs=0.5)
+
+
+def test_what_is_subtracted_leaves_the_estimate_unbiased():
+    """With few examples: each one's share of the prediction is measured on the others."""
+    model, batch = network(), data(2)
+    rng = np.random.default_rng(0)
+    for name in ("hidden1", "top"):
+        kernel = model.get_layer(name).kernel.numpy()
+        feedback(model, name).assign(kernel + rng.standard_normal(kernel.shape))
+    phase = NodePerturbation(stream(*batch, batch=2), squared, kind="normal", seed=1)
+    phase.build(model)
+
+    @tf.function
+    def draws():
+        found = tf.TensorArray(tf.float32, 3000)
+        for i in tf.range(3000):
+            _, targets = phase.estimate(batch)
+            phase._count.assign_add(1)
+            found = found.write(i, targets["net/top", 0])
+        return found.stack()
+
+    found = draws().numpy()
+    true = true_gradients(model, batch)["net/top"]
+    z = (found.mean(0) - true) / (found.std(0) / np.sqrt(len(found)))
+    assert np.abs(z).max() < 4.5
+
+
+def test_more_draws_vary_less():
+    variance = {}
+    for draws in (1, 4):
+        model, batch = network(), data(8)
+        phase = NodePerturbation(
+            stream(*batch, batch=8), squared, draws=draws, control_variate=False, seed=1
+        )
+        many, _ = estimates(phase, model, batch, repeats=200)
+        true = true_gradients(model, batch)["net/top"]
+        variance[draws] = 200 * np.mean((many["net/top"] - true) ** 2)
+    assert 0.15 < variance[4] / variance[1] < 0.4  # a quarter; 80 entries tell it to a sixth
+
+
+def test_steps_with_several_draws_are_longer():
+    lengths, batch = [], data()
+    for draws in (1, 3):
+        model = network()
+        phase = NodePerturbation(stream(*batch), squared, draws=draws, steps=1, seed=1)
+        phase.build(model)
+        sent, _ = tf.function(lambda p=phase: p.estimate(batch))()
+        lengths.append(float(phase.noisy_units(("net/top", 0), sent)))
+    assert lengths == pytest.approx([22.0, 22.0 / 3])
+
+
+def test_the_error_is_the_feedback_networks_own():
+    model, batch = network(), data()
+    phase = NodePerturbation(stream(*batch), squared, seed=1)
+    _, errors = estimates(phase, model, batch)
+    x, y = batch
+    with tf.GradientTape() as tape, ta.probe.probe() as seen:
+        tape.watch(x := tf.constant(x))
+        loss = tf.reduce_sum(squared(y, model(x)))
+    [sent] = tape.gradient(loss, next(x for c, x in seen.inputs.items() if c.path == "net/top"))
+    np.testing.assert_allclose(
+        errors["net/top"] @ tf.transpose(feedback(model)), sent, rtol=1e-4, atol=1e-5
+    )
+
+
+# ---- what the paper proves -------------------------------------------------------------------
+
+
+def test_theorem_1_the_last_layers_feedback_becomes_its_weights():
+    model = network()
+    phase = NodePerturbation(
+        data(512), squared, 1e-2, "ridge", steps=3000, seed=1, forgetting=1.0, control_variate=False
+    )
+    errors = []
+    for _ in range(2):
+        phase.run(model)
+        kernel = model.layers[-1].kernel
+        errors.append(float(ta.metrics.relative_error(kernel, feedback(model))))
+    assert errors[1] < errors[0] < 0.15
+    assert errors[1] < 0.1
+
+
+def test_theorem_2_every_layer_of_a_linear_network_with_errors_of_full_rank():
+    keras.utils.set_random_seed(1)
+    layers = [K.Dense(8, name="a"), K.Dense(8, name="b"), K.Dense(10, name="c")]
+    model = ta.convert(keras.Sequential([keras.Input((12,)), *layers], name="net"), "fa")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((512, n)).astype("float32") for n in (12, 10))
+    # forgetting: errors of the lower layer change as the upper one learns
+    phase = NodePerturbation((x, y), squared, 1e-2, solver="ridge", steps=4000, seed=1)
+    results = phase.run(model)
+    assert results["net/b"]["weight_angle"] < 2.0
+    assert results["net/c"]["weight_angle"] < 1.0
+
+
+def products(model, taps):
+    """Products of the forward kernels above every tapped layer of a chain, by its name."""
+    kernels = {
+        layer.name: layer.kernel.numpy()
+        for layer in model.layers
+        if layer.weights and hasattr(layer, "kernel")
+    }
+    names, found = list(kernels), {}
+    for name in taps:
+        above = [kernels[other] for other in names[names.index(name) + 1 :]]
+        found[name] = np.linalg.multi_dot(above) if len(above) > 1 else above[0]
+    return found
+
+
+@pytest.mark.parametrize("solver", ["ridge", "nlms"])
+def test_corollary_1_direct_feedback_becomes_the_product_of_the_weights_above(solver):
+    keras.utils.set_random_seed(1)
+    layers = [K.Dense(n, name=name) for n, name in ((14, "a"), (12, "b"), (10, "c"))]
+    model = ta.convert(keras.Sequential([keras.Input((12,)), *layers], name="net"), "dfa")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((512, n)).astype("float32") for n in (12, 10))
+    phase = NodePerturbation((x, y), squared, 1e-2, solver, "dfa", steps=2000, seed=1)
+    results = phase.run(model)
+    [tap] = [layer for layer in model.layers if isinstance(layer, OutputTap)]
+    for name, product in products(model, ("a", "b")).items():
+        learned = tap.feedback_weights[name].numpy()
+        assert np.linalg.norm(learned - product) < 0.04 * np.linalg.norm(product)
+        assert results[f"{tap.path}/{name}"] == {"norm": pytest.approx(np.linalg.norm(learned))}
+
+
+def test_with_what_it_predicts_subtracted_it_learns_much_faster():
+    """Relative error of the top's feedback after the same steps, over seeds."""
+    ends = {}
+    for control_variate in (False, True):
+        for seed in range(3):
+            model = network()
+            NodePerturbation(
+                data(512),
+                squared,
+                solver="ridge",
+                steps=500,
+                seed=seed + 1,
+                forgetting=1.0,
+                control_variate=control_variate,
+            ).run(model)
+            error = float(ta.metrics.relative_error(model.layers[-1].kernel, feedback(model)))
+            ends.setdefault(control_variate, []).append(error)
+    assert max(ends[True]) < 0.4 * min(ends[False])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_fixed_weights_on_mnist_reach_the_published_error():
+    """784-50-20-10, ridge, c = 0.01: at most 6 % in the mean over five seeds, none above 10 %."""
+    try:
+        mnist = ta.data.load("mnist", os.environ.get("TFDS_DATA_DIR"))
+    except (FileNotFoundError, ImportError) as error:
+        pytest.skip(f"needs MNIST: {error}")
+    (x, y), (probe_x, probe_y) = (
+        (s.x.reshape(-1, 784), np.eye(10, dtype="float32")[s.y]) for s in (mnist.train, mnist.test)
+    )
+    errors = []
+    for seed in range(5):
+        keras.utils.set_random_seed(seed)
+        layers = [K.Dense(n, "sigmoid", name=f"layer{n}") for n in (50, 20, 10)]
+        model = ta.convert(keras.Sequential([keras.Input((784,)), *layers], name="net"), "fa")
+        published = {"forgetting": 1.0, "control_variate": False, "kind": "normal"}
+        phase = NodePerturbation(
+            (x, y), squared, 1e-2, "ridge", steps=40_000, seed=seed + 1, **published
+        )
+        phase.run(model)
+        top = model.layers[-1]
+        errors.append(float(ta.metrics.relative_error(top.kernel, feedback(model, "layer10"))))
+        angles = ta.metrics.GradientProbe(model, squared)(probe_x[:1000], probe_y[:1000])
+        assert angles["net/layer50"]["kernel"] < 4.0  # of the gradients that B makes
+        assert angles["net/layer20"]["kernel"] < 4.0
+    assert np.mean(errors) < 0.06
+    assert max(errors) < 0.1
+
+
+@pytest.mark.parametrize(("solver", "steps"), [("nlms", 600), ("ridge", 400)])
+def test_layers_with_everything(solver, steps):
+    """Convolution, batch normalisation, dropout: B turns to W, and nothing else changes."""
+    keras.utils.set_random_seed(2)
+    stock = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            K.Conv2D(4, 3, padding="same", name="first"),
+            K.BatchNormalization(),
+            K.ReLU(),
+            K.Conv2D(3, 3, strides=2, activation="tanh", name="second"),
+            K.Flatten(),
+            K.Dropout(0.3),
+            K.Dense(5, name="top"),
+        ],
+        name="net",
+    )
+    model = ta.convert(stock, "fa")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((256, 6, 6, 2)).astype("float32")
+    y = rng.integers(0, 5, 256)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    before = {v.path: v.numpy() for v in model.variables}
+    start = {
+        c.path: float(ta.metrics.weight_angle(c.kernel, c.weights["feedback_kernel"]))
+        for layer in ta.layers.feedback_layers(model)
+        for c in layer.connections
+    }
+    phase = NodePerturbation((x, y), loss, 1e-2, solver, steps=steps, seed=1)
+    results = phase.run(model)
+    # cross-entropy's errors sum to zero: W is found up to a constant a row
+    kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
+    centred = [kernel - kernel.mean(1, keepdims=True) for kernel in kernels]
+    assert float(ta.metrics.weight_angle(*centred)) < 10.0
+    assert results["net/second"]["weight_angle"] < 20.0
+    assert start["net/second"] > 60.0
+    for v in model.variables:
+        assert np.array_equal(v.numpy(), before[v.path]) == (not v.path.endswith("feedback_kernel"))
+
+
+# ---- options ---------------------------------------------------------------------------------
+
+
+def mean_error(repeats=200, **options):
+    """Squared distance of λ̂'s mean from the gradient, at every path."""
+    model, batch = network(), data(8)
+    phase = NodePerturbation(stream(*batch, batch=8), squared, seed=1, **options)
+    found, _ = estimates(phase, model, batch, repeats)
+    true = true_gradients(model, batch)
+    return {path: np.mean((target - true[path]) ** 2) for path, target in found.items()}
+
+
+def test_antithetic_pairs_pay_where_noise_is_large():
+    assert (
+        mean_error(noise=1.0, antithetic=True)["net/hidden1"]
+        < 0.6 * mean_error(noise=1.0)["net/hidden1"]
+    )
+    small = [mean_error(noise=0.01, antithetic=a)["net/hidden1"] for a in (False, True)]
+    assert small[1] == pytest.approx(small[0], rel=0.05)
+
+
+def test_one_layer_at_a_time_is_less_noisy():
+    together, alone = (mean_error(noise=0.01, one_at_a_time=a) for a in (False, True))
+    assert all(alone[path] < 0.8 * together[path] for path in together)
+
+
+def test_same_dropout_in_both_passes():
+    """Were the masks different, the loss would change by much more than the noise explains."""
+    keras.utils.set_random_seed(1)
+    layers = [K.Dense(20, "tanh"), K.Dropout(0.5), K.Dense(8, name="top")]
+    model = ta.convert(keras.Sequential([keras.Input((6,)), *layers], name="net"), "fa")
+    sizes = []
+    for noise in (1e-2, 1e-3):
+        phase = NodePerturbation(stream(*data()), squared, noise, seed=1)
+        found, _ = estimates(phase, model, data(), repeats=20)
+        sizes.append(np.linalg.norm(found["net/top"]))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+def test_sample_weights_and_several_outputs():
+    inputs = keras.Input((6,))
+    h = K.Dense(12, "tanh")(inputs)
+    model = ta.convert(
+        keras.Model(inputs, [K.Dense(3, name="one")(h), K.Dense(2, name="two")(h)]), "fa"
+    )
+    x = data()[0]
+    targets = (np.ones((N, 3), "float32"), np.ones((N, 2), "float32"))
+    weight = np.r_[np.ones(N // 2), np.zeros(N // 2)].astype("float32")
+    phase = NodePerturbation((x, targets, weight), [squared, squared], seed=1, steps=2)
+    phase.build(model)
+    sent, found = tf.function(lambda: phase.estimate((x, targets, weight)))()
+    errors = {path: e for s in sent.values() for path, e in s.errors.items()}
+    for tensors in (errors, found):
+        for value in tensors.values():
+            assert not value.numpy()[N // 2 :].any()
+            assert value.numpy()[: N // 2].all()
+    phase.run(model)
+    ones = np.ones((N, 1), "float32")
+    phase = NodePerturbation((x, targets, np.ones((N, 2))), [squared, squared])
+    with pytest.raises(ValueError, match=r"one sample weight an example.*\(32, 2\)"):
+        phase.run(model)
+    each = NodePerturbation((x, targets, (ones, 0.0 * ones)), [squared, squared], seed=1)
+    each.build(model)
+    sent, _ = tf.function(lambda: each.estimate((x, targets, (ones, 0.0 * ones))))()
+    errors = {path: e.numpy() for s in sent.values() for path, e in s.errors.items()}
+    assert [e.any() for e in errors.values()] == [True, False]
+
+
+def test_losses_and_targets_by_the_names_of_the_outputs():
+    inputs = keras.Input((6,))
+    h = K.Dense(12, "tanh")(inputs)
+    outputs = [K.Dense(3, name="zeta")(h), K.Dense(2, name="alpha")(h)]
+    model = ta.convert(keras.Model(inputs, outputs, name="net"), "fa")
+    x = data()[0]
+    y = {"alpha": np.ones((N, 2)), "zeta": np.ones((N, 3))}  # float64, as numpy has it
+    losses = {"alpha": lambda a, b: 0.0 * squared(a, b), "zeta": squared}
+    phase = NodePerturbation((x, y), losses, seed=1)
+    phase.build(model)
+    sent, _ = tf.function(lambda: phase.estimate((x, y)))()
+    moved = {
+        path.split("/")[-1]: e.numpy().any() for s in sent.values() for path, e in s.errors.items()
+    }
+    assert moved == {"zeta": True, "alpha": False}
+    phase.run(model)
+    with pytest.raises(ValueError, match=r"functions of `loss` must be named.*\['zeta', 'alpha'\]"):
+        NodePerturbation((x, y), {"zeta": squared, "beta": squared}).run(model)
+
+
+def test_a_models_own_input_is_not_perturbed():
+    keras.utils.set_random_seed(1)
+    layers = [ta.layers.Dense(n, activation="tanh", feedback="fa") for n in (12, 10)]
+    layers += [ta.layers.Dense(8, feedback="fa", name="top")]
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        model = keras.Sequential([keras.Input(SIZES[:1]), K.Flatten(), *layers], name="net")
+        phase = NodePerturbation(stream(*data()), squared, 0.1, seed=1)
+        found, _ = estimates(phase, model, data())
+        assert len(found) == 2
+        first = layers[0].feedback_weights["feedback_kernel"]
+        before = first.numpy()
+        phase.run(model)
+        np.testing.assert_array_equal(first, before)
+        layers = [type(layer).from_config(layer.get_config()) for layer in layers]
+    keras.config.set_dtype_policy("float32")
+    alone = keras.Sequential([keras.Input((6,)), ta.layers.Dense(8, feedback="fa")], name="net")
+    with pytest.raises(ValueError, match="needs a hidden layer"):
+        NodePerturbation(data(), squared).run(alone)
+
+
+def test_constraints_hold():
+    for solver in ("nlms", "ridge"):
+        keras.utils.set_random_seed(1)
+        layer = ta.layers.Dense(8, feedback="fa", feedback_constraint="non_neg", name="top")
+        model = keras.Sequential([keras.Input(SIZES[:1]), K.Dense(12, "tanh"), layer], name="net")
+        NodePerturbation(data(), squared, solver=solver, steps=20).run(model)
+        weight = layer.feedback_weights["feedback_kernel"]
+        if weight.constraint is not None:
+            assert weight.numpy().min() >= 0.0
+
+
+# ---- the true gradient -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["fa", "dfa"])
+def test_synthetic_gradient_targets_are_backpropagations(form):
+    model, batch = network(form), data()
+    phase = SyntheticGradient(stream(*batch), squared, form=form)
+    phase.build(model)
+    _, targets = tf.function(lambda: phase.estimate(batch))()
+    with tf.GradientTape() as tape:
+        hidden = [tf.constant(batch[0])]
+        for name in ("hidden0", "hidden1", "top"):
+            layer = model.get_layer(name)
+            hidden.append(layer.activation(hidden[-1] @ layer.kernel + layer.bias))
+            tape.watch(hidden[-1])
+        total = tf.reduce_sum(squared(batch[1], hidden[-1]))
+    expected = tape.gradient(total, hidden[1:3])
+    assert len(targets) == 2
+    for found, gradient in zip(targets.values(), expected, strict=True):
+        np.testing.assert_allclose(found, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_synthetic_gradient_learns_faster_than_noise_teaches():
+    ends = []
+    for phase in (SyntheticGradient, NodePerturbation):
+        model = network()
+        results = phase(data(512), squared, steps=200, seed=1).run(model)
+        ends.append(results["net/top"]["weight_angle"])
+    assert ends[0] < 0.7 * ends[1]
+
+
+# ---- direct feedback -------------------------------------------------------------------------
+
+
+def test_direct_form_perturbs_the_ends_of_blocks_alone(monkeypatch):
+    """Noise enters after batch normalisation, activation, dropout and pooling, and never the
+    output; every site predicts with the error at the logits."""
+    shapes = []
+
+    def sample(self, shape, seed):
+        shapes.append(tuple(tf.get_static_value(shape)[1:]))
+        return tf.zeros(shape)
+
+    monkeypatch.setattr(Noise, "sample", sample)
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.Input((8, 8, 2)),
+        K.Conv2D(4, 3, padding="same", name="conv"),
+        K.BatchNormalization(),
+        K.ReLU(),
+        K.MaxPooling2D(),
+        K.Flatten(),
+        K.Dense(6, "tanh", name="dense"),
+        K.Dropout(0.5),
+        K.Dense(3, "softmax", name="out"),
+    ]
+    model = ta.convert(keras.Sequential(layers, name="net"), "dfa")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((N, 8, 8, 2)).astype("float32")
+    y = np.eye(3, dtype="float32")[rng.integers(0, 3, N)]
+    loss = keras.losses.CategoricalCrossentropy(reduction=None)
+    phase = NodePerturbation((x, y), loss, form="dfa", batch_size=N)
+    phase.build(model)
+    before = [v.numpy() for v in model.variables]
+    sent, targets = tf.function(lambda: phase.estimate((x, y)))()
+    flattened = [shapes.index(s) for s in ((64,), (6,))]  # one draw for every block
+    assert len(shapes) == 2 and flattened == [0, 1]
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    errors = [e for s in sent.values() for e in s.errors.values()]
+    np.testing.assert_allclose(errors[0], errors[1])
+    np.testing.assert_allclose(tf.reduce_sum(errors[0], 1), np.zeros(N), atol=1e-6)
+    for target in targets.values():
+        np.testing.assert_array_equal(target, np.zeros(target.shape))
+
+
+def test_direct_form_with_two_outputs():
+    """Both outputs' errors reach the shared block, and are fitted together."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6,))
+    h = K.Dense(12, name="shared")(inputs)
+    outputs = [K.Dense(3, name="one")(h), K.Dense(2, name="two")(h)]
+    model = ta.convert(keras.Model(inputs, outputs, name="net"), "dfa")
+    x = data(512)[0]
+    targets = tuple(np.tanh(x[:, :n]) for n in (3, 2))
+    for solver in ("ridge", "nlms"):
+        phase = NodePerturbation(
+            (x, targets), [squared, squared], solver=solver, form="dfa", steps=1500, seed=1
+        )
+        phase.run(model)
+        taps = [layer for layer in model.layers if isinstance(layer, OutputTap)]
+        assert len(taps) == 2
+        for tap, name in zip(taps, ("one", "two"), strict=True):
+            kernel = model.get_layer(f"{name}_kernel").kernel
+            learned = tap.feedback_weights["shared"]
+            assert float(ta.metrics.weight_angle(kernel, learned)) < 3.0
+
+
+def test_normalised_steps_count_the_positions_at_which_a_kernel_acts():
+    # heads are no positions: (2, 10, 4, 8) has 10 of them
+    layer = ta.layers.EinsumDense("abcd,cde->abe", (None, 16), feedback="fa")
+    layer.build((2, 10, 4, 8))
+    [c] = layer.connections
+    [b] = layer.feedback_weights.values()
+    error, target = tf.random.normal((2, 10, 16)), tf.random.normal((2, 10, 4, 8))
+    fit = Fit({c.path: error}, tf.zeros(target.shape), target, units=30.0)
+    solver = NormalizedLMS(0.5)
+    solver.build({c.path: c}, [[c.path]])
+    before = b.numpy()
+    solver.solve([fit])
+    rate = 0.5 / (tf.reduce_sum(error**2) * (1.0 + 30.0 / (2 * 10)))
+    expected = before + rate * tf.einsum("abcd,abe->cde", target, error)
+    np.testing.assert_allclose(b, expected, rtol=1e-4, atol=1e-6)

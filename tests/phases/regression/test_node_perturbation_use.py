@@ -1,0 +1,288 @@
+"""Node perturbation in use: strategies, resumption, inside the training step, wrong arguments."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import training
+from perturbed import (
+    SIZES,
+    K,
+    N,
+    data,
+    feedback,
+    network,
+    squared,
+    stream,
+)
+
+import tf_alignment as ta
+from tf_alignment._support.noise import Noise
+from tf_alignment.phases import NodePerturbation
+
+# ---- when and where it runs ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["ridge", "sgd", "nlms"])
+def test_two_replicas_equal_one_device_with_the_same_noise(solver, two_replicas, monkeypatch):
+    pattern = tf.constant(np.linspace(-1, 1, 16), tf.float32)
+
+    def sample(self, shape, seed):
+        return 0.1 * tf.ones(shape) * pattern[: shape[1]]
+
+    monkeypatch.setattr(Noise, "sample", sample)
+    found = []
+    for scoped in (False, True):
+        with two_replicas.scope() if scoped else tf.name_scope("one"):
+            model = network()
+        NodePerturbation(stream(*data(64)), squared, 0.1, solver=solver, steps=6).run(model)
+        found.append(feedback(model).numpy())
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4)
+
+
+def test_replicas_draw_noise_of_their_own_and_learn_as_one_device_does(two_replicas):
+    found = []
+    for scoped in (False, True):
+        with two_replicas.scope() if scoped else tf.name_scope("one"):
+            model = network()
+        phase = NodePerturbation(data(512), squared, solver="ridge", steps=300, seed=1)
+        found.append(phase.run(model)["net/top"]["weight_angle"])
+    seeds = two_replicas.run(lambda: phase.draw_seed("net/top"))
+    first, second = two_replicas.experimental_local_results(seeds)
+    assert np.any(first.numpy() != second.numpy())
+    # twice as many examples a step: about 1/√2 of the noise
+    assert 0.4 * found[0] < found[1] < 1.1 * found[0]
+
+
+def test_nothing_is_traced_twice():
+    traced = []
+
+    class Counted(NodePerturbation):
+        def step(self, *given):
+            traced.append(self)
+            super().step(*given)
+
+    model = network()
+    phase = Counted(data(), squared, steps=3, seed=1)
+    for steps in (3, 5, 2):
+        phase.steps = steps
+        phase.run(model)
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("woven", [False, True])
+@pytest.mark.parametrize("solver", ["ridge", "nlms"])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def run(directory, *callbacks):
+        model = network()
+        model.compile("sgd", "mse")
+        phase = NodePerturbation(data(), squared, solver=solver, steps=5, seed=3)
+        if woven:
+            ta.phases.interleave(model, phase)
+        model.fit(
+            *data(),
+            batch_size=N,
+            epochs=4,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                ta.callbacks.FeedbackCallback(phase, warmup=1),
+                *callbacks,
+                ta.callbacks.Resume(directory, phases=[phase]),
+            ],
+        )
+        return [w.numpy() for w in model.weights]
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", Stop())
+    for a, b in zip(whole, run(tmp_path / "part"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = network()
+    results = NodePerturbation(data(512), squared, 0.3, steps=1000, seed=1).run(model)
+    assert results["net/top"]["weight_angle"] < 12.0
+    with pytest.warns(UserWarning, match=r"rounded more coarsely.*0.0625.*0.01"):
+        NodePerturbation(data(), squared, 0.01, steps=1).run(network())
+
+
+# ---- inside the training step ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["nlms", "ridge", "sgd"])
+def test_layers_of_float64(solver):
+    layer = ta.layers.Dense(SIZES[-1], feedback="fa", dtype="float64", name="top")
+    hidden = K.Dense(5, "tanh", dtype="float64")
+    model = keras.Sequential([keras.Input(SIZES[:1], dtype="float64"), hidden, layer])
+    before = feedback(model).numpy()
+    assert before.dtype == np.float64
+    NodePerturbation(data(), squared, solver=solver, steps=2, seed=1).run(model)
+    assert np.any(feedback(model).numpy() != before)
+
+
+def compiled(model, **arguments):
+    model.compile(keras.optimizers.SGD(0.01), squared, **arguments)
+    return model
+
+
+def test_interleaved_steps_are_a_phase_step_and_a_training_step():
+    x, y = data(4 * N)
+    alone, woven = compiled(network()), compiled(network(), steps_per_execution=4)
+    arguments = {"noise": 0.1, "solver": "ridge", "seed": 5}
+    for i in range(4):
+        rows = slice(i * N, (i + 1) * N)
+        if i == 0:
+            # a stream deals the same batches
+            phase = NodePerturbation(stream(x, y), squared, steps=1, **arguments)
+        phase.run(alone)
+        alone.train_on_batch(x[rows], y[rows])
+    phase = NodePerturbation(None, squared, **arguments)
+    assert ta.phases.interleave(woven, phase) is woven
+    woven.fit(x, y, batch_size=N, shuffle=False, verbose=0)
+    for a, b in zip(alone.weights, woven.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert int(phase.variables[0]) == 4
+
+
+def test_interleaved_training_follows_backpropagation_where_feedback_alignment_does_not():
+    x, y = training.flat_digits()
+    y = np.eye(10, dtype="float32")[y]
+    angles = {}
+    for method in ("fa", "np"):
+        keras.utils.set_random_seed(2)
+        layers = [K.Dense(24, "tanh", name="low"), K.Dense(16, "tanh", name="mid")]
+        stock = keras.Sequential([keras.Input((64,)), *layers, K.Dense(10, name="top")], name="net")
+        model = compiled(ta.convert(stock, "fa"), steps_per_execution=10)
+        if method == "np":
+            ta.phases.interleave(model, NodePerturbation(None, squared, seed=1))
+        model.fit(x, y, batch_size=32, epochs=40, verbose=0)
+        measured = ta.metrics.GradientProbe(model)(x[:500], y[:500])
+        angles[method] = [measured[f"net/{name}"]["kernel"] for name in ("low", "mid")]
+    assert max(angles["np"]) < 0.4 * min(angles["fa"])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_interleaved_alignment_from_noise_and_from_data_of_its_own(jit_compile):
+    for dataset in (None, data(64)[0]):
+        model = compiled(network(), jit_compile=jit_compile)
+        before = training.angles(model)["net/top"]
+        phase = ta.phases.Alignment("wm", dataset, batch_size=8, seed=1)
+        ta.phases.interleave(model, phase).fit(*data(256), batch_size=16, epochs=3, verbose=0)
+        assert int(phase.variables[0]) == 48
+        assert training.angles(model)["net/top"] < 0.8 * before
+
+
+def test_interleaved_under_xla_learns_the_same():
+    x, y = data(128)
+    found = []
+    for jit_compile in (False, True):
+        model = compiled(network(), jit_compile=jit_compile)
+        phase = NodePerturbation(None, squared, kind="rademacher", seed=1)
+        ta.phases.interleave(model, phase)
+        model.fit(x, y, batch_size=N, epochs=30, shuffle=False, verbose=0)
+        found.append(training.angles(model)["net/top"])
+    assert found[0] < 35.0  # from 80
+    assert found[1] == pytest.approx(found[0], abs=0.1)
+
+
+def test_interleaved_again_the_phase_is_replaced_and_none_takes_it_out():
+    model = compiled(network())
+    first, second = (NodePerturbation(None, squared, seed=i) for i in (1, 2))
+    for phase in (first, first, second):
+        ta.phases.interleave(model, phase)
+    model.fit(*data(64), batch_size=16, verbose=0)
+    assert (int(first._count), int(second._count)) == (0, 4)
+    ta.phases.interleave(model, None).fit(*data(64), batch_size=16, verbose=0)
+    assert int(second._count) == 4
+
+
+def test_interleave_says_what_it_needs():
+    with pytest.raises(TypeError, match="phase of small steps"):
+        ta.phases.interleave(network(), ta.phases.Phase())
+    with pytest.raises(ValueError, match=r"arrays.*tf\.data"):
+        ta.phases.interleave(network(), NodePerturbation(stream(*data()), squared))
+
+
+# ---- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"dataset": np.ones((4, 6))}, TypeError, "dataset of type ndarray"),
+        ({"loss": "mse"}, TypeError, "loss='mse'"),
+        ({"loss": keras.losses.MeanSquaredError()}, ValueError, "reduction=None"),
+        ({"noise": 0.0}, ValueError, "a variance of 0"),
+        ({"noise": "loud"}, TypeError, "noise='loud'"),
+        ({"kind": "pink"}, ValueError, "kind='pink'"),
+        ({"dataset": (data()[0], None)}, TypeError, "`dataset`"),
+        ({"loss": []}, TypeError, r"loss=\[\]"),
+        ({"loss": keras.losses.MeanSquaredError}, TypeError, "`loss`"),
+        ({"noise": -0.1}, ValueError, "-0.1"),
+        ({"gain": "a"}, ValueError, "gain='a'"),
+        ({"gain": 2.0}, ValueError, "gain=2.0"),
+        ({"gamma": None}, ValueError, "gamma=None"),
+        ({"gamma": 0.0}, ValueError, "gamma=0.0"),
+        ({"forgetting": 1.5}, ValueError, "forgetting=1.5"),
+        ({"form": "both"}, ValueError, "form='both'"),
+        ({"antithetic": "no"}, TypeError, "antithetic='no'"),
+        ({"draws": 0}, ValueError, "`draws` must be an integer of at least 1.*draws=0"),
+        ({"steps": 0}, ValueError, "steps=0"),
+        ({"solver": "magic"}, ValueError, "`solver` must be 'nlms'.*solver='magic'"),
+    ],
+)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        NodePerturbation(**{"dataset": data(), "loss": squared, **arguments})
+
+
+def test_distributions_are_checked():
+    distributions = pytest.importorskip("tensorflow_probability").distributions
+    with pytest.raises(ValueError, match="a mean of 0"):
+        NodePerturbation(data(), squared, distributions.Uniform(0.0, 1.0))
+    with pytest.raises(ValueError, match="a variance of 0"):
+        NodePerturbation(data(), squared, distributions.Deterministic(0.0))
+    with pytest.raises(ValueError, match="scalar distribution"):
+        NodePerturbation(data(), squared, distributions.Normal([0.0, 0.0], 1.0))
+
+
+def test_what_it_needs_to_run():
+    with pytest.raises(ValueError, match="one number an example"):
+        NodePerturbation(data(), lambda a, b: keras.ops.mean((a - b) ** 2)).run(network())
+    with pytest.raises(ValueError, match="feedback kernel"):
+        NodePerturbation(data(), squared).run(training.perceptron())
+    empty = tuple(a[:0] for a in data())
+    with pytest.raises(ValueError, match="empty arrays"):
+        NodePerturbation(empty, squared).run(network())
+    with pytest.raises(ValueError, match=r"needs data.*dataset=None"):
+        NodePerturbation(None, squared).run(network())
+    unequal = data()[0], data(20)[1]
+    with pytest.raises(ValueError, match=r"same number of examples.*\[16, 20\]"):
+        NodePerturbation(unequal, squared).run(network())
+    with pytest.raises(ValueError, match=r"needs form='dfa'"):
+        NodePerturbation(data(), squared).run(network("dfa"))
+    with pytest.raises(ValueError, match=r"form='dfa'.*without direct feedback"):
+        NodePerturbation(data(), squared, form="dfa").run(network())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ta.layers.Conv2D(64, 5, feedback="fa"),
+        ta.layers.Conv2D(4, 3, groups=2, feedback="fa"),
+        ta.layers.DepthwiseConv2D(3, feedback="fa"),
+    ],
+    ids=["1600 regressors", "groups", "depthwise"],
+)
+def test_what_ridge_does_not_serve(layer):
+    model = keras.Sequential([keras.Input((5, 5, 2)), layer, K.Flatten()])
+    with pytest.raises(ValueError, match=rf"solver 'ridge'.*{type(layer).__name__}.*'nlms'"):
+        NodePerturbation(data(), squared, solver="ridge").run(model)

@@ -1,0 +1,363 @@
+"""Checks of what callers give, and their messages."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
+
+__all__ = [
+    "boolean",
+    "file_path",
+    "instance",
+    "integer",
+    "integers",
+    "number",
+    "number_or_schedule",
+    "one_of",
+    "optimizer_of",
+    "seed",
+    "tensor",
+]
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> float:
+    """A finite number in a range, as a float; NumPy's scalars are numbers too.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        above: It must be larger than this,
+        least: at least this,
+        below: smaller than this,
+        most: and at most this.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+    >>> import numpy as np
+    >>> from tf_alignment._support.arguments import number
+    >>> number("rate", np.float32(0.5), above=0)
+    0.5
+    >>> number("rate", "fast", above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `rate` must be a finite number above 0. Received: rate='fast'
+    """
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not fits or not (above < value < below and least <= value <= most and math.isfinite(value)):
+        bounds = {"above": above, "of at least": least, "below": below, "of at most": most}
+        stated = [f" {text} {bound:g}" for text, bound in bounds.items() if math.isfinite(bound)]
+        raise ValueError(
+            f"Argument `{name}` must be a finite number{' and'.join(stated)}. "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def number_or_schedule(name: str, value: Any, **bounds: float) -> float | LearningRateSchedule:
+    """A schedule as it is, or a number.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        **bounds: As of `number`. What a schedule will give is not looked at.
+
+    Raises:
+        ValueError: If it is neither a schedule nor such a number.
+
+    Example:
+    >>> from tf_alignment._support.arguments import number_or_schedule
+    >>> number_or_schedule("rate", -1, above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `rate` must be a schedule or a finite number above 0. Received: rate=-1
+    """
+    if isinstance(value, LearningRateSchedule):
+        return value
+    try:
+        return number(name, value, **bounds)
+    except ValueError as error:
+        stated = str(error).replace("must be a", "must be a schedule or a", 1)
+        raise ValueError(stated) from None
+
+
+def seed(value: Any) -> int:
+    """The argument `seed`: what was given, or a random one for None.
+
+    Args:
+        value: What was given.
+
+    Raises:
+        ValueError: If it is neither None nor an integer of at least 0.
+
+    Example:
+    >>> from tf_alignment._support.arguments import seed
+    >>> seed(7)
+    7
+    """
+    return random.randint(1, 10**9) if value is None else integer("seed", value, 0)
+
+
+def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """An integer in a range; NumPy's are integers too.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        least: The smallest allowed.
+        most: The largest allowed, or None.
+
+    Raises:
+        ValueError: If it is none, or out of range.
+
+    Example:
+    >>> from tf_alignment._support.arguments import integer
+    >>> integer("steps", 2.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `steps` must be an integer of at least 1. Received: steps=2.5
+    """
+    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not fits or value < least or (most is not None and value > most):
+        bound = "" if most is None else f" and at most {most}"
+        raise ValueError(
+            f"Argument `{name}` must be an integer of at least {least}{bound}. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def integers(
+    name: str, value: Any, least: int = 1, *, length: int | None = None, entries: int = 1
+) -> tuple[int, ...]:
+    """Several integers in a range, as a tuple.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        least: The smallest allowed.
+        length: How many there must be, or None.
+        entries: How many there must be at the least.
+
+    Raises:
+        ValueError: If they are not.
+
+    Example:
+    >>> from tf_alignment._support.arguments import integers
+    >>> integers("shape", (8, 8), length=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `shape` must be 3 integers of at least 1. Received: shape=(8, 8)
+    """
+    found = tuple(value) if isinstance(value, Sequence | np.ndarray) else None
+    try:
+        if found is None or not (len(found) == length if length else len(found) >= entries):
+            raise ValueError
+        return tuple(integer(name, entry, least) for entry in found)
+    except ValueError:
+        count = f"{length} " if length else f"at least {entries} " if entries > 1 else ""
+        raise ValueError(
+            f"Argument `{name}` must be {count}integers of at least {least}. "
+            f"Received: {name}={value!r}"
+        ) from None
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False, NumPy's too.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+
+    Raises:
+        TypeError: If it is neither.
+
+    Example:
+    >>> from tf_alignment._support.arguments import boolean
+    >>> boolean("balanced", 1)
+    Traceback (most recent call last):
+    ...
+    TypeError: Argument `balanced` must be a boolean. Received: balanced=1
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"Argument `{name}` must be a boolean. Received: {name}={value!r}")
+    return bool(value)
+
+
+def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """A value out of a few.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        allowed: Strings, integers and None.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+    >>> from tf_alignment._support.arguments import one_of
+    >>> one_of("form", "pfa", ("fa", "dfa"))
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `form` must be one of ['fa', 'dfa']. Received: form='pfa'
+    """
+    allowed = list(allowed)
+    # what compares to arrays in a way of its own, or True to 1, is none of them
+    if not isinstance(value, str | numbers.Integral | None) or isinstance(value, bool):
+        fits = False
+    else:
+        fits = value in allowed
+    if not fits:
+        raise ValueError(f"Argument `{name}` must be one of {allowed}. Received: {name}={value!r}")
+    return value
+
+
+def instance(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """An object of a class.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        kind: The class, or several.
+        what: The class in words, for the message.
+
+    Raises:
+        TypeError: If it is of another.
+
+    Example:
+    >>> from tf_alignment._support.arguments import instance
+    >>> instance("model", 3, dict, "a Keras model")
+    Traceback (most recent call last):
+    ...
+    TypeError: Argument `model` must be a Keras model. Received: model=3
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"Argument `{name}` must be {what}. Received: {name}={value!r}")
+    return value
+
+
+def optimizer_of(
+    name: str,
+    value: Any,
+    what: str = "a Keras optimizer, its string id or its config",
+    *,
+    single: bool = False,
+) -> keras.optimizers.Optimizer:
+    """What Keras takes for an optimizer, as one.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        what: All that it may be, for the message.
+        single: Whether one that leaves the update of a weight to others, `LossScaleOptimizer` or
+            `MultiOptimizer`, is refused.
+
+    Raises:
+        TypeError: If it is none of these; None and classes are not.
+        ValueError: If Keras knows no such id or config, or the optimizer is refused.
+
+    Example:
+    >>> from tf_alignment._support.arguments import optimizer_of
+    >>> optimizer_of("solver", "fast", what="a Keras optimizer")
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `solver` must be a Keras optimizer. Received: solver='fast'
+    """
+    instance(name, value, (keras.optimizers.Optimizer, str, dict), what)
+    try:
+        optimizer = keras.optimizers.get(value)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"Argument `{name}` must be {what}. Received: {name}={value!r}") from None
+    wrappers = keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer
+    if single and isinstance(optimizer, wrappers):
+        raise ValueError(
+            f"Argument `{name}` must be a single optimizer, not one that wraps others. "
+            f"Received: {name}={optimizer!r}"
+        )
+    return optimizer
+
+
+def file_path(name: str, value: Any) -> Path:
+    """The path of a file or directory.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+
+    Raises:
+        ValueError: If it is empty.
+        TypeError: If it is neither a string nor a path.
+
+    Example:
+    >>> from tf_alignment._support.arguments import file_path
+    >>> file_path("csv", 3)
+    Traceback (most recent call last):
+    ...
+    TypeError: Argument `csv` must be a path. Received: csv=3
+    """
+    instance(name, value, (str, os.PathLike), "a path")
+    if not str(value):
+        raise ValueError(f"Argument `{name}` must be a path. Received: {name}={value!r}")
+    return Path(value)
+
+
+def tensor(
+    name: str, value: Any, least: int = 0, most: int | None = None, *, of_numbers: bool = True
+) -> tf.Tensor:
+    """An array as a tensor.
+
+    Args:
+        name: Of the argument, for the message.
+        value: An array, a tensor, a variable, or nested lists of numbers.
+        least: The smallest number of axes.
+        most: The largest number of axes, or None.
+        of_numbers: Whether its entries must be numbers; booleans and strings are none.
+
+    Raises:
+        ValueError: If it is none, or has another number of axes.
+
+    Example:
+    >>> from tf_alignment._support.arguments import tensor
+    >>> tensor("kernel", [[1.0], [2.0, 3.0]])
+    Traceback (most recent call last):
+    ...
+    ValueError: Argument `kernel` must be an array. Received: kernel=[[1.0], [2.0, 3.0]]
+    """
+    try:
+        found = tf.convert_to_tensor(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Argument `{name}` must be an array. Received: {name}={value!r}"
+        ) from None
+    rank = found.shape.rank
+    if rank is not None and (rank < least or (most is not None and rank > most)):
+        axes = f"{least} axes" if least == most else f"at least {least} axes"
+        raise ValueError(
+            f"Argument `{name}` must be an array with {axes}. "
+            f"Received: {name} of shape {tuple(found.shape)}"
+        )
+    if of_numbers and not (found.dtype.is_floating or found.dtype.is_integer):
+        raise ValueError(
+            f"Argument `{name}` must be an array of numbers. Received: {name} of {found.dtype.name}"
+        )
+    return found

@@ -1,0 +1,280 @@
+"""The graph of a Keras model as a list of calls, nested models laid open.
+
+Conversion has to know what lies below and above each layer. Keras offers no public view of that,
+but `clone_model` hands every call of a layer to a function of ours. The clone that is recorded and
+thrown away has stand-ins for layers, so that no weights are made for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tf_alignment.layers.inspection import feedback_layers
+
+__all__ = [
+    "Call",
+    "Graph",
+    "Ref",
+    "clone_operation",
+    "copy_weights",
+    "fresh_inputs",
+    "functional_class",
+    "record",
+    "takes_training",
+    "uncompiled",
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ref:
+    """Stands for one tensor of the recorded model."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation.
+
+    Attributes:
+        layer: The layer of the original model.
+        scope: Names of the nested models it lies in, outermost first.
+        args, kwargs: Its arguments, with a `Ref` for every tensor.
+        outputs: Its results, a `Ref` for every tensor.
+    """
+
+    layer: Any
+    scope: tuple[str, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+    @property
+    def inputs(self) -> list[Ref]:
+        """The tensors among the arguments."""
+        return [a for a in keras.tree.flatten((self.args, self.kwargs)) if isinstance(a, Ref)]
+
+    @property
+    def path(self) -> str:
+        """Scope and name of the layer."""
+        return "/".join((*self.scope, self.layer.name))
+
+    @property
+    def weights(self) -> list[Any]:
+        """The layer's weights but for seeds; none if it is an operation."""
+        return list(getattr(self.layer, "weights", ()))
+
+    @property
+    def learns(self) -> bool:
+        """Whether the layer has trainable weights."""
+        return bool(getattr(self.layer, "trainable_weights", ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A model as calls in an order in which they can be carried out.
+
+    Attributes:
+        inputs, outputs: Structures of `Ref`, as `model.input` and `model.output`.
+        calls: The calls.
+    """
+
+    inputs: Any
+    calls: list[Call]
+    outputs: Any
+
+    def learns_below(self) -> dict[Ref, bool]:
+        """For every tensor, whether a trainable weight has gone into it."""
+        learns: dict[Ref, bool] = dict.fromkeys(keras.tree.flatten(self.inputs), False)
+        for call in self.calls:
+            below = call.learns or any(learns[ref] for ref in call.inputs)
+            learns.update(dict.fromkeys(keras.tree.flatten(call.outputs), below))
+        return learns
+
+    def replay(
+        self, inputs: Any, run: Callable[[int, Call, tuple[Any, ...], dict[str, Any]], Any]
+    ) -> Any:
+        """Carry the calls out on `inputs`; `run(index, call, args, kwargs)` makes each.
+
+        Returns:
+            The outputs, structured like `self.outputs`.
+        """
+        value: dict[Ref, Any] = {}
+
+        def bind(refs: Any, tensors: Any) -> None:
+            flat = zip(keras.tree.flatten(refs), keras.tree.flatten(tensors), strict=True)
+            value.update(dict(flat))
+
+        def fill(structure: Any) -> Any:
+            return keras.tree.map_structure(
+                lambda a: value[a] if isinstance(a, Ref) else a, structure
+            )
+
+        bind(self.inputs, inputs)
+        for index, call in enumerate(self.calls):
+            bind(call.outputs, run(index, call, fill(call.args), fill(call.kwargs)))
+        return fill(self.outputs)
+
+
+@functools.cache
+def functional_class() -> Any:
+    """The class of functional models, which Keras does not export by name."""
+    x = keras.Input((1,))
+    return type(keras.Model(x, keras.layers.Identity()(x)))
+
+
+def record(model: keras.Model, scope: tuple[str, ...] = ()) -> Graph:
+    """Record a built functional or Sequential model.
+
+    Args:
+        model: The model; it is left as it is.
+        scope: Names of the models it is nested in.
+
+    Returns:
+        A `Graph` over the model's own layers, nested models laid open.
+    """
+    if isinstance(model, keras.Sequential):
+        inputs = ref = Ref()
+        calls = []
+        for layer in model.layers:
+            calls.append(Call(layer, scope, (ref,), {}, Ref()))
+            ref = calls[-1].outputs
+        graph = Graph(inputs, calls, ref)
+    else:
+        graph = _record_functional(model, scope)
+    return _lay_open(graph)
+
+
+def fresh_inputs(model: keras.Model) -> Any:
+    """New input tensors with the names, shapes and types of a model's, in the same structure."""
+    own = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), own
+    )
+
+
+def clone_operation(operation: Any) -> Any:
+    """A fresh copy of a layer or operation; itself where it cannot be made anew."""
+    if isinstance(operation, keras.layers.Lambda):
+        return operation  # stateless, and not to be rebuilt from its config in safe mode
+    return operation.__class__.from_config(operation.get_config())
+
+
+class _StandIn(keras.Operation):
+    """What a layer makes of shapes, without weights of its own."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__(name=original.name)
+        self.original = original
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        return self.original.compute_output_spec(*args, **kwargs)
+
+
+def _record_functional(model: Any, scope: tuple[str, ...]) -> Graph:
+    refs: dict[int, Ref] = {}
+    calls: list[Call] = []
+    keep: list[Any] = []  # ids are only unique while the tensors live
+
+    def to_refs(structure: Any) -> Any:
+        def one(a: Any) -> Any:
+            if not isinstance(a, keras.KerasTensor):
+                return a
+            keep.append(a)
+            return refs.setdefault(id(a), Ref())
+
+        return keras.tree.map_structure(one, structure)
+
+    def call(layer: _StandIn, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        made = (to_refs(args), to_refs(kwargs), to_refs(outputs))
+        calls.append(Call(layer.original, scope, *made))
+        return outputs
+
+    inputs = fresh_inputs(model)
+    copy = keras.models.clone_model(
+        uncompiled(model), clone_function=_StandIn, call_function=call, input_tensors=inputs
+    )
+    return Graph(to_refs(inputs), calls, to_refs(copy.output))
+
+
+def uncompiled(model: Any) -> Any:
+    """The same functional graph as a model that is not compiled: a clone would be compiled too."""
+    if not model.compiled:
+        return model
+    return functional_class()(model.input, model.output, name=model.name)
+
+
+def _lay_open(graph: Graph) -> Graph:
+    """Replace calls of nested models by the calls inside them."""
+    alias: dict[Ref, Ref] = {}
+    calls: list[Call] = []
+
+    resolve = functools.partial(_replace, alias)
+    for call in graph.calls:
+        args, kwargs = resolve(call.args), resolve(call.kwargs)
+        if not isinstance(call.layer, keras.Sequential | functional_class()):
+            calls.append(dataclasses.replace(call, args=args, kwargs=kwargs))
+            continue
+        inner = record(call.layer, (*call.scope, call.layer.name))
+        outer_inputs = [a for a in keras.tree.flatten((args, kwargs)) if isinstance(a, Ref)]
+        inside = dict(zip(keras.tree.flatten(inner.inputs), outer_inputs, strict=True))
+
+        enter = functools.partial(_replace, inside)
+
+        # a nested model passes an explicit `training=` on to its layers; refs are made anew, since
+        # a shared model is laid open once a call
+        training = {k: v for k, v in kwargs.items() if k == "training"}
+        for step in inner.calls:
+            outputs = keras.tree.map_structure(lambda _: Ref(), step.outputs)
+            step_args, step_kwargs = enter(step.args), enter(step.kwargs)
+            if training and takes_training(step.layer):
+                step_kwargs = {**training, **step_kwargs}
+            calls.append(Call(step.layer, step.scope, step_args, step_kwargs, outputs))
+            flat = zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True)
+            inside.update(dict(flat))
+        flat_outputs = keras.tree.flatten(enter(inner.outputs))
+        alias.update(dict(zip(keras.tree.flatten(call.outputs), flat_outputs, strict=True)))
+    return Graph(graph.inputs, calls, resolve(graph.outputs))
+
+
+def _replace(other: dict[Ref, Ref], structure: Any) -> Any:
+    """The structure with some of its refs exchanged for others."""
+    return keras.tree.map_structure(
+        lambda a: other.get(a, a) if isinstance(a, Ref) else a, structure
+    )
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether a layer's `call` has an argument `training`."""
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def copy_weights(old: Any, new: Any) -> None:
+    """Copy the forward weights of a layer into its clone, by order."""
+    if old is new or not isinstance(old, keras.layers.Layer):
+        return
+    ours, theirs = _forward_weights(new), _forward_weights(old)
+    if [w.shape for w in ours] != [w.shape for w in theirs]:
+        raise ValueError(
+            f"The clone of layer '{old.name}' has weights of other shapes. Expected "
+            f"{[tuple(w.shape) for w in theirs]}. Received: {[tuple(w.shape) for w in ours]}"
+        )
+    for target, source in zip(ours, theirs, strict=True):
+        target.assign(source)
+    if hasattr(new, "finalize_state"):  # preprocessing layers derive constants from weights
+        new.finalize_state()
+
+
+def _forward_weights(layer: Any) -> list[keras.Variable]:
+    feedback = {
+        id(weight)
+        for inner in feedback_layers(layer)
+        if hasattr(inner, "feedback_store")
+        for weight in inner.feedback_store.weights
+    }
+    return [weight for weight in layer.weights if id(weight) not in feedback]

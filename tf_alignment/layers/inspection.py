@@ -1,0 +1,213 @@
+"""Looking through a model: its layers with feedback, its kernels and connections by path.
+
+One walk, `walk`, finds every layer, wherever a model, a wrapper or a composite layer holds it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from tf_alignment._support.arguments import instance
+from tf_alignment.feedback import Feedback
+from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.direct import DirectConnection, OutputTap
+
+__all__ = [
+    "Kernel",
+    "connections",
+    "direct_connections",
+    "feedback_layers",
+    "kernels",
+    "output_taps",
+    "walk",
+]
+
+_MAY_HOLD_LAYERS = (keras.layers.Layer, list, tuple, set, dict)
+
+
+def walk(root: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Every layer in a model or layer, itself first, each once.
+
+    Args:
+        root: A Keras model or layer.
+
+    Yields:
+        The layer and the names of the layers that hold it, outermost first, without the root's.
+    """
+    visited: set[int] = set()
+
+    def visit(value: Any, scope: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+        if id(value) in visited:
+            return
+        visited.add(id(value))
+        if isinstance(value, dict):
+            held: Iterable[Any] = list(value.values())
+        elif isinstance(value, keras.layers.Layer):
+            yield value, scope
+            scope = () if value is root else (*scope, value.name)
+            held = [v for v in vars(value).values() if isinstance(v, _MAY_HOLD_LAYERS)]
+        elif isinstance(value, list | tuple | set):
+            held = value
+        else:
+            return
+        for item in held:
+            yield from visit(item, scope)
+
+    yield from visit(root, ())
+
+
+def feedback_layers(model: Any) -> list[Any]:
+    """All layers with a feedback method in a model, inside nested models and wrappers too.
+
+    Args:
+        model: A Keras model or layer.
+
+    Returns:
+        A list of layers whose `feedback` is not None, each once, in the order of the model.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> hidden = ta.layers.Dense(8, feedback="fa", name="hidden")
+    >>> model = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3)])
+    >>> [layer.name for layer in ta.layers.feedback_layers(model)]
+    ['hidden']
+    """
+    instance("model", model, keras.layers.Layer, "a Keras model or layer")
+    return [
+        layer
+        for layer, _ in walk(model)
+        if getattr(layer, "feedback", None) is not None and getattr(layer, "connections", None)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """One forward kernel of a model.
+
+    Attributes:
+        path: That of its connection; in a stock layer the layer's path, with `/depthwise`,
+            `/recurrent` ... for a kernel of such a name. Where several of a model have the same,
+            as in nested models with equally named layers, the names of these models come first.
+        variable: The kernel.
+        connection: The connection it belongs to; None in a stock layer.
+    """
+
+    path: str
+    variable: keras.Variable
+    connection: Connection | None = None
+
+    @property
+    def method(self) -> Feedback | None:
+        """How the error gets past it; None in a stock layer."""
+        return None if self.connection is None else self.connection.layer.feedback
+
+
+def kernels(model: keras.Model) -> list[Kernel]:
+    """All trainable kernels of a built model, and all that have feedback.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        One entry a kernel, in the order of the model's weights. Biases, normalisation and feedback
+        weights are left out.
+    """
+    with_feedback = [c for layer in feedback_layers(model) for c in layer.connections]
+    own = {id(c.kernel): c for c in with_feedback}
+    feedback = {id(weight) for c in with_feedback for weight in c.weights.values()}
+    found: dict[int, Kernel] = {}
+    for weight in model.weights:
+        if id(weight) in own:
+            found[id(weight)] = Kernel(own[id(weight)].path, weight, own[id(weight)])
+        elif weight.trainable and id(weight) not in feedback and len(weight.shape) > 1:
+            layer, _, name = weight.path.rpartition("/")
+            if name == "kernel":
+                found[id(weight)] = Kernel(layer, weight)
+            elif name.endswith("_kernel"):
+                found[id(weight)] = Kernel(f"{layer}/{name.removesuffix('_kernel')}", weight)
+    paths = unique_paths(
+        model, [k.path for k in found.values()], [k.variable for k in found.values()]
+    )
+    return [
+        dataclasses.replace(kernel, path=path)
+        for kernel, path in zip(found.values(), paths, strict=True)
+    ]
+
+
+def connections(model: keras.Model) -> dict[str, Connection]:
+    """All connections of a built model, in the order of its layers, named as `kernels` does.
+
+    Args:
+        model: A Keras model.
+    """
+    paths = {kernel.connection: kernel.path for kernel in kernels(model)}
+    every = [c for layer in feedback_layers(model) for c in layer.connections]
+    return {paths.get(c, c.path): c for c in every}
+
+
+def direct_connections(model: keras.Model) -> dict[str, DirectConnection]:
+    """The feedback of every hidden layer that has it from the output, by a path of its own.
+
+    Args:
+        model: A Keras model.
+    """
+    every = [c for tap in output_taps(model) for c in tap.direct_connections]
+    paths = unique_paths(
+        model, [c.path for c in every], [c.weights["feedback_kernel"] for c in every]
+    )
+    return dict(zip(paths, every, strict=True))
+
+
+def output_taps(model: Any) -> list[OutputTap]:
+    """The layers of a model that give the output error to hidden layers."""
+    return [layer for layer, _ in walk(model) if isinstance(layer, OutputTap)]
+
+
+def unique_paths(
+    model: keras.Model, paths: Sequence[str], variables: Sequence[keras.Variable]
+) -> list[str]:
+    """Names that differ, for what has these paths and weights.
+
+    A layer's path is that of the models in which Keras built it, and not that of the models in
+    which it lies: layers of functional models that are parts of another have their name alone.
+
+    Args:
+        model: The model that all is part of.
+        paths: As Keras has them.
+        variables: For each a weight, which tells the nested models that it lies in.
+
+    Returns:
+        The paths; those that are there several times with the names of their models before them,
+        and a number behind where these are the same too.
+    """
+    counts = collections.Counter(paths)
+    if len(counts) == len(paths):
+        return list(paths)
+    scopes = _scopes(model)
+    found: dict[str, None] = {}
+    for path, variable in zip(paths, variables, strict=True):
+        name = _below(scopes.get(id(variable), ()), path) if counts[path] > 1 else path
+        numbered = (f"{name}_{count}" for count in range(1, len(paths)))
+        found[name if name not in found else next(n for n in numbered if n not in found)] = None
+    return list(found)
+
+
+def _scopes(model: keras.Model) -> dict[int, tuple[str, ...]]:
+    """For the id of each weight the names of the layers that hold its layer, outermost first."""
+    found: dict[int, tuple[str, ...]] = {}
+    for layer, scope in walk(model):
+        # a layer has those of the layers inside too, which come after it and put that right
+        found.update(dict.fromkeys((id(weight) for weight in layer.weights), scope))
+    return found
+
+
+def _below(scope: tuple[str, ...], path: str) -> str:
+    """The path inside the scope, of which it may have the end."""
+    parts = tuple(path.split("/"))
+    shared = max(k for k in range(len(parts) + 1) if not k or scope[-k:] == parts[:k])
+    return "/".join((*scope, *parts[shared:]))

@@ -1,0 +1,147 @@
+"""The maps of the convolutions: ordinary, depthwise and transposed."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.maps.base import LinearMap
+from tf_alignment.maps.shapes import size
+
+__all__ = ["Convolution", "DepthwiseConvolution", "TransposedConvolution"]
+
+
+class _Spatial(LinearMap):
+    """What the convolutions have in common.
+
+    Args:
+        rank: Number of spatial axes.
+        strides, padding, dilation_rate, data_format: As of the Keras layer.
+    """
+
+    spatial = True
+
+    def __init__(
+        self,
+        rank: int,
+        kernel_size: tuple[int, ...],
+        strides: tuple[int, ...],
+        padding: str,
+        dilation_rate: tuple[int, ...],
+        data_format: str,
+    ) -> None:
+        self.rank = rank
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding
+        self.dilation_rate = dilation_rate
+        self.data_format = data_format
+
+    @property
+    def channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def overlap(self) -> float:
+        return math.prod(self.kernel_size) / math.prod(self.strides)
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return size(z) / float(z.shape[self.channel_axis])
+
+
+class Convolution(_Spatial):
+    """`Conv1D`, `Conv2D`, `Conv3D`: kernel `(*window, in / groups, out)`."""
+
+    def __init__(self, *args: object, groups: int = 1, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.groups = groups
+
+    def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        padding = self.padding
+        if padding == "causal":  # Conv1D pads the past, then convolves without padding
+            past = [self.dilation_rate[0] * (self.kernel_size[0] - 1), 0]
+            time_first = self.data_format == "channels_last"
+            x = keras.ops.pad(x, [[0, 0], past, [0, 0]] if time_first else [[0, 0], [0, 0], past])
+            padding = "valid"
+        return keras.ops.conv(
+            x,
+            kernel,
+            strides=list(self.strides),
+            padding=padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    def transpose(self, dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        if not self._reverses(kernel):
+            return super().transpose(dz, kernel, like)
+        reverse = tf.reverse(kernel, list(range(self.rank)))
+        return self.apply(dz, tf.linalg.matrix_transpose(reverse))
+
+    def _reverses(self, kernel: tf.Tensor) -> bool:
+        """Whether to send the error down by a forward convolution, with the kernel reversed.
+
+        Reversed in space, input and output channels swapped: that is the same map where the stride
+        is 1 and the padding the same on both sides. In TensorFlow's own CPU kernels it is up to
+        three times as fast as the gradient, where input channels are neither few nor fewer than
+        output channels (docs/performance.md); elsewhere there is nothing to gain.
+        """
+        inputs, outputs = kernel.shape[-2:]
+        symmetric = self.padding == "same" and all(size % 2 for size in self.kernel_size)
+        same_map = symmetric and set(self.strides) == {1} and self.groups == 1
+        return same_map and 8 <= inputs >= outputs and _own_cpu_kernels()
+
+
+class DepthwiseConvolution(_Spatial):
+    """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
+
+    def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.ops.depthwise_conv(
+            x,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+class TransposedConvolution(_Spatial):
+    """`Conv1DTranspose` ... `Conv3DTranspose`: kernel `(*window, out, in)`."""
+
+    def __init__(
+        self, *args: object, output_padding: tuple[int, ...] | None = None, **kwargs: object
+    ) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.output_padding = output_padding
+
+    def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.ops.conv_transpose(
+            x,
+            kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    def overlap(self) -> float:
+        return float(math.prod(self.kernel_size))
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        return size(x) / float(x.shape[self.channel_axis])
+
+
+@functools.cache
+def _own_cpu_kernels() -> bool:
+    """Whether TensorFlow convolves in its own CPU kernels: no accelerator and no oneDNN."""
+    if {device.device_type for device in tf.config.list_logical_devices()} != {"CPU"}:
+        return False
+    try:  # nothing public tells
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:
+        return False
+    return not IsMklEnabled()

@@ -1,0 +1,43 @@
+"""The map of `EinsumDense`, and so of the projections of attention."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.maps.base import LinearMap
+from tf_alignment.maps.shapes import size
+
+__all__ = ["Einsum"]
+
+
+class Einsum(LinearMap):
+    """`EinsumDense`: kernel and input as the equation says.
+
+    Kernel labels are of three kinds: contracted with the input, new in the output, and shared by
+    input and output (one independent matrix a value, as a grouped convolution has groups).
+
+    Args:
+        equation: `"in,kernel->out"`, as of `keras.layers.EinsumDense`.
+    """
+
+    def __init__(self, equation: str) -> None:
+        self.equation = equation.replace(" ", "")
+        left, self.output = self.equation.split("->")
+        self.input, self.kernel = left.split(",")
+        self.new = [c for c in self.kernel if c in self.output and c not in self.input]
+        self.shared = [c for c in self.kernel if c in self.output and c in self.input]
+
+    def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.ops.einsum(self.equation, x, kernel)
+
+    def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
+        sizes = zip(self.kernel, kernel_shape, strict=True)
+        return size(x) / float(math.prod(n for c, n in sizes if c in self.input))
+
+    def initializer_axes(self) -> dict[str, list[int]]:
+        inputs = [i for i, c in enumerate(self.kernel) if c not in self.output]
+        outputs = [i for i, c in enumerate(self.kernel) if c in self.new]
+        return {"input_axes": inputs, "output_axes": outputs}

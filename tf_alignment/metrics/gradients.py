@@ -1,0 +1,288 @@
+"""A model's own gradient against true backpropagation on the same batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment._support.arguments import boolean
+from tf_alignment.layers.inspection import kernels
+from tf_alignment.metrics.geometry import angle, norm, pair, ratio
+from tf_alignment.probe import probe
+
+__all__ = ["GradientProbe", "gradient_angle"]
+
+# Of one pass: {path: gradient of the kernel}, {path: [(input, error sent to it) of each call]}.
+_Gradients = dict[str, tf.Tensor]
+_Errors = dict[str, list[tuple[tf.Tensor, tf.Tensor]]]
+
+
+def _loss(loss: Any) -> Any:
+    """A function of targets and outputs, or None."""
+    try:
+        found = keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        found = "unknown"
+    if not (found is None or (callable(found) and not isinstance(found, type))):
+        raise ValueError(
+            "Argument `loss` must be a loss by name, a `keras.losses.Loss`, a function of "
+            f"(y_true, y_pred) or None. Received: loss={loss!r}"
+        )
+    return found
+
+
+class GradientProbe:
+    """Measures, kernel by kernel, how far a model's gradients are from backpropagation's.
+
+    The batch goes through the model twice in one compiled function: once with the errors sent down
+    as the model's feedback methods send them, once through the transpose of the forward weights.
+    Both passes see the same weights, read when the probe is called, and the same random numbers
+    (dropout masks), and neither changes anything: weights, metrics, moving statistics and random
+    states stay as they are. Under a distribution strategy every replica does the same work.
+
+    The loss is the compiled one with whatever layers add to it, but without the regularizers of
+    weights: their gradients need no feedback, and being equal in both passes would make every
+    angle look smaller.
+
+    Args:
+        model: A built Keras model. What it has in stock layers is measured too: below a layer with
+            feedback their gradients differ from backpropagation's.
+        loss: `None` for the model's own (`model.compute_loss`), or a loss by name, a
+            `keras.losses.Loss`, or a function `f(y_true, y_pred)`, whose mean is taken.
+        training: Whether the model is called in training mode.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model has no kernels (is not built), or has neither been compiled nor
+            `loss` is given.
+
+    Example:
+    >>> import keras, numpy as np, tf_alignment as ta
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, name="low"),
+    ...                           ta.layers.Dense(3, feedback="fa", name="top")], name="net")
+    >>> model.compile(loss="mse")
+    >>> probe = ta.metrics.GradientProbe(model)
+    >>> measured = probe(np.ones((2, 4), "float32"), np.ones((2, 3), "float32"))
+    >>> list(measured)
+    ['net/low', 'net/top']
+    >>> print(f"{measured['net/top']['kernel']:.1f}")  # the error at the top is exact
+    0.0
+    """
+
+    def __init__(self, model: keras.Model, loss: Any = None, training: bool = False) -> None:
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+        if loss is None and not model.compiled:
+            raise ValueError(
+                "`loss` must be given for a model that has not been compiled. Received: loss=None"
+            )
+        found = kernels(model)
+        self.kernels = {kernel.path: kernel.variable for kernel in found}
+        self._paths = {kernel.connection: kernel.path for kernel in found if kernel.connection}
+        if not self.kernels:
+            raise ValueError(
+                "`model` must be built and have layers with kernels. "
+                f"Received: a model named '{model.name}' with built={model.built} and no kernel"
+            )
+        self.model = model
+        self.training = boolean("training", training)
+        self._loss = _loss(loss)
+        self._compiled: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, dict[str, float]]:
+        """Measure on one batch.
+
+        Args:
+            x: Inputs, `(batch, ...)`, or a structure of them.
+            y: Targets, as in `model.fit`.
+            sample_weight: Weights of the examples, as in `model.fit`.
+
+        Returns:
+            `{path: {quantity: value}}`, for every kernel by the path of its layer or connection,
+            with
+
+            - `"kernel"`: angle between the kernel's gradients, degrees;
+            - `"error"`: angle between the errors sent down, the whole batch as one vector, degrees;
+            - `"error_per_example"`: mean of that angle over the examples whose error is not zero;
+            - `"kernel_norm_ratio"`, `"error_norm_ratio"`: own norm over backpropagation's;
+            - `"input_norm"`: mean over examples of the norm of the layer's input, of what is below.
+
+            Stock layers have only those of the kernel. So has a model under direct feedback
+            alignment, where the layers send no error down.
+        """
+        batch = keras.tree.map_structure(
+            lambda a: None if a is None else tf.convert_to_tensor(a), (x, y, sample_weight)
+        )
+        measured = self._function_for(batch)(*batch)
+        return {
+            path: {name: float(value) for name, value in measured[path].items()}
+            for path in self.kernels
+        }
+
+    def _function_for(self, batch: Any) -> Callable[..., Any]:
+        """What measures batches of these shapes, traced when they first come."""
+        if self.model.run_eagerly:
+            return self._on_replicas
+        key = str(keras.tree.map_structure(lambda a: a if a is None else (a.shape, a.dtype), batch))
+        if key not in self._compiled:
+            # Concrete: TensorFlow counts the traces of all probes together, and would warn.
+            function = tf.function(self._on_replicas)
+            self._compiled[key] = function.get_concrete_function(*batch)
+        return self._compiled[key]
+
+    def _on_replicas(self, x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, tf.Tensor]]:
+        """`_compare`, where the variables live; the first replica's answer."""
+        strategy = self.model.distribute_strategy
+        measured = strategy.run(self._compare, args=(x, y, sample_weight))
+        return tf.nest.map_structure(
+            lambda value: strategy.experimental_local_results(value)[0], measured
+        )
+
+    def _compare(self, x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, tf.Tensor]]:
+        gradients, errors = self._gradients(x, y, sample_weight, backprop=False)
+        true_gradients, true_errors = self._gradients(x, y, sample_weight, backprop=True)
+        measured: dict[str, dict[str, tf.Tensor]] = {}
+        for path in self.kernels:
+            found = measured[path] = {}
+            if path in gradients and path in true_gradients:
+                a, b = pair(gradients[path], true_gradients[path])
+                found |= {"kernel": angle(a, b), "kernel_norm_ratio": ratio(norm(a), norm(b), 1.0)}
+            if path in errors and path in true_errors:
+                found |= _compare_errors(errors[path], true_errors[path])
+        return measured
+
+    def _gradients(
+        self, x: Any, y: Any, sample_weight: Any, backprop: bool
+    ) -> tuple[_Gradients, _Errors]:
+        """One pass. Stateless scopes keep every update from happening."""
+        variables = list({id(v): v for v in self.model.variables}.values())
+        with tf.GradientTape() as tape:
+            values = [tf.convert_to_tensor(v) for v in variables]
+            # Plain tensors stand in for the variables: the gradient with respect to a distributed
+            # variable is refused in some contexts.
+            value_of = {id(v): value for v, value in zip(variables, values, strict=True)}
+            own = {path: value_of[id(kernel)] for path, kernel in self.kernels.items()}
+            tape.watch(own)
+            tape.watch([a for a in keras.tree.flatten(x) if a.dtype.is_floating])
+            current = zip(variables, values, strict=True)
+            with probe(backprop) as seen, keras.StatelessScope(current, collect_losses=True) as now:
+                y_pred = self.model(x, **_accepted(self.model.call, training=self.training))
+            # Regularizers see the variables' values cut off from the tape.
+            cut = [(v, tf.stop_gradient(value)) for v, value in zip(variables, values, strict=True)]
+            with keras.StatelessScope(cut, collect_losses=True) as scope:
+                for added in now.losses:
+                    scope.add_loss(added)
+                loss = self._compute_loss(x, y, y_pred, sample_weight)
+        paths = self._paths
+        inputs = {paths[c]: xs for c, xs in seen.inputs.items() if c in paths}
+        gradients, errors = tape.gradient(loss, (own, inputs))
+        return (
+            {path: gradient for path, gradient in gradients.items() if gradient is not None},
+            {
+                path: list(zip(inputs[path], errors[path], strict=True))
+                for path in inputs
+                if all(error is not None for error in errors[path])
+            },
+        )
+
+    def _compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+        """The scalar to differentiate, scaled as in training so that float16 does not underflow."""
+        if self._loss is None:
+            arguments = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
+            arguments |= _accepted(self.model.compute_loss, training=self.training)
+            loss = self.model.compute_loss(**arguments)
+        elif isinstance(self._loss, keras.losses.Loss):
+            loss = self._loss(y, y_pred, sample_weight)
+        else:
+            loss = self._loss(y, y_pred)
+            if sample_weight is not None:
+                loss *= tf.cast(sample_weight, loss.dtype)
+        loss = tf.reduce_mean(loss)
+        optimizer = getattr(self.model, "optimizer", None)
+        return loss if optimizer is None else optimizer.scale_loss(loss)
+
+
+def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of the keyword arguments that `function` takes."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def _rows(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+    """Each tensor as float32 (float64 stays), one example a row."""
+    rows = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
+    return [t if t.dtype == tf.float64 else tf.cast(t, tf.float32) for t in rows]
+
+
+def _compare_errors(
+    own: list[tuple[tf.Tensor, tf.Tensor]], true: list[tuple[tf.Tensor, tf.Tensor]]
+) -> dict[str, tf.Tensor]:
+    """Angles and norms of the errors that a connection sends down, over all of its calls."""
+    inputs = _rows(x for x, _ in own)
+    rows, true_rows = _rows(error for _, error in own), _rows(error for _, error in true)
+    a = tf.concat([tf.reshape(r, (-1,)) for r in rows], 0)
+    b = tf.concat([tf.reshape(r, (-1,)) for r in true_rows], 0)
+    angles = tf.concat([angle(r, t, 1) for r, t in zip(rows, true_rows, strict=True)], 0)
+    counts = tf.concat([tf.reduce_any(tf.not_equal(t, 0), 1) for t in true_rows], 0)
+    counted = tf.where(counts, angles, tf.zeros_like(angles))
+    number = tf.cast(tf.math.count_nonzero(counts), angles.dtype)
+    return {
+        "error": angle(a, b),
+        "error_per_example": tf.math.divide_no_nan(tf.reduce_sum(counted), number),
+        "error_norm_ratio": ratio(norm(a), norm(b), 1.0),
+        "input_norm": tf.reduce_mean(tf.concat([norm(x, 1) for x in inputs], 0)),
+    }
+
+
+def gradient_angle(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    loss: Any = None,
+    sample_weight: Any = None,
+    training: bool = False,
+) -> dict[str, dict[str, float]]:
+    r"""Angle between a model's own gradients and true backpropagation's, on one batch.
+
+    $$ \angle(g_l, g_l^{BP}), \qquad \angle(\delta_l B_l^T, \delta_l^{BP} W_l^T) $$
+
+    Builds and compiles a `GradientProbe` on every call; for repeated use keep one.
+
+    Args:
+        model: A built Keras model.
+        x: Inputs, `(batch, ...)`, or a structure of them.
+        y: Targets, as in `model.fit`.
+        loss: The loss, by default the model's own; see `GradientProbe`.
+        sample_weight: Weights of the examples, as in `model.fit`.
+        training: Whether the model is called in training mode. The same dropout masks are then
+            drawn in both passes.
+
+    Returns:
+        `{path: {"kernel": degrees, "error": degrees}}` for every kernel, by the path of its layer
+        or connection: of the gradient of the kernel, and of the error sent down, the whole batch as
+        one vector. `"error"` is missing in stock layers and under direct feedback alignment.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model has no kernels (is not built), or has neither been compiled nor
+            `loss` is given.
+
+    Example:
+    >>> import keras, numpy as np, tf_alignment as ta
+    >>> model = keras.Sequential([keras.Input((4,)), ta.layers.Dense(3, feedback="backprop")])
+    >>> angles = gradient_angle(model, np.ones((2, 4)), np.ones((2, 3)), loss="mse")
+    >>> [{name: round(value, 3) for name, value in found.items()} for found in angles.values()]
+    [{'kernel': 0.0, 'error': 0.0}]
+
+    Source: Lillicrap et al. (2016), "Random synaptic feedback weights support error
+    backpropagation for deep learning".
+    """
+    measured = GradientProbe(model, loss, training)(x, y, sample_weight)
+    return {
+        path: {name: found[name] for name in ("kernel", "error") if name in found}
+        for path, found in measured.items()
+    }

@@ -1,0 +1,1 @@
+"""Phases that fit feedback kernels to estimated gradients by regression."""

@@ -1,0 +1,289 @@
+"""How feedback kernels are fitted to estimated gradients: `min_B Σ ‖δ Bᵀ − λ̂‖²`.
+
+A solver sees one step's errors and estimates and moves every feedback kernel. `Descent` takes a
+step of a Keras optimizer down the squared distance, `NormalizedLMS` a step whose length it finds
+itself; `Ridge` solves the normal equations of all steps, or of the recent ones.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tf_alignment._support.arguments import number
+from tf_alignment.phases.regression.rows import Rows, rows_of
+from tf_alignment.phases.stateful import state_variable
+
+__all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas"]
+
+# The solution takes K³ operations: for these, as many as a forward product of 1152 examples with
+# a kernel of 1152 by 1152.
+_MOST_REGRESSORS = 1152
+
+
+class Fit(NamedTuple):
+    """What one step tells of the kernels that send errors to the same site.
+
+    Attributes:
+        errors: `{connection path: δ}`.
+        predicted: `Σ δ Bᵀ`, shaped like the site, float32.
+        target: λ̂, likewise.
+        units: Over how many units of an example λ̂ collects noise; 0 if it is exact.
+    """
+
+    errors: dict[str, tf.Tensor]
+    predicted: tf.Tensor
+    target: tf.Tensor
+    units: float = 0.0
+
+
+def half_gradients(
+    connections: dict[str, Any], fits: list[Fit], rates: dict[str, tf.Tensor] | None = None
+) -> dict[str, tf.Tensor]:
+    """`{connection path: (δ Bᵀ − λ̂)ᵀ δ}`, summed over the batch; times `rates`, if given."""
+    found: dict[str, tf.Tensor] = {}
+    for fit in fits:
+        residual = fit.predicted - fit.target
+        for path, error in fit.errors.items():
+            connection = connections[path]
+            kernel = tf.convert_to_tensor(connection.weights["feedback_kernel"])
+            # the residual is smaller than the kernel
+            scaled = residual if rates is None else rates[path] * residual
+            gradient = connection.map.outer(scaled, tf.cast(error, tf.float32), kernel)
+            found[path] = found[path] + gradient if path in found else gradient
+    return found
+
+
+class Solver(abc.ABC):
+    """Moves feedback kernels; its variables are in float32 and stand from run to run."""
+
+    @abc.abstractmethod
+    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+        """Create what is kept from step to step.
+
+        Args:
+            connections: `{path: connection}`.
+            groups: Paths of the connections that send errors to the same site.
+        """
+
+    @abc.abstractmethod
+    def solve(self, fits: list[Fit]) -> None:
+        """Move the kernels, once a step."""
+
+    def reset(self) -> None:
+        """Forget what earlier steps have told."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable.value))
+
+    def __init__(self) -> None:
+        self.variables: list[keras.Variable] = []
+
+
+class Descent(Solver):
+    """Steps of a Keras optimizer.
+
+    Args:
+        apply: `f(gradients, variables)`, the optimizer's.
+    """
+
+    def __init__(self, apply: Callable[[list[tf.Tensor], list[keras.Variable]], None]) -> None:
+        super().__init__()
+        self.apply = apply
+
+    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+        """Create nothing: the phase keeps the optimizer's variables."""
+        self.connections = connections
+        return []
+
+    def solve(self, fits: list[Fit]) -> None:
+        """Go down the gradient that is summed over the batch."""
+        gradients = half_gradients(self.connections, fits)
+        kernels = [self.connections[path].weights["feedback_kernel"] for path in gradients]
+        self.apply(list(gradients.values()), kernels)
+
+
+class NormalizedLMS(Solver):
+    """Steps along the same direction whose length needs no tuning (normalised least mean squares).
+
+    Let P be the sum of the squared regressors over the batch, N the number of examples, T that of
+    the positions at which a kernel acts, and d the number of units behind λ̂. Of all rates about
+    `1 / (P (1 + d / (N T)))` brings B nearest to its goal in one step, in the mean over the noise
+    and whatever the scale of the errors, if all units matter alike to the loss; a part of it leaves
+    less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
+
+    Args:
+        gain: Which part.
+    """
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = number("gain", gain, above=0, most=1)
+
+    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+        """Create the mean P of every connection."""
+        self.connections = connections
+        self.powers = state_variable((len(connections),), "powers")
+        self.variables = [self.powers]
+        return self.variables
+
+    def solve(self, fits: list[Fit]) -> None:
+        """Move every kernel by its own rate."""
+        powers, crowding = (dict.fromkeys(self.connections, tf.zeros(())) for _ in range(2))
+        examples = tf.cast(tf.shape(fits[0].target)[0], tf.float32)
+        for fit in fits:
+            for path, error in fit.errors.items():
+                connection = self.connections[path]
+                linear_map = connection.map
+                shape = tuple(connection.weights["feedback_kernel"].shape)
+                square = tf.reduce_sum(tf.cast(error, tf.float32) ** 2)
+                powers[path] += linear_map.overlap() * square
+                positions = linear_map.pairs(fit.target, error, shape) / examples
+                crowding[path] = tf.maximum(crowding[path], fit.units / positions)
+        now, examples = over_replicas((tf.stack(list(powers.values())), examples))
+        mean = tf.convert_to_tensor(self.powers)
+        mean = tf.where(mean > 0.0, 0.99 * mean + 0.01 * now, now)
+        self.powers.assign(mean)
+        lengths = tf.maximum(mean, now) * (1.0 + tf.stack(list(crowding.values())) / examples)
+        rates = tf.unstack(tf.math.divide_no_nan(self.gain, lengths))
+        by_path = dict(zip(self.connections, rates, strict=True))
+        for path, step in over_replicas(half_gradients(self.connections, fits, by_path)).items():
+            kernel = self.connections[path].weights["feedback_kernel"]
+            value = kernel.value
+            step = tf.cast(step, value.dtype)
+            if hasattr(value, "assign_sub"):  # `assign` would make the difference, and then copy it
+                value.assign_sub(step)
+            else:  # a tensor, in a `keras.StatelessScope`
+                kernel.assign(value - step)
+            _constrain(kernel)
+
+
+class Ridge(Solver):
+    """`C = (γI + Σ eᵀe)⁻¹ Σ eᵀλ̂`, with the sums over all batches and replicas in float32.
+
+    `C` holds the coefficients of the regression: the feedback kernels that send errors to a site,
+    side by side, as `(regressors, channels)`.
+
+    γ is forgotten as the rest. What is then left is a millionth of the sum's trace, below which
+    float32 cannot tell: errors that are no full rank (those of a softmax sum to zero) would make
+    the solution NaN.
+
+    Args:
+        gamma: γ, added once to the sum.
+        forgetting: Factor on the sums at every step.
+    """
+
+    def __init__(self, gamma: float, forgetting: float) -> None:
+        super().__init__()
+        self.gamma = number("gamma", gamma, above=0)
+        self.forgetting = number("forgetting", forgetting, above=0, most=1)
+
+    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+        """Create the sums.
+
+        Raises:
+            ValueError: For a connection on which `transpose` is no regression, or a large one.
+        """
+        self.connections = connections
+        self.sums: dict[str, tuple[keras.Variable, keras.Variable]] = {}
+        self.prior = state_variable((), "gamma")
+        for group in groups:
+            size = sum(self._regressors(path, connections[path]) for path in group)
+            first = connections[group[0]]
+            kernel = first.weights["feedback_kernel"]
+            channels = self._rows_of(first).coefficients(tf.zeros(kernel.shape)).shape[1]
+            self.sums[group[0]] = (
+                state_variable((size, size), "errors"),
+                state_variable((size, channels), "products"),
+            )
+        self.variables = [self.prior, *(v for pair in self.sums.values() for v in pair)]
+        return self.variables
+
+    def solve(self, fits: list[Fit]) -> None:
+        """Add a step to the sums and assign the solutions."""
+        groups: dict[tuple[str, ...], list[Fit]] = {}
+        for fit in fits:
+            groups.setdefault(tuple(fit.errors), []).append(fit)
+        prior = tf.convert_to_tensor(self.prior)
+        prior = tf.where(prior > 0.0, tf.maximum(self.forgetting * prior, 1e-30), self.gamma)
+        self.prior.assign(prior)
+        for paths, same in groups.items():
+            self._assign(paths, self._solution(self.sums[paths[0]], same, prior))
+
+    def _solution(
+        self,
+        variables: tuple[keras.Variable, keras.Variable],
+        fits: list[Fit],
+        prior: tf.Tensor,
+    ) -> tf.Tensor:
+        rows = tf.concat([self._rows(fit) for fit in fits], 0)
+        target = tf.concat([self._target(fit) for fit in fits], 0)
+        new = tf.matmul(rows, rows, transpose_a=True), tf.matmul(rows, target, transpose_a=True)
+        sums = []
+        for variable, value in zip(variables, over_replicas(new), strict=True):
+            value = self.forgetting * tf.convert_to_tensor(variable) + value
+            variable.assign(value)
+            sums.append(value)
+        errors, products = sums
+        prior = tf.maximum(prior, 1e-6 * tf.linalg.trace(errors))
+        factor = tf.linalg.cholesky(errors + prior * tf.eye(errors.shape[0]))
+        return tf.linalg.cholesky_solve(factor, products)
+
+    def _assign(self, paths: Sequence[str], solution: tf.Tensor) -> None:
+        start = 0
+        for path in paths:
+            connection = self.connections[path]
+            kernel = connection.weights["feedback_kernel"]
+            rows = self._rows_of(connection)
+            count = rows.count(kernel.shape)
+            kernel.assign(rows.kernel(solution[start : start + count], kernel.shape))
+            _constrain(kernel)
+            start += count
+
+    def _rows(self, fit: Fit) -> tf.Tensor:
+        rows = []
+        for path, error in fit.errors.items():
+            connection = self.connections[path]
+            shape = connection.weights["feedback_kernel"].shape
+            error = tf.cast(error, tf.float32)
+            rows.append(self._rows_of(connection).error_rows(error, shape, fit.target))
+        return tf.concat(rows, 1)
+
+    def _target(self, fit: Fit) -> tf.Tensor:
+        return self._rows_of(self.connections[next(iter(fit.errors))]).input_rows(fit.target)
+
+    @staticmethod
+    def _rows_of(connection: Any) -> Rows:
+        rows = rows_of(connection.map)
+        assert rows is not None  # `build` has refused the others
+        return rows
+
+    @staticmethod
+    def _regressors(path: str, connection: Any) -> int:
+        kernel, rows = connection.weights["feedback_kernel"], rows_of(connection.map)
+        count = None if rows is None else rows.count(kernel.shape)
+        if count is None or count > _MOST_REGRESSORS:
+            why = "" if count is None else f" with {count} regressors"
+            raise ValueError(
+                "The solver 'ridge' serves dense layers and convolutions without groups in which "
+                f"at most {_MOST_REGRESSORS} entries of the error reach one of the input. "
+                f"Received: '{path}', a {type(connection.layer).__name__}{why}; take "
+                "`solver='nlms'`, or leave it out with `layers`"
+            )
+        return count
+
+
+def _constrain(kernel: keras.Variable) -> None:
+    if kernel.constraint is not None:
+        kernel.assign(kernel.constraint(kernel))
+
+
+def over_replicas(values: Any) -> Any:
+    """Tensors, in a structure, summed over all replicas."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce("sum", values)

@@ -1,0 +1,1 @@
+"""Phases that simulate dense layers as networks of spiking neurons."""
