@@ -27,8 +27,9 @@ def test_every_layer_passes_the_checks(name):
     report = ta.testing.check_layer(
         case.layer_class, case.parent, case.arguments, case.input_shape, checks=checks
     )
-    skipped = {"mixed_float16"} if name in ("conv1d-first", "conv2d-first") else set()
-    assert {check.name for check in report.skipped} == skipped
+    # whether channels-first convolutions have a float16 kernel depends on the processor
+    may_skip = {"mixed_float16"} if name in ("conv1d-first", "conv2d-first") else set()
+    assert {check.name for check in report.skipped} <= may_skip
 
 
 def test_the_signature_of_attention_is_the_parents_plus_the_feedback_arguments():
