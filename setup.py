@@ -28,6 +28,7 @@ EXTRAS = {
         "optuna>=5,<6",
     ],
     "dev": [
+        "basedpyright>=1.40,<2",
         "hypothesis>=6.170,<7",
         "import-linter>=2.17,<3",
         "mypy>=2.4,<3",
@@ -38,6 +39,7 @@ EXTRAS = {
         "pytest-xdist>=3.8,<4",
         "PyYAML>=6,<7",
         "ruff>=0.17.5,<0.18",
+        "setuptools>=77",
         "tensorboard>=2.20,<2.22",
     ],
     # Building the site imports neither TensorFlow nor Keras. Material for MkDocs is maintained
@@ -81,7 +83,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["tf_alignment", "tf_alignment.*"]),
-    package_data={"tf_alignment": ["py.typed"]},
+    package_data={"tf_alignment": ["py.typed"], "tf_alignment.layers": ["__init__.pyi"]},
     include_package_data=False,
     zip_safe=False,
     python_requires=">=3.11",
