@@ -66,8 +66,9 @@ def pyright(installed, script):
 @pytest.mark.parametrize("checker", [mypy, pyright])
 def test_mistakes_in_calls_are_found_and_right_calls_pass(checker, installed, tmp_path):
     (tmp_path / "mypy.ini").write_text(
-        "[mypy]\nmypy_path = %s\n[mypy-keras.*,tensorflow.*]\nignore_missing_imports = true\n"
-        "follow_imports = skip\n[mypy-tf_alignment.*]\nignore_errors = true\n" % installed
+        f"[mypy]\nmypy_path = {installed}\n[mypy-keras.*,tensorflow.*]\n"
+        "ignore_missing_imports = true\nfollow_imports = skip\n"
+        "[mypy-tf_alignment.*]\nignore_errors = true\n"
     )
     script = tmp_path / "user.py"
     script.write_text(RIGHT)
