@@ -45,6 +45,9 @@ class FeedbackLayer(keras.layers.Layer):
     True
     """
 
+    _connections: tuple[Connection, ...] = ()
+    _model: Callable[[], keras.Model | None] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the signature of the constructor, or what one that names nothing passes on to.
 
@@ -62,8 +65,6 @@ class FeedbackLayer(keras.layers.Layer):
         given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
         super().__init__(*args, **kwargs)
         set_feedback_arguments(self, **given)
-        self._connections: tuple[Connection, ...] = ()
-        self._model: Callable[[], keras.Model | None] | None = None
 
     def watch_optimizer(self, model: keras.Model | None) -> None:
         """Let `tf_alignment.optimizers.check` look at `model` when training begins; None: never."""
@@ -86,14 +87,20 @@ class FeedbackLayer(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} does not define `_connect`.")
 
     def _connection(
-        self, linear_map: LinearMap, prefix: str = "kernel", name: str = ""
+        self,
+        linear_map: LinearMap,
+        prefix: str = "kernel",
+        name: str = "",
+        kernel: keras.Variable | None = None,
     ) -> Connection:
         """A connection; its kernel's initializer, regularizer ... start with `prefix`."""
+        if kernel is None:
+            kernel = getattr(self, f"{name}_kernel" if name else "kernel")
         return Connection(
             self,
             name,
             linear_map,
-            getattr(self, f"{name}_kernel" if name else "kernel"),
+            kernel,
             *(
                 getattr(self, f"{prefix}_{what}")
                 for what in ("initializer", "regularizer", "constraint")
@@ -107,14 +114,20 @@ class FeedbackLayer(keras.layers.Layer):
             return
         self._build_feedback(tuple(input_shape))
 
+    def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
+        """What each connection of the built layer receives."""
+        return [input_shape] * len(self._connect())
+
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the method's weights for the built layer, also one whose class was exchanged."""
         method = self.feedback
         store = FeedbackWeights(name="feedback", dtype=self.dtype_policy, trainable=self.trainable)
         connections = tuple(self._connect())
+        shapes = self._input_shapes(input_shape)
 
         def create() -> None:
-            for connection in connections:
-                connection.build(store, input_shape)
+            for connection, shape in zip(connections, shapes, strict=True):
+                connection.build(store, shape)
             if method.scheduled:
                 store.add_weight(
                     name="step",
@@ -356,7 +369,8 @@ def feedback_layers(model: Any) -> list[Any]:
             value = list(value.values())
         elif isinstance(value, keras.layers.Layer):
             visited.add(id(value))
-            if getattr(value, "feedback", None) is not None and getattr(value, "connections", None):
+            own = getattr(value, "connections", ())  # a recurrent layer's are those of its cell
+            if getattr(value, "feedback", None) is not None and own and own[0].layer is value:
                 found[id(value)] = value
             value = [v for v in vars(value).values() if isinstance(v, _MAY_HOLD_LAYERS)]
         if isinstance(value, list | tuple | set):
