@@ -8,7 +8,11 @@ from tf_alignment.testing import LAYERS
 
 WITH_WEIGHTS_IN_LAYER = [m for m in methods.METHODS if m != "dfa"]
 HAS_KERNEL = [m for m in WITH_WEIGHTS_IN_LAYER if m != "brsf"]
-SINGLE = [name for name in LAYERS if "separable" not in name]
+RECURRENT = [
+    name for name, case in LAYERS.items() if "LSTM" in case.kind or case.kind[-2:] in ("NN", "RU")
+]
+AT_ONCE = [name for name in LAYERS if name not in RECURRENT]
+SINGLE = [name for name in AT_ONCE if "separable" not in name]
 
 
 def inputs(name, seed=0):

@@ -198,6 +198,20 @@ class Feedback:
         """
         return c.map.transpose(dz, self.feedback_kernel(c), c.x), {}
 
+    def carrier(self, c: Backward) -> tf.Tensor | None:
+        """The kernel through which `send` sends errors, if that is all that it does.
+
+        Recurrent layers make it once per training step and use it at every time step. Where it is
+        None, as by default for a rule with a `send` of its own, they call `send` every time.
+
+        Args:
+            c: The connection; its `x` is empty.
+
+        Returns:
+            A tensor of the forward kernel's shape and type, or None.
+        """
+        return self.feedback_kernel(c) if type(self).send is Feedback.send else None
+
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:

@@ -186,6 +186,12 @@ class ProductFeedback(Feedback):
         dx = wide.map.transpose(mixed, plastic, c.x)
         return dx, {"product_plastic": wide.map.outer(c.x, mixed, plastic)}
 
+    def carrier(self, c: Backward) -> tf.Tensor | None:
+        if type(self).send is not ProductFeedback.send:
+            return None
+        path = self.collapsed or _path_is_cheaper(self._wide(c.map, c.kernel))
+        return self.feedback_kernel(c) if path else None
+
     def get_config(self) -> dict[str, Any]:
         return {
             "expansion": self.expansion,

@@ -163,13 +163,18 @@ class BatchRandomSignSymmetry(Feedback):
         return ": its magnitudes are redrawn at every step"
 
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return c.map.transpose(dz, self._kernel(c), c.x), {}
+
+    def carrier(self, c: Backward) -> tf.Tensor | None:
+        return self._kernel(c) if type(self).send is BatchRandomSignSymmetry.send else None
+
+    def _kernel(self, c: Backward) -> tf.Tensor:
         shape, scale = c.kernel.shape, tf.cast(c.weights["feedback_scale"], tf.float32)
         if self.distribution == "uniform":  # R ~ U(−√3 s, √3 s) has |R| ~ U(0, √3 s)
             size = 3.0**0.5 / 2.0**8 * scale * _odd_numbers(shape, c.seed)
         else:
             size = scale * tf.abs(draw("gaussian", 1.0, shape, c.seed))
-        size = tf.cast(size, c.kernel.dtype)
-        return c.map.transpose(dz, size * tf.sign(c.kernel), c.x), {}
+        return tf.cast(size, c.kernel.dtype) * tf.sign(c.kernel)
 
     def get_config(self) -> dict[str, Any]:
         return {"distribution": self.distribution}

@@ -1,6 +1,6 @@
 """Drop-in Keras layers whose error travels through feedback weights."""
 
-from tf_alignment.layers.attention import MultiHeadAttention
+from tf_alignment.layers.attention import GroupQueryAttention, MultiHeadAttention
 from tf_alignment.layers.base import FeedbackLayer
 from tf_alignment.layers.convolutional import (
     Conv1D,
@@ -16,21 +16,42 @@ from tf_alignment.layers.convolutional import (
 )
 from tf_alignment.layers.core import Dense, EinsumDense
 from tf_alignment.layers.inspection import feedback_layers
+from tf_alignment.layers.recurrent import (
+    GRU,
+    LSTM,
+    ConvLSTM1D,
+    ConvLSTM2D,
+    ConvLSTM3D,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+)
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "EinsumDense",
     "FeedbackLayer",
+    "GRUCell",
+    "GroupQueryAttention",
+    "LSTMCell",
     "MultiHeadAttention",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "feedback_layers",
 ]

@@ -1,4 +1,4 @@
-"""`MultiHeadAttention` with feedback."""
+"""`MultiHeadAttention` and `GroupQueryAttention` with feedback."""
 
 from __future__ import annotations
 
@@ -14,36 +14,18 @@ from tf_alignment.layers.base import (
 )
 from tf_alignment.layers.core import EinsumDense
 
-__all__ = ["MultiHeadAttention"]
+__all__ = ["GroupQueryAttention", "MultiHeadAttention"]
+
+_package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
-@keras.saving.register_keras_serializable(package="tf_alignment")
-class MultiHeadAttention(keras.layers.MultiHeadAttention):
-    """`keras.layers.MultiHeadAttention` whose projections have feedback weights.
+class _Attention(keras.layers.Layer):
+    """Gives an attention layer of Keras the feedback arguments: its projections have them."""
 
-    The query, key, value, (gate) and output projections are `EinsumDense` layers with the method
-    given; the attention between them has no kernel and passes the error as in Keras.
-
-    Args:
-        num_heads, key_dim, ...: As of `keras.layers.MultiHeadAttention`.
-        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
-            `tf_alignment.layers.Dense`.
-
-    Input shape, output shape:
-        As of `keras.layers.MultiHeadAttention`.
-
-    Raises:
-        ValueError: See `tf_alignment.layers.Dense`.
-
-    Example:
-    >>> import tensorflow as tf, tf_alignment as ta
-    >>> layer = ta.layers.MultiHeadAttention(num_heads=2, key_dim=4, feedback="fa")
-    >>> x = tf.ones((1, 3, 8))
-    >>> layer(x, x).shape
-    TensorShape([1, 3, 8])
-    >>> [projection.name for projection in layer.projections]
-    ['query', 'key', 'value', 'attention_output']
-    """
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
+        cls.__signature__ = signature_with_feedback(parent)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
@@ -92,7 +74,7 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
             ValueError: Always; ask the projections.
         """
         raise ValueError(
-            "MultiHeadAttention has several kernels: call `effective_feedback_kernel()` on each of "
+            f"{type(self).__name__} has several kernels: call `effective_feedback_kernel()` on each of "
             f"`layer.projections`. Received: layer '{self.name}'"
         )
 
@@ -101,4 +83,60 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
         return {**super().get_config(), **feedback_config(self)}
 
 
-MultiHeadAttention.__signature__ = signature_with_feedback(keras.layers.MultiHeadAttention)
+@_package
+class MultiHeadAttention(_Attention, keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention` whose projections have feedback weights.
+
+    The query, key, value, (gate) and output projections are `EinsumDense` layers with the method
+    given; the attention between them has no kernel and passes the error as in Keras.
+
+    Args:
+        num_heads, key_dim, ...: As of `keras.layers.MultiHeadAttention`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.MultiHeadAttention`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.MultiHeadAttention(num_heads=2, key_dim=4, feedback="fa")
+    >>> x = tf.ones((1, 3, 8))
+    >>> layer(x, x).shape
+    TensorShape([1, 3, 8])
+    >>> [projection.name for projection in layer.projections]
+    ['query', 'key', 'value', 'attention_output']
+    """
+
+
+@_package
+class GroupQueryAttention(_Attention, keras.layers.GroupQueryAttention):
+    """`keras.layers.GroupQueryAttention` whose projections have feedback weights.
+
+    As `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values than for
+    queries.
+
+    Args:
+        head_dim, num_query_heads, num_key_value_heads, ...: As of
+            `keras.layers.GroupQueryAttention`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.GroupQueryAttention`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.GroupQueryAttention(4, 4, 2, feedback="fa")
+    >>> x = tf.ones((1, 3, 8))
+    >>> layer(x, x).shape
+    TensorShape([1, 3, 8])
+    >>> [tuple(projection.kernel.shape) for projection in layer.projections]
+    [(8, 4, 4), (8, 2, 4), (8, 2, 4), (4, 4, 8)]
+    """

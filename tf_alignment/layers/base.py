@@ -42,6 +42,9 @@ class FeedbackLayer(keras.layers.Layer):
     True
     """
 
+    _connections: tuple[Connection, ...] = ()
+    _on_training: Callable[[], None] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the signature of the constructor, or what one that names nothing passes on to.
 
@@ -59,8 +62,6 @@ class FeedbackLayer(keras.layers.Layer):
         given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
         super().__init__(*args, **kwargs)
         set_feedback_arguments(self, **given)
-        self._connections: tuple[Connection, ...] = ()
-        self._on_training: Callable[[], None] | None = None
 
     def on_training(self, hook: Callable[[], None] | None) -> None:
         """Set what is called when the layer is next traced for training; None takes it away.
@@ -80,14 +81,20 @@ class FeedbackLayer(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} does not define `_connect`.")
 
     def _connection(
-        self, linear_map: LinearMap, prefix: str = "kernel", name: str = ""
+        self,
+        linear_map: LinearMap,
+        prefix: str = "kernel",
+        name: str = "",
+        kernel: keras.Variable | None = None,
     ) -> Connection:
         """A connection; its kernel's initializer, regularizer ... start with `prefix`."""
+        if kernel is None:
+            kernel = getattr(self, f"{name}_kernel" if name else "kernel")
         return Connection(
             self,
             name,
             linear_map,
-            getattr(self, f"{name}_kernel" if name else "kernel"),
+            kernel,
             *(
                 getattr(self, f"{prefix}_{what}")
                 for what in ("initializer", "regularizer", "constraint")
@@ -101,14 +108,20 @@ class FeedbackLayer(keras.layers.Layer):
             return
         self._build_feedback(tuple(input_shape))
 
+    def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
+        """What each connection of the built layer receives."""
+        return [input_shape] * len(self._connect())
+
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the method's weights for the built layer, also one whose class was exchanged."""
         method = self.feedback
         store = FeedbackWeights(name="feedback", dtype=self.dtype_policy, trainable=self.trainable)
         connections = tuple(self._connect())
+        shapes = self._input_shapes(input_shape)
 
         def create() -> None:
-            for connection in connections:
-                connection.build(store, input_shape)
+            for connection, shape in zip(connections, shapes, strict=True):
+                connection.build(store, shape)
             if method.scheduled:
                 store.add_weight(
                     name="step",

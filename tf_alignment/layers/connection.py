@@ -103,7 +103,8 @@ class Connection:
 
     Attributes:
         layer: The layer.
-        name: `""`, or `"depthwise"` and `"pointwise"` where a layer has two.
+        name: `""`, or `"depthwise"` and `"pointwise"`, `"input"` and `"recurrent"`, where a layer
+            has two.
         map: The bilinear map of input and kernel.
         kernel: The forward kernel, a Keras variable.
         initializer, regularizer, constraint: The forward kernel's.
@@ -130,6 +131,11 @@ class Connection:
         that differ.
         """
         return f"{self.layer.path}/{self.name}" if self.name else self.layer.path
+
+    @property
+    def over_time(self) -> bool:
+        """Whether it acts inside a recurrent layer's loop, where no other layer sees its input."""
+        return getattr(self.layer, "over_time", False)
 
     @property
     def layer_name(self) -> str:
@@ -254,7 +260,7 @@ class Connection:
             x = look.record(self, x)
             if look.backprop:
                 return self.map.apply(x, kernel)
-        stored = {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
+        stored = self.stored()
         seed = self.layer.draw_seed(training) if method.random else None
         z = self.map.apply(tf.stop_gradient(x), method.couple(kernel, stored, self.map))
         # A feedback weight must be read before the optimizer changes it. TensorFlow orders the two
@@ -269,6 +275,28 @@ class Connection:
             return method.send(methods.Backward(self.map, x, kernel, weights, seed), dz)
 
         activity = methods.Activity(self.map, x, z, kernel, add_bias, activation, seed, step)
+        self.learn(activity, stored, training)
+        cast = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}
+        response = ops.send_error(z, x, cast, send)
+        if look is not None:
+            look.respond(self, response)
+        return response
+
+    def stored(self) -> dict[str, tf.Tensor]:
+        """The method's weights as they are stored, read now."""
+        return {name: tf.convert_to_tensor(weight) for name, weight in self.weights.items()}
+
+    def learn(
+        self, activity: methods.Activity, stored: dict[str, tf.Tensor], training: bool | None
+    ) -> None:
+        """Show a forward pass to the open probe and to a rule that learns by alignment.
+
+        Args:
+            activity: The forward pass.
+            stored: What `stored` returned in this pass.
+            training: Whether the layer is called in training mode.
+        """
+        method, look = self.layer.feedback, probing.current()
         if look is not None:
             look.activities.setdefault(self, []).append(activity)
         if training:
@@ -278,11 +306,6 @@ class Connection:
             zero = ops.alignment_loss(learning, lambda weights: method.align(activity, weights))
             self.layer.add_loss(zero)
             self._zero = weakref.ref(zero)
-        cast = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}
-        response = ops.send_error(z, x, cast, send)
-        if look is not None:
-            look.respond(self, response)
-        return response
 
     def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.

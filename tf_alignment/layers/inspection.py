@@ -78,11 +78,12 @@ def feedback_layers(model: Any) -> list[Any]:
     ['hidden']
     """
     instance("model", model, keras.layers.Layer, "a Keras model or layer")
-    return [
-        layer
-        for layer, _ in walk(model)
-        if getattr(layer, "feedback", None) is not None and getattr(layer, "connections", None)
-    ]
+    found = []
+    for layer, _ in walk(model):
+        own = getattr(layer, "connections", ())  # a recurrent layer's are those of its cell
+        if getattr(layer, "feedback", None) is not None and own and own[0].layer is layer:
+            found.append(layer)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Kernel:
 
     Attributes:
         path: That of its connection; in a stock layer the layer's path, with `/depthwise`,
-            `/recurrent` ... for a kernel of such a name. Where several of a model have the same,
+            `/recurrent` ... for a kernel of such a name and `/input` for the other kernel of a
+            recurrent cell. Where several of a model have the same,
             as in nested models with equally named layers, the names of these models come first.
         variable: The kernel.
         connection: The connection it belongs to; None in a stock layer.
@@ -120,13 +122,16 @@ def kernels(model: keras.Model) -> list[Kernel]:
     with_feedback = [c for layer in feedback_layers(model) for c in layer.connections]
     own = {id(c.kernel): c for c in with_feedback}
     feedback = {id(weight) for c in with_feedback for weight in c.weights.values()}
+    recurrent = {w.path for w in model.weights if w.name == "recurrent_kernel"}
     found: dict[int, Kernel] = {}
     for weight in model.weights:
         if id(weight) in own:
             found[id(weight)] = Kernel(own[id(weight)].path, weight, own[id(weight)])
         elif weight.trainable and id(weight) not in feedback and len(weight.shape) > 1:
             layer, _, name = weight.path.rpartition("/")
-            if name == "kernel":
+            if name == "kernel" and f"{layer}/recurrent_kernel" in recurrent:
+                found[id(weight)] = Kernel(f"{layer}/input", weight)
+            elif name == "kernel":
                 found[id(weight)] = Kernel(layer, weight)
             elif name.endswith("_kernel"):
                 found[id(weight)] = Kernel(f"{layer}/{name.removesuffix('_kernel')}", weight)

@@ -34,6 +34,7 @@ class LinearMap:
 
     def transpose(self, dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         """Send `dz` down through `kernel`; the result has the shape of `like`, the input."""
+        like = tf.identity(like)  # in the body of a loop the tape does not know what is captured
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(like)
             z = self.apply(like, kernel)
@@ -41,6 +42,7 @@ class LinearMap:
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         """Pair `x` with `dz`, summed over batch and positions; `like` has the kernel's shape."""
+        like = tf.identity(like)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(like)
             z = self.apply(x, like)

@@ -57,6 +57,7 @@ class Phase:
     """
 
     name = "phase"
+    over_time = True  # whether connections inside the loop of a recurrent layer can receive
     _receivers: tuple[Callable[[], keras.Model | None], dict[str, Connection]] | None = None
 
     def __init__(self, layers: Sequence[str] | None = None, name: str | None = None) -> None:
@@ -193,7 +194,8 @@ class Phase:
             model: A built model with feedback.
 
         Raises:
-            ValueError: If there is none, or not those named in `layers`.
+            ValueError: If there is none, not those named in `layers`, or, for a phase that needs
+                what they receive, if some are inside of recurrent layers.
         """
         found = {p: c for p, c in connections(model).items() if "feedback_kernel" in c.weights}
         if not found:
@@ -202,7 +204,15 @@ class Phase:
                 f"kernel, e.g. `ta.convert(model, 'fa')`. Received: a model named '{model.name}' "
                 "without one"
             )
-        return self.chosen(found)
+        chosen = self.chosen(found)
+        inside = [path for path, c in chosen.items() if c.over_time]
+        if inside and not self.over_time:
+            raise ValueError(
+                f"Phase '{self.name}' needs what connections receive at every call, and cannot "
+                "look into the loop over time of a recurrent layer. Name the other layers in "
+                f"`layers`. Received: {inside}"
+            )
+        return chosen
 
     def chosen(self, found: dict[str, Any]) -> dict[str, Any]:
         """Those of `found` that `layers` names."""

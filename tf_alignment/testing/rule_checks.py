@@ -63,6 +63,8 @@ def backward(trial: Trial) -> None:
     like = [trial.x, *layer.trainable_weights]
     # the depthwise kernel of a separable layer gets its error through the pointwise feedback
     first = len(layer.connections)
+    if any(c.over_time for c in layer.connections):  # so do all of a recurrent layer, over time
+        first = len(expected)
     for i, (name, gradient, of) in enumerate(zip(names, found, like, strict=True)):
         if not first <= i < len(expected):
             well_formed(name, gradient, tuple(of.shape))

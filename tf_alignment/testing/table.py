@@ -140,6 +140,18 @@ LAYERS: dict[str, LayerCase] = {
         ("conv2d-first", "Conv2D", _first({**_four, "padding": "same"}), (2, 4, 7, 7)),
         ("depthwise2d-first", "DepthwiseConv2D", _first({"kernel_size": 3}), (2, 3, 7, 7)),
         ("separable2d-first", "SeparableConv2D", _first(_four), (2, 3, 7, 7)),
+        ("rnn", "SimpleRNN", {"units": 4}, (2, 3, 5)),
+        ("lstm", "LSTM", {"units": 3, "return_sequences": True}, (2, 3, 5)),
+        ("gru", "GRU", {"units": 3, "return_sequences": True, "unroll": True}, (2, 3, 5)),
+        ("gru-before", "GRU", {"units": 3, "reset_after": False, "go_backwards": True}, (2, 3, 5)),
+        ("convlstm1d", "ConvLSTM1D", {"filters": 2, "kernel_size": 3}, (2, 3, 6, 3)),
+        (
+            "convlstm2d",
+            "ConvLSTM2D",
+            {"filters": 2, "kernel_size": 2, "strides": 2, "padding": "same"},
+            (2, 3, 4, 4, 2),
+        ),
+        ("convlstm3d", "ConvLSTM3D", {"filters": 2, "kernel_size": 2}, (2, 2, 3, 3, 3, 2)),
     )
 }
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
@@ -169,24 +181,15 @@ def activity(layer: Any, x: Any, connection: int = 0) -> Any:
     >>> float(layer.feedback.loss(seen, weights))
     0.0
     """
-    from tf_alignment import feedback, probe
+    from tf_alignment import probe
 
     with probe.probe() as seen:
         layer(x)
-    c = layer.connections[connection]
-    [received] = seen.inputs[c]
-    kernel = tf.convert_to_tensor(c.kernel)
-    last = connection == len(layer.connections) - 1
-    return feedback.Activity(
-        c.map,
-        received,
-        c.map.apply(received, kernel),
-        kernel,
-        layer._bias_adder() if last else tf.identity,
-        layer._activate if last else tf.identity,
-        layer.draw_seed(False) if layer.feedback.random else tf.constant([3, 4]),
-        layer._count_step(False),
-    )
+    [found] = seen.activities[layer.connections[connection]]
+    if found.seed is None:
+        found = dataclasses.replace(found, seed=tf.constant([3, 4]))
+    # differentiated by itself: in the layer the response is cut off from its input
+    return dataclasses.replace(found, z=found.map.apply(found.x, found.kernel))
 
 
 def gradients(layer: Any, x: Any) -> tuple[tf.Tensor, list[tf.Tensor | None]]:

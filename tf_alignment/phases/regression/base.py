@@ -41,6 +41,8 @@ class GradientRegression(CompiledPhase):
             See `tf_alignment.phases.NodePerturbation`.
     """
 
+    over_time = False
+
     def __init__(
         self,
         dataset: Any,

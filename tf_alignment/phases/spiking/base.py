@@ -42,7 +42,9 @@ class DensePhase(StatefulPhase):
     def connections(self, model: keras.Model) -> dict[str, Connection]:
         """The dense layers among the connections that have a feedback kernel."""
         found = super().connections(model)
-        dense = {path: c for path, c in found.items() if isinstance(c.map, Matmul)}
+        dense = {
+            path: c for path, c in found.items() if isinstance(c.map, Matmul) and not c.over_time
+        }
         if len(dense) < (1 if self.layers is None else len(found)):
             others = {
                 path: type(c.layer).__name__ for path, c in found.items() if path not in dense

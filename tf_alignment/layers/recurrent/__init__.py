@@ -1,0 +1,24 @@
+"""Recurrent layers with feedback, and their cells: an input and a recurrent connection each."""
+
+from tf_alignment.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
+from tf_alignment.layers.recurrent.convolutional import (
+    ConvLSTM1D,
+    ConvLSTM2D,
+    ConvLSTM3D,
+    ConvLSTMCell,
+)
+from tf_alignment.layers.recurrent.sequences import GRU, LSTM, Recurrent, SimpleRNN
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+    "ConvLSTMCell",
+    "GRUCell",
+    "LSTMCell",
+    "Recurrent",
+    "SimpleRNN",
+    "SimpleRNNCell",
+]

@@ -1,0 +1,168 @@
+"""What all recurrent cells with feedback share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.feedback import Activity, Backward
+from tf_alignment.layers.base import FeedbackLayer
+from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Steps, in_loop
+from tf_alignment.maps import LinearMap
+
+__all__ = ["RecurrentCell", "masked"]
+
+Gates = tuple[list[Steps], list[Steps]]
+
+
+class RecurrentCell(FeedbackLayer):
+    """Mixin of cells: an input and a recurrent connection, read once per loop over time.
+
+    `keras.layers.RNN` asks a cell for its dropout mask before it loops over time, and resets it
+    afterwards: between the two the cell holds what it has read. A cell that is called outside of
+    such a layer reads its weights at every call.
+
+    A rule that learns by alignment does so once per pass, at the first time step: of the input
+    kernel on the step's input, of the recurrent kernel on the output that follows.
+    """
+
+    over_time = True
+
+    def _maps(self) -> tuple[LinearMap, LinearMap]:
+        return EveryStep(), EveryStep()
+
+    def _connect(self) -> list[Connection]:
+        feed, recur = self._maps()
+        return [
+            self._connection(feed, name="input", kernel=self.kernel),
+            self._connection(recur, "recurrent", "recurrent", self.recurrent_kernel),
+        ]
+
+    def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
+        return [input_shape, (input_shape[0], self.units)]
+
+    def _sizes(self) -> tuple[list[int], list[int]]:
+        """Output channels of the parts of both kernels that get an input of their own."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `_sizes`.")
+
+    def _biases(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """Biases of the input's and of the state's response, for rules that learn from them."""
+        return (None if self.bias is None else tf.convert_to_tensor(self.bias)), None
+
+    def _gate_activation(self, z: tf.Tensor) -> tf.Tensor:
+        """The activations of all gates."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `_gate_activation`.")
+
+    def _advance(
+        self, gates: Gates, inputs: tf.Tensor, states: Any, training: bool | None
+    ) -> tuple[tf.Tensor, Any]:
+        """One time step, in the order of operations of the Keras cell."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `_advance`.")
+
+    def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
+        super()._build_feedback(input_shape)
+        self._pass = Pass()
+        for connection, sizes in zip(self._connections, self._sizes(), strict=True):
+            if len(sizes) > 1:
+                self._refuse_send(connection)
+
+    def _refuse_send(self, connection: Connection) -> None:
+        """Raise if the method does more with an error than send it through a kernel."""
+        method, kernel = self.feedback, tf.convert_to_tensor(connection.kernel)
+        weights = {name: tf.cast(w, kernel.dtype) for name, w in connection.stored().items()}
+        seed = tf.constant([0, 0]) if method.random else None
+        empty = tf.zeros((0,), kernel.dtype)
+        if method.carrier(Backward(connection.map, empty, kernel, weights, seed)) is None:
+            raise ValueError(
+                f"Argument `feedback` must be a method that sends errors through a kernel alone "
+                f"where gates get inputs of their own, as in '{self.name}'; '{method.id}' has a "
+                "`send` of its own. Dense cells are without such gates for `implementation=2`, no "
+                "`recurrent_dropout` and, in a GRU, `reset_after=True`. Received: "
+                f"feedback={method!r}"
+            )
+
+    def get_dropout_mask(self, step_input: Any) -> Any:
+        """As the parent's; Keras' RNN layers call it when a loop over time is about to begin."""
+        if self._connections:
+            self._pass.open()
+        return super().get_dropout_mask(step_input)
+
+    def reset_dropout_mask(self) -> None:
+        """As the parent's; Keras' RNN layers call it when the loop has ended."""
+        super().reset_dropout_mask()
+        if self._connections:
+            self._pass.close()
+
+    def _input_mask(self, inputs: tf.Tensor) -> Any:
+        return super().get_dropout_mask(inputs)
+
+    def call(self, inputs: Any, states: Any, training: bool | None = False) -> Any:
+        """The parent's time step, with the method's backward pass."""
+        if self.feedback is None:
+            return super(FeedbackLayer, self).call(inputs, states, training=training)
+        x = self._tensor(inputs)
+        held = self._pass.held()
+        if held is not None:
+            return self._advance(held, x, states, training)
+        if in_loop():
+            raise ValueError(
+                f"Cell '{self.name}' cannot begin inside a TensorFlow loop: what its feedback "
+                "weights learn from would be lost. Wrap it in `keras.layers.RNN`. Received: "
+                f"feedback={self.feedback!r}"
+            )
+        step = self._count_step(training)
+        both = [Steps.begin(connection, training) for connection in self._connections]
+        gates = tuple(s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
+        self._pass.keep(gates)
+        output, states = self._advance(gates, x, states, training)
+        self._learn(both, (x, output), step, training)
+        return output, states
+
+    def _learn(
+        self,
+        both: list[Steps],
+        received: tuple[tf.Tensor, tf.Tensor],
+        step: tf.Tensor | None,
+        training: bool | None,
+    ) -> None:
+        """Let what learns by alignment see the first time step."""
+        for steps, x, bias in zip(both, received, self._biases(), strict=True):
+            if steps.backprop:
+                continue
+            c, x = steps.connection, tf.stop_gradient(x)
+            activity = Activity(
+                c.map,
+                x,
+                c.map.apply(x, steps.kernel),
+                steps.kernel,
+                _adder(bias),
+                self._gate_activation,
+                steps.seed,
+                step,
+            )
+            c.learn(activity, steps.stored, training)
+
+    def effective_feedback_kernel(self) -> Any:
+        """What carries the error now: `{"input": tensor, "recurrent": tensor}`.
+
+        Raises:
+            ValueError: If the cell is not built, has no feedback method, or its method has no
+                effective kernel (brSF).
+        """
+        return super().effective_feedback_kernel()
+
+
+def _adder(bias: tf.Tensor | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.identity if bias is None else lambda z: keras.ops.add(z, bias)
+
+
+def masked(
+    x: tf.Tensor, mask: Any, rate: float, training: bool | None, count: int
+) -> Iterator[tf.Tensor]:
+    """The input of each of `count` gates, with the dropout mask of each in training."""
+    dropped = training and 0.0 < rate < 1.0
+    return (x * mask[i] if dropped else x for i in range(count))

@@ -1,0 +1,141 @@
+"""`ConvLSTM1D`, `ConvLSTM2D`, `ConvLSTM3D` with feedback, and their cell."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tf_alignment.layers.recurrent.base import Gates, RecurrentCell, masked
+from tf_alignment.layers.recurrent.sequences import Recurrent, document
+from tf_alignment.maps import Convolution, LinearMap
+
+__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "ConvLSTMCell"]
+
+_package = keras.saving.register_keras_serializable(package="tf_alignment")
+
+
+def _stock_cell() -> Any:
+    """Keras' cell class, which it does not export: that of a layer."""
+    state = random.getstate()  # an import must not shift the seeds of layers
+    try:
+        return type(keras.layers.ConvLSTM1D(1, 1).cell)
+    finally:
+        random.setstate(state)
+
+
+_StockCell: Any = _stock_cell()
+
+
+@_package
+class ConvLSTMCell(RecurrentCell, _StockCell):  # type: ignore[misc]
+    """The cell of `keras.layers.ConvLSTM1D` ... `ConvLSTM3D` with errors through feedback weights.
+
+    As `tf_alignment.layers.LSTMCell`, with convolutions in place of the matrix products.
+
+    Args:
+        rank, filters, kernel_size, ...: As of the Keras cell.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.SimpleRNNCell`.
+
+    Call arguments:
+        inputs: `(batch, *space, channels)`, the input of one time step.
+        states: `[h, c]`, each `(batch, *space, filters)`.
+        training: Whether dropout is applied.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.ConvLSTM2D(4, 3, feedback="fa")
+    >>> layer(tf.ones((1, 3, 5, 5, 2))).shape
+    TensorShape([1, 3, 3, 4])
+    >>> type(layer.cell).__name__
+    'ConvLSTMCell'
+    """
+
+    def _maps(self) -> tuple[LinearMap, LinearMap]:
+        window = {"rank": self.rank, "kernel_size": self.kernel_size}
+        window["data_format"] = self.data_format
+        ones = (1,) * self.rank
+        feed = Convolution(
+            **window,
+            strides=tuple(self.strides),
+            padding=self.padding,
+            dilation_rate=tuple(self.dilation_rate),
+        )
+        recur = Convolution(**window, strides=ones, padding="same", dilation_rate=ones)
+        return feed, recur
+
+    def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
+        return [input_shape, self.compute_output_shape(input_shape)[0]]
+
+    def _sizes(self) -> tuple[list[int], list[int]]:
+        return [self.filters] * 4, [self.filters] * 4
+
+    def _spread(self, bias: tf.Tensor) -> tf.Tensor:
+        """A bias, broadcastable to a response."""
+        shape = [1] * (self.rank + 2)
+        shape[-1 if self.data_format == "channels_last" else 1] = -1
+        return ops.reshape(bias, shape)
+
+    def _biases(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        return (self._spread(self.bias) if self.use_bias else None), None
+
+    def _gate_activation(self, z: tf.Tensor) -> tf.Tensor:
+        axis = -1 if self.data_format == "channels_last" else 1
+        i, f, c, o = ops.split(z, 4, axis=axis)
+        sigmoid, tanh = self.recurrent_activation, self.activation
+        return ops.concatenate([sigmoid(i), sigmoid(f), tanh(c), sigmoid(o)], axis=axis)
+
+    def _advance(
+        self, gates: Gates, inputs: tf.Tensor, states: Any, training: bool | None
+    ) -> tuple[tf.Tensor, Any]:
+        h, carry = states[0], states[1]
+        feed, recur = gates
+        mask = self._input_mask(inputs) if training and self.dropout else None
+        apart = masked(inputs, mask, self.dropout, training, 4)
+        x = [gate(part) for gate, part in zip(feed, apart, strict=True)]
+        if self.use_bias:
+            biases = ops.split(self.bias, 4)
+            x = [a + self._spread(b) for a, b in zip(x, biases, strict=True)]
+        rate = self.recurrent_dropout
+        mask = self.get_recurrent_dropout_mask(h) if training and rate else None
+        apart = masked(h, mask, rate, training, 4)
+        z = [a + gate(part) for a, gate, part in zip(x, recur, apart, strict=True)]
+        i, f = self.recurrent_activation(z[0]), self.recurrent_activation(z[1])
+        carry = f * carry + i * self.activation(z[2])
+        h = self.recurrent_activation(z[3]) * self.activation(carry)
+        return h, [h, carry]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parent's config, with the rank, which it lacks, plus the feedback arguments."""
+        return {"rank": self.rank, **super().get_config()}
+
+
+@_package
+@document
+class ConvLSTM1D(Recurrent, keras.layers.ConvLSTM1D):
+    """`keras.layers.ConvLSTM1D` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = ConvLSTMCell
+
+
+@_package
+@document
+class ConvLSTM2D(Recurrent, keras.layers.ConvLSTM2D):
+    """`keras.layers.ConvLSTM2D` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = ConvLSTMCell
+
+
+@_package
+@document
+class ConvLSTM3D(Recurrent, keras.layers.ConvLSTM3D):
+    """`keras.layers.ConvLSTM3D` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = ConvLSTMCell

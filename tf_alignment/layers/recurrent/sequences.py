@@ -1,0 +1,208 @@
+"""`SimpleRNN`, `LSTM` and `GRU` with feedback: layers over a cell of their own."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+
+from tf_alignment import probe as probing
+from tf_alignment.layers.base import (
+    FEEDBACK_ARGUMENTS,
+    Connection,
+    feedback_config,
+    set_feedback_arguments,
+    signature_with_feedback,
+)
+from tf_alignment.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
+
+__all__ = ["GRU", "LSTM", "Recurrent", "SimpleRNN", "document"]
+
+_package = keras.saving.register_keras_serializable(package="tf_alignment")
+
+
+def _of_cell(name: str, doc: str) -> Any:
+    """A property that is the cell's, None in a stock cell."""
+
+    def get(self: Any) -> Any:
+        return getattr(self.cell, name, None)
+
+    def put(self: Any, value: Any) -> None:
+        setattr(self.cell, name, value)
+
+    return property(get, put, doc=doc)
+
+
+class Recurrent(keras.layers.Layer):
+    """Mixin that gives a Keras layer over a cell of its own the feedback arguments.
+
+    The cell has them: it is exchanged for this library's while the Keras class is constructed. What
+    is asked of the layer is answered by the cell.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> layer = ta.layers.LSTM(8, feedback="fa")
+    >>> isinstance(layer, ta.layers.recurrent.Recurrent), type(layer.cell).__module__[:12]
+    (True, 'tf_alignment')
+    """
+
+    cell_class: ClassVar[type]
+
+    feedback = _of_cell("feedback", "The feedback method, or None.")
+    feedback_initializer = _of_cell("feedback_initializer", "Initializer of feedback weights.")
+    feedback_regularizer = _of_cell("feedback_regularizer", "Regularizer of feedback weights.")
+    feedback_constraint = _of_cell("feedback_constraint", "Constraint of feedback weights.")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
+        cls.__signature__ = signature_with_feedback(parent)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
+        super().__init__(*args, **kwargs)
+        set_feedback_arguments(self.cell, **given)
+        if self.feedback is None:
+            return
+        if getattr(self, "use_cudnn", None) is True:
+            raise ValueError(
+                "Argument `use_cudnn` must not be True with a feedback method: cuDNN has a "
+                f"backward pass of its own. Received: use_cudnn=True, feedback={self.feedback!r}"
+            )
+        self.supports_jit = True  # Keras' class is without XLA where it may use cuDNN
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The parent's constructor makes a stock cell. It is exchanged as it is assigned: later, the
+        # stock one would stay tracked.
+        if name == "cell" and type(value) is self.cell_class.__bases__[1]:
+            value = with_feedback_arguments(value, self.cell_class)
+        super().__setattr__(name, value)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The cell's connections, input and recurrent; empty with `feedback=None`."""
+        return getattr(self.cell, "connections", ())
+
+    @property
+    def feedback_weights(self) -> dict[str, keras.Variable]:
+        """What the method stores in the cell: `{name: variable}`, `{}` if nothing."""
+        return getattr(self.cell, "feedback_weights", {})
+
+    def effective_feedback_kernel(self) -> Any:
+        """What carries the error now: `{"input": tensor, "recurrent": tensor}`.
+
+        Raises:
+            ValueError: If the layer is not built, has no feedback method, or its method has no
+                effective kernel (brSF).
+        """
+        return self.cell.effective_feedback_kernel()
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = False,
+    ) -> Any:
+        """The parent's forward pass, with the method's backward pass in its cell."""
+        look = probing.current()
+        if look is not None and self.connections and look.perturb is None:
+            # the input of all time steps; inside the loop no gradient could be asked for
+            sequences = look.record(self.connections[0], sequences)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool | None = False
+    ) -> Any:
+        """As the parent's; with a feedback method without cuDNN."""
+        if self.feedback is None:
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        if isinstance(mask, list | tuple):
+            mask = mask[0]
+        loop = keras.layers.RNN.inner_loop
+        return loop(self, sequences, initial_state, mask, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The parent's config plus the feedback arguments."""
+        return {**super().get_config(), **feedback_config(self)}
+
+
+def with_feedback_arguments(stock: Any, cell_class: Any) -> Any:
+    """A cell of this library like a fresh stock cell: the same initializers, seeds, numbers."""
+    config = stock.get_config()
+    for what in ("kernel_initializer", "recurrent_initializer", "bias_initializer"):
+        config[what] = getattr(stock, what)  # the object: its seed is already drawn
+    config["dtype"] = stock.dtype_policy
+    for what in ("implementation", "rank"):  # which the config lacks
+        if hasattr(stock, what):
+            config[what] = getattr(stock, what)
+    drawn = keras.ops.convert_to_numpy(stock.seed_generator.state)  # of dropout: not drawn again
+    cell = cell_class(**config | {"seed": int(drawn[0])})
+    cell.seed = stock.seed
+    return cell
+
+
+_DOC = """
+
+With `feedback=None` the layer is `keras.layers.{name}`, fast kernels included. The layer itself has
+no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+Args:
+    {first}, ...: As of `keras.layers.{name}`.
+    feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+        `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+Input shape, output shape:
+    As of `keras.layers.{name}`.
+
+Raises:
+    ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.{cell}`.
+
+Example:
+
+>>> import tensorflow as tf, tf_alignment as ta
+>>> layer = ta.layers.{name}({arguments}, feedback="fa")
+>>> layer(tf.ones({shape})).shape
+TensorShape({output})
+>>> sorted(layer.feedback_weights)
+['input_feedback_kernel', 'recurrent_feedback_kernel']
+"""
+
+
+def document(cls: type) -> type:
+    """Write the docstring, which is the same for all but for names and shapes."""
+    name = cls.__name__
+    rank = int(name[-2]) if name.startswith("Conv") else 0
+    cls.__doc__ = f"{cls.__doc__}" + _DOC.format(
+        name=name,
+        cell="LSTMCell" if rank else f"{name}Cell",
+        first="filters, kernel_size" if rank else "units",
+        arguments="4, 3" if rank else "4",
+        shape=(1, 3, *(5,) * rank, 2),
+        output=[1, *(3,) * rank, 4],
+    )
+    return cls
+
+
+@_package
+@document
+class SimpleRNN(Recurrent, keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = SimpleRNNCell
+
+
+@_package
+@document
+class LSTM(Recurrent, keras.layers.LSTM):
+    """`keras.layers.LSTM` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = LSTMCell
+
+
+@_package
+@document
+class GRU(Recurrent, keras.layers.GRU):
+    """`keras.layers.GRU` whose errors travel through feedback weights, down and in time."""
+
+    cell_class = GRUCell
