@@ -57,6 +57,7 @@ from tf_alignment import (  # noqa: E402
 )
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import convert, strip, summary  # noqa: E402
+from tf_alignment.layers.modulation import modulate  # noqa: E402
 
 __all__ = [
     "__version__",
@@ -69,6 +70,7 @@ __all__ = [
     "layers",
     "metrics",
     "models",
+    "modulate",
     "optimizers",
     "phases",
     "plots",

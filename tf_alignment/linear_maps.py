@@ -66,6 +66,14 @@ class LinearMap:
         """Move the output channels of `z` to the last axis."""
         return z
 
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        """Shape of a weight per unit, broadcastable to the response to an input of this rank."""
+        return (*[1] * (rank - 1), kernel_shape[-1])
+
+    def input_channels(self, kernel_shape: tuple[int, ...]) -> int | None:
+        """Number of input channels, where the kernel alone tells."""
+        return None
+
     def overlap(self) -> float:
         """In how many output positions an input entry takes part, at most and on average."""
         return 1.0
@@ -190,6 +198,12 @@ class Einsum(LinearMap):
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.einsum(self.equation, x, kernel)
 
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        size = dict(zip(self.kernel, kernel_shape, strict=True))
+        more = rank - len(self.input.replace("...", ""))  # the axes of an ellipsis
+        labels = self.output.replace("...", "." * more)
+        return tuple(size.get(label, 1) for label in labels)
+
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
         sizes = zip(self.kernel, kernel_shape, strict=True)
         return _size(x) / float(math.prod(size for c, size in sizes if c in self.input))
@@ -258,6 +272,15 @@ class _Spatial(LinearMap):
     def channels_last(self, z: tf.Tensor) -> tf.Tensor:
         return z if self.channel_axis == -1 else tf.transpose(z, [0, *range(2, self.rank + 2), 1])
 
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        """Number of output channels."""
+        return kernel_shape[-1]
+
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        shape = [1] * rank
+        shape[self.channel_axis] = self.units(kernel_shape)
+        return tuple(shape)
+
     def overlap(self) -> float:
         return math.prod(self.kernel_size) / math.prod(self.strides)
 
@@ -271,6 +294,9 @@ class Convolution(_Spatial):
     def __init__(self, *args: object, groups: int = 1, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.groups = groups
+
+    def input_channels(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2] * self.groups
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         padding = self.padding
@@ -352,6 +378,9 @@ class Convolution(_Spatial):
 class DepthwiseConvolution(_Spatial):
     """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
 
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2] * kernel_shape[-1]
+
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.depthwise_conv(
             x,
@@ -388,6 +417,9 @@ class TransposedConvolution(_Spatial):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.output_padding = output_padding
+
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2]
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.conv_transpose(
