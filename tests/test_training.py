@@ -3,6 +3,7 @@
 import os
 import warnings
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -84,12 +85,12 @@ def test_all_ways_of_running_give_the_same_weights(method, two_replicas):
     agree(replicated, expected)
 
 
-@pytest.mark.parametrize("method", ["wm", "ia", "aa", "brsf"])
+@pytest.mark.parametrize("method", cases.RANDOM)
 def test_noise_is_drawn_on_each_replica_and_agrees_in_its_statistics(method, two_replicas):
     def kernels():
         model, _ = train(method, epochs=20)
         return [
-            (c.kernel.numpy(), c.feedback_kernel().numpy() if method != "brsf" else None)
+            (c.kernel.numpy(), c.feedback_kernel().numpy() if layer.feedback.has_kernel else None)
             for layer in ta.layers.feedback_layers(model)
             for c in layer.connections
         ]
@@ -136,7 +137,7 @@ def test_mixed_precision_trains(method, policy):
     assert wrapped == (policy == "mixed_float16")
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype == np.float32
-        if method != "brsf":
+        if ta.feedback.get(method).random != "shared":
             assert np.linalg.norm(a - b) < 0.03 * (0.1 + np.linalg.norm(b))
 
 

@@ -58,6 +58,7 @@ from tf_alignment import (  # noqa: E402
 )
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import convert, strip, summary  # noqa: E402
+from tf_alignment.layers.modulation import modulate  # noqa: E402
 
 __all__ = [
     "__version__",
@@ -71,6 +72,7 @@ __all__ = [
     "maps",
     "metrics",
     "models",
+    "modulate",
     "optimizers",
     "phases",
     "plots",

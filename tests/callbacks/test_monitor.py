@@ -69,7 +69,7 @@ def test_every_method_has_what_it_has(feedback, digits):
     x, y = digits
     history = fit(model, digits, AlignmentMonitor(probe_data=(x[:32], y[:32])))
     kind = "path_angle" if feedback in ("pfa", "pfa_o") else "weight_angle"
-    has_kernel = feedback not in ("dfa", "brsf")
+    has_kernel = ta.feedback.get(feedback).has_kernel
     assert ("mean/" + kind in history) == has_kernel
     assert ("mean/norm_ratio" in history) == has_kernel
     assert ("mean/error_angle" in history) == (feedback != "dfa")

@@ -191,8 +191,9 @@ def test_alignment_rules(rule, problem):
 @pytest.mark.parametrize("method", cases.WITH_WEIGHTS_IN_LAYER)
 def test_every_method_passes_the_checks(method, two_replicas):
     report = ta.testing.check_rule(method, strategy=two_replicas)
-    skipped = set() if method in ("wm", "ia", "sa", "aa") else {"closed_form"}
-    skipped |= {"effective_kernel"} if method == "brsf" else set()
+    rule = ta.feedback.get(method)
+    skipped = {"closed_form"} if rule.learns != "alignment" else set()
+    skipped |= set() if rule.has_kernel else {"effective_kernel"}
     assert {check.name for check in report.skipped} == skipped
 
 
@@ -247,7 +248,7 @@ def test_get_accepts_ids_classes_objects_and_configs():
         (lambda f: f.ProductFeedback(fixed_initializer=7), ValueError, "`fixed_initializer`"),
         (lambda f: f.WeightMirror(noise_stddev=float("inf")), ValueError, "`noise_stddev`"),
         (lambda f: f.WeightMirror(feedback_activation="zz"), ValueError, "`feedback_activation`"),
-        (lambda f: f.Alignment([("amp", 1.0)]), TypeError, "Primitive"),
+        (lambda f: f.Alignment([(3, 1.0)]), TypeError, "Primitive"),
         (lambda f: f.Alignment({"amp": 1.0}, response="z"), ValueError, "`response`"),
         (lambda f: f.Alignment({"amp": 1.0}, noise="pink"), ValueError, "`noise`"),
         (lambda f: f.Alignment({"amp": 1.0}, noise_stddev=0), ValueError, "`noise_stddev`"),

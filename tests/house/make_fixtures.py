@@ -71,7 +71,7 @@ def feedback_kernels(model):
     found = {}
     for layer in ta.layers.feedback_layers(model):
         for connection in layer.connections:
-            if layer.feedback.id not in ("brsf", "dfa"):  # which have none
+            if layer.feedback.has_kernel:
                 found[f"{layer.name}{connection.name}"] = connection.feedback_kernel()
     return found
 

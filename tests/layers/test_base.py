@@ -120,8 +120,8 @@ def test_feedback_weights_of_another_method_are_refused(tmp_path):
 
 
 PRECISION = [  # the rest is in `ta.testing`, which leaves out the numbers of rules that draw
-    *itertools.product(["conv2d-strided"], ["wm", "ia", "aa", "brsf"], ["mixed_float16"]),
-    *itertools.product(["dense"], ["wm", "ia", "aa", "brsf"], ["mixed_bfloat16"]),
+    *itertools.product(["conv2d-strided"], cases.RANDOM, ["mixed_float16"]),
+    *itertools.product(["dense"], cases.RANDOM, ["mixed_bfloat16"]),
     *itertools.product(["dense", "separable1d"], ["pfa", "ia"], ["bfloat16", "float64"]),
 ]
 

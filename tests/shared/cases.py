@@ -7,7 +7,8 @@ from tf_alignment import feedback as methods
 from tf_alignment.testing import LAYERS
 
 WITH_WEIGHTS_IN_LAYER = [m for m in methods.METHODS if m != "dfa"]
-HAS_KERNEL = [m for m in WITH_WEIGHTS_IN_LAYER if m != "brsf"]
+HAS_KERNEL = [m for m in WITH_WEIGHTS_IN_LAYER if methods.get(m).has_kernel]
+RANDOM = [m for m in methods.METHODS if methods.get(m).random]
 RECURRENT = [
     name for name, case in LAYERS.items() if "LSTM" in case.kind or case.kind[-2:] in ("NN", "RU")
 ]

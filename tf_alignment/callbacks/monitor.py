@@ -216,12 +216,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
     def _measure_kernels(self) -> dict[str, dict[str, tf.Tensor]]:
         measured = {}
         for path, connection in ((k.path, k.connection) for k in self._kernels):
-            if connection is None:
+            if connection is None or not connection.layer.feedback.has_kernel:
                 continue
-            try:
-                feedback = connection.feedback_kernel()
-            except ValueError:  # the method has none
-                continue
+            feedback = connection.feedback_kernel()
             kernel = tf.convert_to_tensor(connection.kernel)
             product = isinstance(connection.layer.feedback, ProductFeedback)
             angle = "path_angle" if product else "weight_angle"

@@ -1,11 +1,12 @@
 """Feedback methods: which weights carry the error back, and how they learn.
 
-One class a method, one string id for each; `get` turns an id, a class, a config or an object into
-an object. Add a method by subclassing `Feedback`.
+One class a method, one string id for each; `get` turns an id, a long name, a class, a config or an
+object into an object. Add a method by subclassing `Feedback`.
 """
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ from tf_alignment.feedback.rules import (
 )
 
 __all__ = [
+    "LONG_NAMES",
     "METHODS",
     "ActivationAlignment",
     "Activity",
@@ -67,38 +69,75 @@ _FACTORIES: dict[str, Any] = {
 }
 METHODS: tuple[str, ...] = tuple(_FACTORIES)
 """The string ids of all methods, in the order in which tables list them."""
+LONG_NAMES: dict[str, str] = {
+    "backpropagation": "backprop",
+    "feedback_alignment": "fa",
+    "direct_feedback_alignment": "dfa",
+    "uniform_sign_symmetry": "usf",
+    "batch_random_sign_symmetry": "brsf",
+    "fixed_random_sign_symmetry": "frsf",
+    "kolen_pollack": "kp",
+    "weight_mirror": "wm",
+    "information_alignment": "ia",
+    "symmetric_alignment": "sa",
+    "activation_alignment": "aa",
+    "product_feedback_alignment": "pfa",
+    "orthogonal_product_feedback_alignment": "pfa_o",
+}
+"""Long names beside the ids."""
+
+
+def _letters(name: str) -> str:
+    """A name without case, hyphens and the like: `"PFA-o"` is `"pfa_o"`."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+_BY_LETTERS = {_letters(name): name for name in METHODS} | {
+    _letters(name): method for name, method in LONG_NAMES.items()
+}
+
+
+def _by_name(name: str) -> Feedback:
+    letters = _letters(name)
+    if letters in _BY_LETTERS:
+        return _FACTORIES[_BY_LETTERS[letters]]()
+    near = difflib.get_close_matches(letters, _BY_LETTERS, 1, 0.6)
+    meant = f" Did you mean {_BY_LETTERS[near[0]]!r}?" if near else ""
+    raise ValueError(
+        f"Argument `feedback` must be one of {list(METHODS)}, one of their long names "
+        f"({', '.join(LONG_NAMES)}), a `Feedback` object or None.{meant} "
+        f"Received: feedback={name!r}"
+    )
 
 
 def get(identifier: Any) -> Feedback | None:
     """Turn an identifier into a feedback method.
 
     Args:
-        identifier: `None` (the stock layer), a string id out of `METHODS`, a `Feedback` object or
+        identifier: `None` (the stock layer), a string id out of `METHODS` or a long name out of
+            `LONG_NAMES` (case, hyphens and underscores do not matter), a `Feedback` object or
             class, or the config of one.
 
     Returns:
         A `Feedback` object, or `None` for `None`.
 
     Raises:
-        ValueError: If the string is no id; the message lists them.
+        ValueError: If the string is no name; the message lists them, and the one that is near.
         TypeError: If the identifier is of another type.
 
     Example:
     >>> import tf_alignment as ta
     >>> ta.feedback.get("sa")
     SymmetricAlignment(alpha=2.0, beta=2.0)
+    >>> ta.feedback.get("Kolen-Pollack")
+    KolenPollack()
     """
     if identifier is None or isinstance(identifier, Feedback):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Feedback):
         return identifier()
     if isinstance(identifier, str):
-        if identifier not in _FACTORIES:
-            raise ValueError(
-                f"Argument `feedback` must be one of {list(METHODS)}, a `Feedback` object or None. "
-                f"Received: feedback={identifier!r}"
-            )
-        return _FACTORIES[identifier]()
+        return _by_name(identifier)
     if isinstance(identifier, dict):
         method = keras.saving.deserialize_keras_object(identifier)
         if isinstance(method, Feedback):

@@ -26,7 +26,7 @@ __all__ = ["Alignment", "Coefficient", "serialize_coefficient"]
 _package = keras.saving.register_keras_serializable(package="tf_alignment")
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
 Coefficient = Any  # a number or a LearningRateSchedule
-Terms = Mapping[str, Coefficient] | Iterable[tuple[Primitive, Coefficient]]
+Terms = Mapping[str, Coefficient] | Iterable[tuple[Primitive | str, Coefficient]]
 
 BUILT_IN: dict[str, Primitive] = {
     "decay": primitives.decay,
@@ -45,7 +45,8 @@ class Alignment(Feedback):
 
     Args:
         terms: `{"amp": 1.0, "decay": 0.5}` with names out of `decay, amp, null, sparse, self`, or
-            pairs `[(primitive, coefficient), ...]` with primitives of your own. A coefficient is a
+            pairs `[("decay", 0.5), (primitive, coefficient), ...]` with these names and primitives
+            of your own. A coefficient is a
             number or a `keras.optimizers.schedules.LearningRateSchedule` of the training step
             (see also `tf_alignment.schedules`).
         response: What y is: `"linear"`, the response `x W` with its bias, before batch
@@ -301,28 +302,27 @@ class Alignment(Feedback):
 
 
 def _check_terms(terms: Terms) -> tuple[tuple[Primitive, Coefficient], ...]:
-    if isinstance(terms, Mapping):
-        unknown = sorted(str(name) for name in terms if name not in BUILT_IN)
-        if unknown:
-            raise ValueError(
-                f"Argument `terms` must name primitives out of {sorted(BUILT_IN)}. "
-                f"Received unknown names: {unknown}"
-            )
-        pairs = [(BUILT_IN[name], c) for name, c in terms.items()]
-    else:
-        try:
-            pairs = [(p, c) for p, c in terms]
-        except (TypeError, ValueError):
+    try:
+        named = [(p, c) for p, c in (terms.items() if isinstance(terms, Mapping) else terms)]
+    except (TypeError, ValueError):
+        raise TypeError(
+            "Argument `terms` must be a dict {name: coefficient} or pairs "
+            f"[(primitive or name, coefficient), ...]. Received: terms={terms!r}"
+        ) from None
+    of_names = isinstance(terms, Mapping)
+    unknown = [str(p) for p, _ in named if (of_names or isinstance(p, str)) and p not in BUILT_IN]
+    if unknown:
+        raise ValueError(
+            f"Argument `terms` must name primitives out of {sorted(BUILT_IN)}. "
+            f"Received unknown names: {sorted(unknown)}"
+        )
+    pairs = [(BUILT_IN[p] if isinstance(p, str) else p, c) for p, c in named]
+    for primitive, _ in pairs:
+        if not isinstance(primitive, Primitive):
             raise TypeError(
-                "Argument `terms` must be a dict {name: coefficient} or pairs "
-                f"[(primitive, coefficient), ...]. Received: terms={terms!r}"
-            ) from None
-        for primitive, _ in pairs:
-            if not isinstance(primitive, Primitive):
-                raise TypeError(
-                    "Argument `terms` must pair `tf_alignment.primitives.Primitive` objects with "
-                    f"coefficients. Received: {primitive!r}"
-                )
+                "Argument `terms` must pair names or `tf_alignment.primitives.Primitive` objects "
+                f"with coefficients. Received: {primitive!r}"
+            )
     if not pairs:
         raise ValueError(
             "Argument `terms` must name at least one primitive; for feedback weights that never "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,8 @@ import tensorflow as tf
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Activity", "Backward", "Feedback", "Setup"]
+
+Response = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +29,15 @@ class Setup:
             all the same is refused. `of` is the map that the weight belongs to, if not the
             connection's.
         add: `add(name, shape, initializer, trainable, aligned=False)` creates a weight; the
-            initializer is a function of shape and dtype. `aligned` says that it learns by alignment
-            (see `tf_alignment.optimizers.split`); a trainable one gets the layer's feedback
-            regularizer and constraint.
+            initializer is a function of shape and dtype. `aligned` gives the weight the feedback
+            optimizer of `tf_alignment.optimizers.split`; its gradient comes from `align` if
+            `learns == "alignment"`, from `send` if `learns == "error"`. A trainable weight gets the
+            layer's feedback regularizer and constraint.
         seed: `seed()` gives an integer of the connection's own, reproducible from the kernel's.
-        input_channels: Shape of a bias on the connection's input, broadcastable to the input.
+        input_channels: Shape of a weight per input channel, broadcastable to the input.
+        output_channels: Shape of a weight per unit, broadcastable to the response: `(1, 8)` in a
+            dense layer of eight units, `(1, 1, 1, 8)` in a convolution of eight filters, and in a
+            depthwise one a weight per input channel and filter.
 
     Example:
     >>> import tf_alignment as ta
@@ -52,6 +59,12 @@ class Setup:
     add: Callable[..., keras.Variable]
     seed: Callable[[], int]
     input_channels: tuple[int, ...]
+    output_channels: tuple[int, ...]
+
+    @property
+    def units(self) -> int:
+        """The number of output channels."""
+        return math.prod(self.output_channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +77,12 @@ class Backward:
         kernel: Forward kernel, in the compute dtype.
         weights: `{name: tensor}`, the method's own weights, cast to the compute dtype.
         seed: Two int32 numbers, new at every training step, if the method is `random`.
+        z: Linear response `x · W`, before the bias; None where no error is sent, as when the
+            effective feedback kernel is asked for.
+        add_bias: Adds the layer's bias to a response (the identity if it has none).
+        activation: The layer's activation.
+        modulator: The signal that all layers receive, a float32 scalar, if the method is
+            `modulated` (see `tf_alignment.modulate`).
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -82,6 +101,15 @@ class Backward:
     kernel: tf.Tensor
     weights: Mapping[str, tf.Tensor]
     seed: tf.Tensor | None = None
+    z: tf.Tensor | None = None
+    add_bias: Response = tf.identity
+    activation: Response = tf.identity
+    modulator: tf.Tensor | None = None
+
+    @property
+    def output(self) -> tf.Tensor:
+        """The layer's output, `activation(z + bias)`."""
+        return self.activation(self.add_bias(self.z))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +125,7 @@ class Activity:
         activation: The layer's activation.
         seed: Two int32 numbers, new at every step and different on each replica, or None.
         step: Training step, an int32 scalar, or None if no coefficient needs it.
+        modulator: As of `Backward`.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -110,10 +139,16 @@ class Activity:
     x: tf.Tensor
     z: tf.Tensor
     kernel: tf.Tensor
-    add_bias: Callable[[tf.Tensor], tf.Tensor]
-    activation: Callable[[tf.Tensor], tf.Tensor]
+    add_bias: Response
+    activation: Response
     seed: tf.Tensor | None = None
     step: tf.Tensor | None = None
+    modulator: tf.Tensor | None = None
+
+    @property
+    def output(self) -> tf.Tensor:
+        """The layer's output, `activation(z + bias)`."""
+        return self.activation(self.add_bias(self.z))
 
 
 class Feedback:
@@ -137,6 +172,8 @@ class Feedback:
             and weights, as SGD is.
         weights_only: Whether weights that learn by alignment see nothing but weights, so that all
             replicas of a strategy compute the same gradient.
+        modulated: Whether the rule reads a signal that all layers receive: `modulator` of
+            `Backward` and `Activity`, given by `tf_alignment.modulate`.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -155,6 +192,12 @@ class Feedback:
     scheduled: bool = False
     linear: bool = False
     weights_only: bool = False
+    modulated: bool = False
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether one kernel of the forward kernel's shape carries the error: `feedback_kernel`."""
+        return type(self).feedback_kernel is not Feedback.feedback_kernel
 
     def build(self, setup: Setup) -> None:
         """Create the weights of one connection through `setup.add`. Default: none."""

@@ -44,6 +44,7 @@ class FeedbackLayer(keras.layers.Layer):
 
     _connections: tuple[Connection, ...] = ()
     _on_training: Callable[[], None] | None = None
+    _told = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the signature of the constructor, or what one that names nothing passes on to.
@@ -132,6 +133,15 @@ class FeedbackLayer(keras.layers.Layer):
                     autocast=False,
                     aggregation="only_first_replica",
                 )
+            if method.modulated:
+                store.add_weight(
+                    name="modulation",
+                    shape=(3,),
+                    initializer="zeros",
+                    trainable=False,
+                    autocast=False,
+                    aggregation="mean",
+                )
 
         store.populate(create)
         if store.weights:
@@ -173,12 +183,40 @@ class FeedbackLayer(keras.layers.Layer):
         kernels = {c.name: c.feedback_kernel() for c in self._connections}
         return kernels.get("", kernels)
 
+    @property
+    def modulation(self) -> keras.Variable | None:
+        """Signal, loss' running mean and steps so far of a `modulated` rule; None for others.
+
+        See `tf_alignment.modulate`.
+        """
+        if self.feedback is None or not self.feedback.modulated or not self._connections:
+            return None
+        return next(w for w in self.feedback_store.weights if w.name == "modulation")
+
+    def expect_signal(self, told: bool) -> None:
+        """Say whether somebody gives a `modulated` rule its signal: else training warns."""
+        self._told = told
+
+    def read_modulator(self) -> tf.Tensor | None:
+        """The signal as it is now, a float32 scalar, or None."""
+        return None if self.modulation is None else tf.convert_to_tensor(self.modulation)[0]
+
     def draw_seed(self, training: bool | None) -> tf.Tensor:
         """Two int32 numbers, new at every training step; per replica if the method says so."""
         generator = self.seed_generator
         seed = generator.next() if training else generator.state.value
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
         return per_replica(seed) if self.feedback.random == "replica" else seed
+
+    def check_signal(self) -> None:
+        """Warn if the rule waits for a signal that nobody gives."""
+        if self.feedback.modulated and not self._told:
+            self._told = True
+            warnings.warn(
+                f"The feedback rule {self.feedback!r} of layer '{self.name}' waits for a signal "
+                "that nobody gives. Call `ta.modulate(model)` before training.",
+                stacklevel=2,
+            )
 
     def _count_step(self, training: bool | None) -> tf.Tensor | None:
         """The number of training steps so far, if a coefficient depends on it.

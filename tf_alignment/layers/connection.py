@@ -93,6 +93,12 @@ class Owner(Protocol):
     def begin_training(self) -> None:
         """Say that the layer is being traced for training."""
 
+    def check_signal(self) -> None:
+        """Warn if a `modulated` rule waits for a signal that nobody gives."""
+
+    def read_modulator(self) -> tf.Tensor | None:
+        """The signal of a `modulated` rule, a float32 scalar, or None."""
+
     def add_loss(self, loss: tf.Tensor) -> None:
         """Add to the losses of the present forward pass."""
 
@@ -160,9 +166,7 @@ class Connection:
     def build(self, store: FeedbackWeights, input_shape: tuple[int | None, ...]) -> None:
         """Create the method's weights in `store`."""
         layer, method = self.layer, self.layer.feedback
-        follows = method.learns == "error"  # rides on δ: decays as the forward kernel does
-        regularizer = layer.feedback_regularizer or (self.regularizer if follows else None)
-        constraint = layer.feedback_constraint or (self.constraint if follows else None)
+        error = method.learns == "error"
         prefix = f"{self.name}_" if self.name else ""
         draw, seeds = self._draw(layer.feedback_initializer), self.seeds("method")
 
@@ -173,6 +177,9 @@ class Connection:
             trainable: bool,
             aligned: bool = False,
         ) -> keras.Variable:
+            follows = error and not aligned  # rides on δ: decays as the forward kernel does
+            regularizer = layer.feedback_regularizer or (self.regularizer if follows else None)
+            constraint = layer.feedback_constraint or (self.constraint if follows else None)
             weight = store.add_weight(
                 name=f"{prefix}{name}" + ("_aligned" if aligned else ""),
                 shape=tuple(shape),
@@ -185,16 +192,17 @@ class Connection:
             if initializer is draw:
                 self._refuse_copy(weight, draw)
             self.weights[name] = weight
-            if aligned:
+            if aligned and not error:
                 self.aligned.append(name)
             return weight
 
         channels_first = getattr(layer, "data_format", "channels_last") == "channels_first"
         axis = 1 if channels_first else len(input_shape) - 1
-        bias_shape: list[Any] = [1] * len(input_shape)
-        bias_shape[axis] = input_shape[axis]
+        inputs: list[Any] = [1] * len(input_shape)
+        inputs[axis] = self.map.input_channels(tuple(self.kernel.shape)) or input_shape[axis]
+        units = self.map.output_channels(tuple(self.kernel.shape), len(input_shape))
         seed = functools.partial(next, seeds)
-        method.build(methods.Setup(self.map, self.kernel, draw, add, seed, tuple(bias_shape)))
+        method.build(methods.Setup(self.map, self.kernel, draw, add, seed, tuple(inputs), units))
 
     def seeds(self, purpose: str) -> Iterator[int]:
         """Seeds that follow from the kernel's own, so that a seeded layer is reproducible."""
@@ -272,9 +280,23 @@ class Connection:
         def send(
             dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
         ) -> tuple[tf.Tensor, ops.Gradients]:
-            return method.send(methods.Backward(self.map, x, kernel, weights, seed), dz)
+            signal = self.layer.read_modulator()  # read here, the loss of this step is in it
+            c = methods.Backward(
+                self.map, x, kernel, weights, seed, z, add_bias, activation, signal
+            )
+            return method.send(c, dz)
 
-        activity = methods.Activity(self.map, x, z, kernel, add_bias, activation, seed, step)
+        activity = methods.Activity(
+            self.map,
+            x,
+            z,
+            kernel,
+            add_bias,
+            activation,
+            seed,
+            step,
+            self.layer.read_modulator(),
+        )
         self.learn(activity, stored, training)
         cast = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}
         response = ops.send_error(z, x, cast, send)
@@ -301,9 +323,16 @@ class Connection:
             look.activities.setdefault(self, []).append(activity)
         if training:
             self.layer.begin_training()
-        if self.aligned and not self.has_aligned():
+            if method.modulated:
+                self.layer.check_signal()
+        if self.aligned and method.learns == "alignment" and not self.has_aligned():
+
+            def align(weights: ops.Tensors) -> ops.Gradients:
+                signal = self.layer.read_modulator()  # read here, the loss of this step is in it
+                return method.align(dataclasses.replace(activity, modulator=signal), weights)
+
             learning = {name: stored[name] for name in self.aligned}
-            zero = ops.alignment_loss(learning, lambda weights: method.align(activity, weights))
+            zero = ops.alignment_loss(learning, align)
             self.layer.add_loss(zero)
             self._zero = weakref.ref(zero)
 

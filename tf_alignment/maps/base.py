@@ -48,6 +48,14 @@ class LinearMap:
             z = self.apply(x, like)
         return tape.gradient(z, like, output_gradients=dz)
 
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        """Shape of a weight per unit, broadcastable to the response to an input of this rank."""
+        return (*[1] * (rank - 1), kernel_shape[-1])
+
+    def input_channels(self, kernel_shape: tuple[int, ...]) -> int | None:
+        """Number of input channels, where the kernel alone tells."""
+        return None
+
     def overlap(self) -> float:
         """In how many output positions an input entry takes part, at most and on average."""
         return 1.0

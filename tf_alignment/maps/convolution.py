@@ -44,6 +44,15 @@ class _Spatial(LinearMap):
     def channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        """Number of output channels."""
+        return kernel_shape[-1]
+
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        shape = [1] * rank
+        shape[self.channel_axis] = self.units(kernel_shape)
+        return tuple(shape)
+
     def overlap(self) -> float:
         return math.prod(self.kernel_size) / math.prod(self.strides)
 
@@ -57,6 +66,9 @@ class Convolution(_Spatial):
     def __init__(self, *args: object, groups: int = 1, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.groups = groups
+
+    def input_channels(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2] * self.groups
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         padding = self.padding
@@ -97,6 +109,9 @@ class Convolution(_Spatial):
 class DepthwiseConvolution(_Spatial):
     """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
 
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2] * kernel_shape[-1]
+
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.depthwise_conv(
             x,
@@ -116,6 +131,9 @@ class TransposedConvolution(_Spatial):
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.output_padding = output_padding
+
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        return kernel_shape[-2]
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.conv_transpose(

@@ -33,6 +33,12 @@ class Einsum(LinearMap):
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.einsum(self.equation, x, kernel)
 
+    def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        size = dict(zip(self.kernel, kernel_shape, strict=True))
+        more = rank - len(self.input.replace("...", ""))  # the axes of an ellipsis
+        labels = self.output.replace("...", "." * more)
+        return tuple(size.get(label, 1) for label in labels)
+
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
         sizes = zip(self.kernel, kernel_shape, strict=True)
         return size(x) / float(math.prod(n for c, n in sizes if c in self.input))

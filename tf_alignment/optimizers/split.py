@@ -25,7 +25,7 @@ __all__ = ["ALIGNED", "check", "split"]
 _Updater = Callable[[keras.Variable], keras.optimizers.Optimizer | None]
 
 ALIGNED = r".*_aligned"
-"""What the path of a feedback weight that learns by alignment matches in full."""
+"""What the path of a feedback weight matches in full that was created with `aligned=True`."""
 
 
 def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer:
@@ -163,7 +163,8 @@ def check(model: keras.Model) -> list[str]:
                 inner = updater(weight) if weight.trainable else None
                 if inner is None:
                     continue
-                if re.fullmatch(ALIGNED, weight.path) and _momentum(inner):
+                alone = layer.feedback.learns == "alignment" and re.fullmatch(ALIGNED, weight.path)
+                if alone and _momentum(inner):
                     swinging[name] = _momentum(inner)
                     found.append(weight.path)
                 elif layer.feedback.linear and _is_nonlinear(inner):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean, number
-from tf_alignment._support.noise import KINDS, kind_of
+from tf_alignment._support.noise import KINDS, draw, kind_of
 from tf_alignment.layers.connection import Connection
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.probe import probe
@@ -35,9 +35,10 @@ class Alignment(CompiledPhase):
     its own, and gradients are averaged.
 
     Args:
-        rule: A `tf_alignment.feedback.Alignment` (`WeightMirror()`, `Alignment({...})` ...), its
-            string id, or a dict of primitives and coefficients. A schedule counts the phase's
-            steps; with `one_by_one`, those of the layer.
+        rule: A `tf_alignment.feedback.Alignment` (`WeightMirror()`, `Alignment({...})` ...), any
+            other `Feedback` that learns by alignment, its string id, or a dict of primitives and
+            coefficients. A schedule counts the phase's steps; with `one_by_one`, those of the
+            layer.
         dataset: Inputs of the model: arrays, of which each step draws `batch_size` examples, or a
             batched `tf.data.Dataset`. A tuple is `(x, y, ...)` in both, of which only x is used;
             several inputs are a list or a dict, alone or as x. The rule sees the layers' own
@@ -100,6 +101,9 @@ class Alignment(CompiledPhase):
             dataset = dataset[0] if dataset else dataset
         super().__init__(dataset, steps, optimizer, layers, batch_size, seed, name)
         self.rule = _rule_for(rule, dataset is not None, noise)
+        self.noise: tuple[str, float] | None = None
+        if dataset is None and not isinstance(self.rule, methods.Alignment):
+            self.noise = _noise(noise) or ("rademacher", 1.0)
         self.one_by_one = boolean("one_by_one", one_by_one)
 
     def groups(self, paths: list[str]) -> list[list[str]]:
@@ -133,7 +137,7 @@ class Alignment(CompiledPhase):
 
     def _weights(self, path: str, connection: Connection) -> dict[str, keras.Variable]:
         """The weights that the rule changes in one connection."""
-        names = ["feedback_kernel", *(["feedback_bias"] if self.rule.feedback_bias else [])]
+        names = _learned(self.rule, connection)
         missing = [name for name in names if name not in connection.weights]
         if missing:
             raise ValueError(
@@ -157,39 +161,75 @@ class Alignment(CompiledPhase):
         activity = activities[0]
         seed, step = self.draw_seed(path), self.steps_of(path)
         weights = {n: tf.convert_to_tensor(v) for n, v in variables.items()}
-        return self.rule.align(dataclasses.replace(activity, seed=seed, step=step), weights)
+        activity = dataclasses.replace(activity, seed=seed, step=step)
+        if self.noise is not None:  # a rule that does not draw its own
+            x = draw(*self.noise, tf.shape(activity.x), seed, activity.x.dtype)
+            x = tf.ensure_shape(x, activity.x.shape)
+            z = activity.map.apply(x, activity.kernel)
+            activity = dataclasses.replace(activity, x=x, z=z)
+        return self.rule.align(activity, weights)
 
 
-def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Alignment:
+def _learned(rule: methods.Feedback, connection: Connection) -> list[str]:
+    """The names of the weights that the rule learns by alignment, as its `build` tells them."""
+    found = []
+
+    def add(
+        name: str, shape: Any, initializer: Any, trainable: bool, aligned: bool = False
+    ) -> keras.Variable:
+        if aligned:
+            found.append(name)
+        return connection.weights.get(name, connection.kernel)
+
+    def draw(shape: tuple[int, ...], dtype: Any = None, of: Any = None) -> tf.Tensor:
+        return tf.zeros(shape, dtype or tf.float32)
+
+    kernel, rank = connection.kernel, 2 + getattr(connection.layer, "rank", 0)
+    ones = (1,) * rank
+    units = connection.map.output_channels(tuple(kernel.shape), rank)
+    rule.build(methods.Setup(connection.map, kernel, draw, add, lambda: 0, ones, units))
+    return found
+
+
+def _noise(noise: Any) -> tuple[str, float] | None:
+    """Kind and standard deviation of the noise that was asked for."""
+    if isinstance(noise, str) or noise is None:
+        try:
+            kind = kind_of("noise", noise, (None, *KINDS))
+        except ValueError:
+            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
+        return kind and (kind, 1.0)
+    try:
+        return "gaussian", number("noise", noise, above=0)
+    except ValueError:
+        raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
+
+
+def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Feedback:
     """The rule with the alignment input that the phase is asked for."""
     expected = (
-        "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', an `Alignment` object "
-        f"or a dict of primitives. Received: rule={rule!r}"
+        "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', a `Feedback` object "
+        f"that learns by alignment or a dict of primitives. Received: rule={rule!r}"
     )
     terms = isinstance(rule, Mapping) and "class_name" not in rule
     try:
         method = methods.Alignment(rule) if terms else methods.get(rule)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{expected} ({error})") from None
-    if not isinstance(method, methods.Alignment):
+    if method is None or method.learns != "alignment":
         raise TypeError(expected)
+    if not isinstance(method, methods.Alignment):
+        return method
     method = copy.copy(method)
     if real_data:
         method.noise = None
         if method.normalize == "noise":
             method.normalize = method.on_activity
     elif isinstance(noise, str) or noise is None:
-        try:
-            noise = kind_of("noise", noise, (None, *KINDS))
-        except ValueError:
-            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
-        method.noise = noise or method.noise or "rademacher"
+        asked = _noise(noise)
+        method.noise = asked[0] if asked else method.noise or "rademacher"
     else:
-        try:
-            stddev = number("noise", noise, above=0)
-        except ValueError:
-            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
-        method.noise, method.noise_stddev = "gaussian", stddev
+        method.noise, method.noise_stddev = _noise(noise) or ("gaussian", 1.0)
     method.random = None if method.noise is None else "replica"
     return method
 

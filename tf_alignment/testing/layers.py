@@ -21,7 +21,7 @@ from tf_alignment.testing.numbers import close, compare
 from tf_alignment.testing.report import Mismatch, NotApplicable, Report, Runner
 from tf_alignment.testing.rules import choose
 from tf_alignment.testing.table import LayerCase, gradients, undisturbed
-from tf_alignment.testing.trial import RuleCheck, Trial
+from tf_alignment.testing.trial import RuleCheck, Trial, registered
 
 __all__ = ["LAYER_CHECKS", "check_layer"]
 
@@ -201,7 +201,7 @@ def _config(trial: Trial) -> None:
 
 def _save(trial: Trial) -> None:
     """Registration, `.keras` in safe mode, and `clone_model`."""
-    checking.registered(trial.layer)
+    registered(trial.layer)
     checking.check_saving(trial.case, trial.build(dtype="float32"), trial.x)
 
 

@@ -31,7 +31,6 @@ __all__ = [
     "effective_kernel",
     "forward",
     "precision",
-    "registered",
     "replicas",
     "save",
     "split_cpu",
@@ -58,17 +57,11 @@ def forward(trial: Trial) -> None:
 
 def backward(trial: Trial) -> None:
     """Shapes, finiteness, and the gradients that are Keras' own."""
+    _ = trial.formed
     (_, found), (_, expected) = trial.found, trial.expected
-    names, layer = trial.weight_names(trial.layer), trial.layer
-    like = [trial.x, *layer.trainable_weights]
-    # the depthwise kernel of a separable layer gets its error through the pointwise feedback
-    first = len(layer.connections)
-    if any(c.over_time for c in layer.connections):  # so do all of a recurrent layer, over time
-        first = len(expected)
-    for i, (name, gradient, of) in enumerate(zip(names, found, like, strict=True)):
-        if not first <= i < len(expected):
-            well_formed(name, gradient, tuple(of.shape))
-        elif not close(gradient, expected[i], 1e-4):
+    names = trial.weight_names(trial.layer)
+    for i, (name, gradient) in enumerate(zip(names, found, strict=True)):
+        if trial.first <= i < len(expected) and not close(gradient, expected[i], 1e-4):
             raise Mismatch(
                 f"Keras' own gradient for {name}",
                 compare(gradient, expected[i]),
@@ -79,6 +72,7 @@ def backward(trial: Trial) -> None:
 
 def transport(trial: Trial) -> None:
     """Neither the error nor a stored weight is that of backpropagation."""
+    _ = trial.formed
     dx, true = trial.found[1][0], trial.expected[1][0]
     if isinstance(trial.rule, Backprop):  # the control
         if not close(dx, true, 1e-4):
@@ -100,14 +94,10 @@ def transport(trial: Trial) -> None:
 def effective_kernel(trial: Trial) -> None:
     """The kernel's shape; and the error is sent along it."""
     layer = trial.rewind()
-    if type(trial.rule).feedback_kernel is Feedback.feedback_kernel:
+    if not trial.rule.has_kernel:
         raise NotApplicable("the rule has no effective feedback kernel")
-    kernels = [c.feedback_kernel() for c in layer.connections]
-    for c, kernel in zip(layer.connections, kernels, strict=True):
-        if tuple(kernel.shape) != tuple(c.kernel.shape):
-            raise Mismatch(
-                f"the forward kernel's shape {tuple(c.kernel.shape)}", f"{tuple(kernel.shape)}"
-            )
+    kernels = trial.kernels
+    _ = trial.formed
     if len(kernels) > 1 or trial.rule.random:
         return
     seen = activity(layer, trial.x)
@@ -130,6 +120,7 @@ def closed_form(trial: Trial) -> None:
     rule: Any = trial.rule
     if rule.learns != "alignment" or not hasattr(rule, "loss"):
         raise NotApplicable("the rule has no loss of its own")
+    _ = trial.formed
     layer = trial.rewind()
     for index, c in enumerate(layer.connections):
         seen = activity(layer, trial.x, index)
@@ -194,6 +185,7 @@ def state(trial: Trial) -> None:
             "a variable made in the constructor: nobody saves it, and all layers share it. "
             "`setup.add` in `build` gives each layer its own.",
         )
+    _ = trial.formed
     first, again = (gradients(trial.rewind(), trial.x)[1] for _ in range(2))
     after = snapshot(rule)
     changed = [name for name in after if after[name] != before.get(name)]
@@ -243,6 +235,8 @@ def _comparable(value: Any) -> Any:
 def config(trial: Trial) -> None:
     """The rule, and every primitive of its own, comes back from its config."""
     terms = [primitive for primitive, _ in getattr(trial.rule, "terms", ())]
+    if terms:
+        _ = trial.registered
     for thing in (*terms, trial.rule):
         _round_trip(thing)
 
@@ -281,23 +275,9 @@ def _arguments(cls: type) -> list[str]:
     return [p.name for p in parameters if p.kind not in kinds]
 
 
-def registered(thing: Any) -> None:
-    """Raise unless Keras can find the class of `thing` when it loads a model."""
-    cls = type(thing)
-    found = keras.saving.get_registered_object(keras.saving.get_registered_name(cls))
-    if found is not cls:
-        raise Mismatch(
-            f"the class `{cls.__name__}` to be registered with Keras",
-            f"{'another class' if found else 'nothing'} under its name",
-            "the line `@keras.saving.register_keras_serializable(package=...)` above the class is "
-            "missing: without it Keras cannot find the class when it loads a model.",
-        )
-
-
 def save(trial: Trial) -> None:
     """Registration, `.keras` in safe mode, and `clone_model`."""
-    for thing in (trial.rule, *(p for p, _ in getattr(trial.rule, "terms", ()))):
-        registered(thing)
+    _ = trial.registered
     check_saving(trial.case, trial.build(dtype="float32"), trial.x)
 
 
@@ -326,6 +306,7 @@ def check_saving(case: LayerCase, layer: Any, x: tf.Tensor) -> None:
 
 def compiled(trial: Trial, jit: bool) -> None:
     """A compiled pass against an eager one, on two batches with one trace."""
+    _ = trial.formed
     layer = trial.rewind()
     function = tf.function(lambda x: gradients(layer, x)[1], jit_compile=jit)
     exact = not (jit and trial.rule.random)  # XLA draws other random numbers
@@ -349,6 +330,7 @@ def precision(trial: Trial, policy: str) -> None:
     _, stock = needs(trial, lambda: _in_half(trial, layer, trial.stock))
     # a unit near its threshold switches in both layers
     allowed = max(0.1, *(3.0 * _error(a, b) for a, b in zip(stock, trial.expected[1], strict=True)))
+    _ = trial.formed
     reference = trial.rewind()
     own_layer = trial.build(dtype=policy)
     y, found = _in_half(trial, own_layer, reference)
@@ -414,6 +396,7 @@ def replicas(trial: Trial) -> None:
     strategy = trial.strategy or _mirrored()
     if strategy.num_replicas_in_sync < 2:
         raise NotApplicable("the strategy has one replica")
+    _ = trial.formed
     with strategy.scope():
         layer = trial.build(dtype="float32")
     reference = trial.rewind()

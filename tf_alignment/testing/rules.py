@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from tf_alignment.testing.trial import RuleCheck, Trial
 
 __all__ = ["CHECKS", "check_rule"]
 
+_BUILT_IN = Primitive.__module__
 _DENSE = ("dense",)
 _TWO = ("dense", "conv2d-strided")
 _OWN_KIND = (
@@ -28,6 +30,16 @@ _PYTHON = (
     "Python (`if`, `float()`, `.numpy()`, NumPy, an attribute that changes) acts on values that a "
     "compiled step does not have: it runs once, when the step is traced. Use TensorFlow's "
     "operations."
+)
+_CAST_LOCAL = (
+    "two dtypes in one product. `local.x`, `local.y`, `reconstruction` and `projection` are in the "
+    "compute dtype, `local.kernel` and `local.feedback` in float32: cast the kernels to "
+    "`local.x.dtype` before a product with activity, and parts of B's shape (`direct`) to "
+    "`local.feedback.dtype`; the value is a float32 scalar."
+)
+_CAST_ALIGN = (
+    "two dtypes in one product. In `align`, `activity.x`, `activity.z` and `activity.kernel` are "
+    "in the compute dtype, the weights in float32: cast what meets."
 )
 _CAST = (
     "a fixed dtype, as in `tf.cast(..., tf.float32)` or `tf.constant(0.5)`. In the backward pass "
@@ -181,8 +193,13 @@ def check_rule(
     with undisturbed(seed):
         trials = {name: Trial(method, LAYERS[name], seed, strategy) for name in names}
         for check in chosen:
-            for name in _ALL[check].on(names):
-                _ALL[check].run(check, name, trials[name], runner)
+            described = _ALL[check]
+            if check.startswith("mixed_") and method.learns == "alignment":
+                own = any(type(p).__module__ != _BUILT_IN for p, _ in getattr(method, "terms", ()))
+                hint = _CAST_LOCAL if own else _CAST_ALIGN
+                described = dataclasses.replace(described, cause=f"{hint} Or, in `send`, {_CAST}")
+            for name in described.on(names):
+                described.run(check, name, trials[name], runner)
     return runner.finish()
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_alignment.feedback import Feedback
-from tf_alignment.testing.report import NotApplicable, Runner
+from tf_alignment.testing.numbers import well_formed
+from tf_alignment.testing.report import Mismatch, NotApplicable, Runner
 from tf_alignment.testing.table import LayerCase, gradients, normal
 
-__all__ = ["RuleCheck", "Trial", "needs"]
+__all__ = ["RuleCheck", "Trial", "needs", "registered"]
 
 _T = TypeVar("_T")
 
@@ -127,9 +128,65 @@ class Trial:
         """Output and gradients of the layer with the rule."""
         return gradients(self.rewind(), self.x)
 
+    @once
+    def kernels(self) -> list[tf.Tensor]:
+        """The effective feedback kernels, of the forward kernels' shapes."""
+        kernels = [c.feedback_kernel() for c in self.rewind().connections]
+        for c, kernel in zip(self.layer.connections, kernels, strict=True):
+            if tuple(kernel.shape) != tuple(c.kernel.shape):
+                raise Mismatch(
+                    "`feedback_kernel` to return the forward kernel's shape "
+                    f"{tuple(c.kernel.shape)}",
+                    f"{tuple(kernel.shape)}",
+                    "a transpose too many: `map.transpose` sends the error the other way itself.",
+                )
+        return kernels
+
+    @once
+    def first(self) -> int:
+        """The first of the gradients that are Keras' own, whatever carries the error.
+
+        The depthwise kernel of a separable layer gets its error through the pointwise feedback, and
+        all weights of a recurrent layer get theirs over time.
+        """
+        connections = self.layer.connections
+        over_time = any(connection.over_time for connection in connections)
+        return len(self.expected[1]) if over_time else len(connections)
+
+    @once
+    def formed(self) -> None:
+        """Raise unless there is a finite gradient of the right shape for all that learns."""
+        if self.rule.has_kernel:
+            _ = self.kernels
+        (_, found), (_, expected) = self.found, self.expected
+        like = [self.x, *self.layer.trainable_weights]
+        names = self.weight_names(self.layer)
+        for i, (name, gradient, of) in enumerate(zip(names, found, like, strict=True)):
+            if not self.first <= i < len(expected):
+                well_formed(name, gradient, tuple(of.shape))
+
+    @once
+    def registered(self) -> None:
+        """Raise unless Keras can find the rule and its primitives when it loads a model."""
+        for thing in (self.rule, *(p for p, _ in getattr(self.rule, "terms", ()))):
+            registered(thing)
+
     def weight_names(self, layer: Any) -> list[str]:
         """What the gradients belong to."""
         return ["the error for the layer below", *(f"`{w.name}`" for w in layer.trainable_weights)]
+
+
+def registered(thing: Any) -> None:
+    """Raise unless Keras can find the class of `thing` when it loads a model."""
+    cls = type(thing)
+    found = keras.saving.get_registered_object(keras.saving.get_registered_name(cls))
+    if found is not cls:
+        raise Mismatch(
+            f"the class `{cls.__name__}` to be registered with Keras",
+            f"{'another class' if found else 'nothing'} under its name",
+            "the line `@keras.saving.register_keras_serializable(package=...)` above the class is "
+            "missing: without it Keras cannot find the class when it loads a model.",
+        )
 
 
 def needs(trial: Trial, run: Callable[[], _T]) -> _T:

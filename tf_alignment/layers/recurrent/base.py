@@ -100,7 +100,9 @@ class RecurrentCell(FeedbackLayer):
     def _input_mask(self, inputs: tf.Tensor) -> Any:
         return super().get_dropout_mask(inputs)
 
-    def call(self, inputs: Any, states: Any, training: bool | None = False) -> Any:
+    def call(  # type: ignore[override]
+        self, inputs: Any, states: Any, training: bool | None = False
+    ) -> Any:
         """The parent's time step, with the method's backward pass."""
         if self.feedback is None:
             return super(FeedbackLayer, self).call(inputs, states, training=training)
@@ -116,7 +118,8 @@ class RecurrentCell(FeedbackLayer):
             )
         step = self._count_step(training)
         both = [Steps.begin(connection, training) for connection in self._connections]
-        gates = tuple(s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
+        first, second = (s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
+        gates = first, second
         self._pass.keep(gates)
         output, states = self._advance(gates, x, states, training)
         self._learn(both, (x, output), step, training)

@@ -45,7 +45,9 @@ class SimpleRNNCell(RecurrentCell, keras.layers.SimpleRNNCell):
     ['input_feedback_kernel', 'recurrent_feedback_kernel']
     """
 
-    def call(self, sequence: Any, states: Any, training: bool | None = False) -> Any:
+    def call(  # type: ignore[override]
+        self, sequence: Any, states: Any, training: bool | None = False
+    ) -> Any:
         """The parent's time step, with the method's backward pass."""
         return super().call(sequence, states, training=training)
 

@@ -31,7 +31,7 @@ _StockCell: Any = _stock_cell()
 
 
 @_package
-class ConvLSTMCell(RecurrentCell, _StockCell):  # type: ignore[misc]
+class ConvLSTMCell(RecurrentCell, _StockCell):
     """The cell of `keras.layers.ConvLSTM1D` ... `ConvLSTM3D` with errors through feedback weights.
 
     As `tf_alignment.layers.LSTMCell`, with convolutions in place of the matrix products.
