@@ -57,7 +57,13 @@ from tf_alignment import (  # noqa: E402
     testing,
 )
 from tf_alignment._version import __version__  # noqa: E402
-from tf_alignment.conversion import convert, strip, summary  # noqa: E402
+from tf_alignment.conversion import (  # noqa: E402
+    convert,
+    fuse_batch_normalization,
+    strip,
+    summary,
+    unfuse_batch_normalization,
+)
 
 __all__ = [
     "__version__",
@@ -67,6 +73,7 @@ __all__ = [
     "data",
     "distribute",
     "feedback",
+    "fuse_batch_normalization",
     "layers",
     "maps",
     "metrics",
@@ -81,4 +88,5 @@ __all__ = [
     "strip",
     "summary",
     "testing",
+    "unfuse_batch_normalization",
 ]

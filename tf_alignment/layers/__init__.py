@@ -16,8 +16,10 @@ from tf_alignment.layers.convolutional import (
 )
 from tf_alignment.layers.core import Dense, EinsumDense
 from tf_alignment.layers.inspection import feedback_layers
+from tf_alignment.layers.normalization import BatchNormalization
 
 __all__ = [
+    "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
