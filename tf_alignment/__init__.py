@@ -57,7 +57,13 @@ from tf_alignment import (  # noqa: E402
     testing,
 )
 from tf_alignment._version import __version__  # noqa: E402
-from tf_alignment.conversion import convert, strip, summary  # noqa: E402
+from tf_alignment.conversion import (  # noqa: E402
+    convert,
+    fuse_batch_normalization,
+    strip,
+    summary,
+    unfuse_batch_normalization,
+)
 from tf_alignment.layers.modulation import modulate  # noqa: E402
 
 __all__ = [
@@ -68,6 +74,7 @@ __all__ = [
     "data",
     "distribute",
     "feedback",
+    "fuse_batch_normalization",
     "layers",
     "maps",
     "metrics",
@@ -83,4 +90,5 @@ __all__ = [
     "strip",
     "summary",
     "testing",
+    "unfuse_batch_normalization",
 ]

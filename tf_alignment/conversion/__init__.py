@@ -1,5 +1,13 @@
 """Any Keras model: `convert` gives it feedback, `strip` takes it away, `summary` tells."""
 
 from tf_alignment.conversion.exchange import LayerReport, convert, strip, summary
+from tf_alignment.conversion.fused import fuse_batch_normalization, unfuse_batch_normalization
 
-__all__ = ["LayerReport", "convert", "strip", "summary"]
+__all__ = [
+    "LayerReport",
+    "convert",
+    "fuse_batch_normalization",
+    "strip",
+    "summary",
+    "unfuse_batch_normalization",
+]

@@ -16,6 +16,7 @@ from tf_alignment.layers.convolutional import (
 )
 from tf_alignment.layers.core import Dense, EinsumDense
 from tf_alignment.layers.inspection import feedback_layers
+from tf_alignment.layers.normalization import BatchNormalization
 from tf_alignment.layers.recurrent import (
     GRU,
     LSTM,
@@ -31,6 +32,7 @@ from tf_alignment.layers.recurrent import (
 __all__ = [
     "GRU",
     "LSTM",
+    "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",

@@ -10,6 +10,7 @@ from tf_alignment.layers.inspection import feedback_layers as feedback_layers
 __all__ = [
     "GRU",
     "LSTM",
+    "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -110,6 +111,35 @@ class LSTM(keras.layers.LSTM):
         dtype: Any = ...,
         trainable: bool = ...,
         autocast: bool = ...,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    def __init__(
+        self,
+        axis: Any = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        *,
+        name: str | None = ...,
+        dtype: Any = ...,
+        trainable: bool = ...,
+        autocast: bool = ...,
+        activity_regularizer: Any = ...,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

@@ -74,8 +74,8 @@ class _Attention(keras.layers.Layer):
             ValueError: Always; ask the projections.
         """
         raise ValueError(
-            f"{type(self).__name__} has several kernels: call `effective_feedback_kernel()` on each "
-            f"of `layer.projections`. Received: layer '{self.name}'"
+            f"{type(self).__name__} has several kernels: call `effective_feedback_kernel()` on "
+            f"each of `layer.projections`. Received: layer '{self.name}'"
         )
 
     def get_config(self) -> dict[str, Any]:

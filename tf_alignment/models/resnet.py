@@ -17,6 +17,7 @@ from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import instance, integer, integers, number, one_of
 from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion import convert
+from tf_alignment.layers.normalization import BatchNormalization
 
 __all__ = ["ChannelPadding", "resnet"]
 
@@ -30,6 +31,7 @@ _IMAGENET: dict[int, tuple[tuple[int, ...], bool]] = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
+_NORMALIZATIONS = {"keras": layers.BatchNormalization, "fused": BatchNormalization}
 _EXPANSION = 4  # filters at the end of a bottleneck, over those in it
 
 
@@ -78,6 +80,7 @@ def resnet(
     layout: str = "reference",
     kernel_initializer: Any = "he_normal",
     momentum: float | None = None,
+    batch_normalization: str = "keras",
     weights: keras.Model | str | None = None,
     augment: keras.layers.Layer | None = None,
 ) -> keras.Model:
@@ -100,6 +103,9 @@ def resnet(
             stage (version 2).
         kernel_initializer: Of convolutions.
         momentum: Of batch normalisation; by default 0.9, version 2 0.997, as in "Two Routes".
+        batch_normalization: `"keras"`, or `"fused"` for `ta.layers.BatchNormalization`: the same
+            numbers to rounding, in less time. A model that is already built is changed by
+            `ta.fuse_batch_normalization`.
         weights: A model whose layers have these names and shapes, to copy the weights from; or
             `"imagenet"`, for those of `keras.applications`, which downloads them.
         augment: Layer that changes images in training, put in front.
@@ -123,6 +129,7 @@ def resnet(
     ['feedback_kernel']
     """
     depth = _check(depth, version, shortcuts, layout, kernel_initializer, weights, augment)
+    one_of("batch_normalization", batch_normalization, tuple(_NORMALIZATIONS))
     cifar = depth not in _IMAGENET
     stages, bottleneck = (((depth - 2) // 6,) * 3, False) if cifar else _IMAGENET[depth]
     size = 32 if cifar else (224 if version == 1 else 299)
@@ -139,6 +146,7 @@ def resnet(
         layout == "keras" or weights == "imagenet",
         kernel_initializer,
         number("momentum", momentum, least=0, most=1),
+        _NORMALIZATIONS[batch_normalization],
     )
     x = inputs if augment is None else augment(inputs)
     x = builder.stem(x, width, cifar)
@@ -234,6 +242,7 @@ class _Builder:
         as_keras: Whether everything is as in `keras.applications`.
         initializer: Of the kernels.
         momentum: Of batch normalisation.
+        normalization: Its class.
     """
 
     version: int
@@ -242,6 +251,7 @@ class _Builder:
     as_keras: bool
     initializer: Any
     momentum: float
+    normalization: type[keras.layers.BatchNormalization]
 
     def stem(self, x: Any, filters: int, cifar: bool) -> Any:
         """What comes before the first block."""
@@ -327,5 +337,5 @@ class _Builder:
     def normalised(self, x: Any, name: str, activated: bool = True) -> Any:
         """Batch normalisation and, mostly, a ReLU."""
         epsilon = 1.001e-5 if self.as_keras else 1e-5
-        x = layers.BatchNormalization(momentum=self.momentum, epsilon=epsilon, name=f"{name}_bn")(x)
+        x = self.normalization(momentum=self.momentum, epsilon=epsilon, name=f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x) if activated else x

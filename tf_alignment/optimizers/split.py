@@ -19,6 +19,7 @@ import keras
 from tf_alignment._support.arguments import instance, optimizer_of
 from tf_alignment.layers.inspection import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
+from tf_alignment.optimizers.sgd import SGD
 
 __all__ = ["ALIGNED", "check", "split"]
 
@@ -55,6 +56,7 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
 
     Args:
         forward: Optimizer of all other weights: a Keras optimizer, its string id, or its config.
+            `"sgd"` is `ta.optimizers.SGD`, Keras' in one pass.
         feedback: Optimizer of the feedback weights that learn by alignment, likewise. By default
             `SGD(0.5)` without momentum or decay, named `"feedback"`.
 
@@ -76,7 +78,7 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
     forward = _optimizer("forward", forward)
     steps = forward.gradient_accumulation_steps
     if feedback is None:
-        feedback = keras.optimizers.SGD(0.5, name="feedback", gradient_accumulation_steps=steps)
+        feedback = SGD(0.5, name="feedback", gradient_accumulation_steps=steps)
     feedback = _optimizer("feedback", feedback)
     if feedback is forward:
         raise ValueError(
@@ -98,7 +100,7 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
 
 def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
     """`value` as an optimizer that may stand inside a `MultiOptimizer`."""
-    optimizer = optimizer_of(argument, value)
+    optimizer = SGD() if value == "sgd" else optimizer_of(argument, value)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
             f"Argument `{argument}` must not be a LossScaleOptimizer: wrap the result instead, "
