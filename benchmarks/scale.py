@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import files
-import flops
 import keras
 import models
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment.studies import operations as flops
 
 FLOAT = 4  # bytes
 POPULATION = 10  # neurons of product feedback for every output

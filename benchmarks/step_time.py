@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import files
-import flops
 import keras
 import models
 import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment.studies import operations as flops
 
 STOCK = "stock"
 MODES = ("fit", "function")

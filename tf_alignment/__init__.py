@@ -54,6 +54,7 @@ from tf_alignment import (  # noqa: E402
     probe,
     schedules,
     spiking,
+    studies,
     testing,
 )
 from tf_alignment._version import __version__  # noqa: E402
@@ -88,6 +89,7 @@ __all__ = [
     "schedules",
     "spiking",
     "strip",
+    "studies",
     "summary",
     "testing",
     "unfuse_batch_normalization",

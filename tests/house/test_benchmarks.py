@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 @pytest.fixture
 def step_flops(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    import flops
+    from tf_alignment.studies import operations as flops
 
     return flops.step_flops
 

@@ -1,0 +1,91 @@
+"""Settings as JSON and back."""
+
+import functools
+import json
+
+import keras
+import pytest
+
+import tf_alignment as ta
+from tf_alignment.studies.encoding import Encoder, decode, digest, load_reference
+
+TOP = 3
+
+
+def helper(x):
+    return x + TOP
+
+
+def scale(run, factor):
+    """A function of a module."""
+    return helper(factor)
+
+
+def through_json(value):
+    return decode(json.loads(json.dumps(Encoder().encode("value", value))))
+
+
+def test_numbers_and_containers():
+    value = {"a": [1, 2.5, None, True], "b": {"c": "text"}}
+    assert through_json(value) == value
+    assert through_json((1, 2)) == [1, 2]
+
+
+def test_functions_and_partials():
+    assert through_json(scale) is scale
+    partial = through_json(functools.partial(scale, factor=4))
+    assert partial.func is scale and partial(None) == 7
+    made = through_json(functools.partial(ta.phases.SAL, 2000, rate=0.1))
+    assert made.func is ta.phases.SAL and made.args == (2000,)
+
+
+def test_keras_objects():
+    optimizer = through_json(keras.optimizers.SGD(0.25, momentum=0.5))
+    assert float(optimizer.learning_rate) == 0.25 and optimizer.momentum == 0.5
+    assert through_json(ta.feedback.WeightMirror(1e-3, 1e-3)) == ta.feedback.WeightMirror(
+        1e-3, 1e-3
+    )
+
+
+@pytest.mark.parametrize("value", [lambda run: 3, object(), {1: 2}, b"bytes"])
+def test_what_another_process_cannot_read_is_refused(value):
+    with pytest.raises(TypeError, match="Argument `hook` must be"):
+        Encoder().encode("hook", value)
+
+
+def sources(tmp_path, name, text):
+    file = tmp_path / f"{name}.py"
+    file.write_text(text)
+    encoder = Encoder()
+    encoder.encode("f", load_reference(f"{file}:f"))
+    return next(iter(encoder.sources.values()))
+
+
+def test_the_code_counts_and_its_comments_do_not(tmp_path):
+    first = sources(
+        tmp_path, "code_a", "K = 1\ndef g(x):\n    return x\ndef f(run):\n    return g(K)\n"
+    )
+    same = sources(
+        tmp_path,
+        "code_b",
+        "K = 1\ndef g(x): return x  # so\n\ndef f(run):\n    'Why.'\n    return g(K)\n",
+    )
+    constant = sources(
+        tmp_path, "code_c", "K = 2\ndef g(x):\n    return x\ndef f(run):\n    return g(K)\n"
+    )
+    called = sources(
+        tmp_path, "code_d", "K = 1\ndef g(x):\n    return -x\ndef f(run):\n    return g(K)\n"
+    )
+    assert first == same
+    assert len({first, constant, called}) == 3
+
+
+def test_references(tmp_path):
+    assert load_reference("math:sqrt")(4) == 2
+    for wrong in ("math", "math:nothing", "no_such_module:f", f"{tmp_path}/none.py:f"):
+        with pytest.raises(ValueError, match="Received"):
+            load_reference(wrong)
+
+
+def test_a_digest_is_of_the_content():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 2})

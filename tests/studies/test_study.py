@@ -1,0 +1,324 @@
+"""A study: runs that are made once, equal starts, failures as rows, tuning."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tf_alignment as ta
+from tf_alignment.studies.encoding import load_reference
+from tf_alignment.studies.plan import Plan
+from tf_alignment.studies.store import Store
+
+FAST = {"jit_compile": False}  # XLA takes longer than all the training
+SMALL = {"epochs": 2, "batch_size": 16, "seeds": 2, "probe": 16, "cost": False}
+SMALL["compile"] = FAST
+
+
+def plain(run, learning_rate=0.1):
+    """An optimizer that knows how long training is."""
+    return keras.optimizers.SGD(
+        keras.optimizers.schedules.CosineDecay(learning_rate, run.steps), momentum=0.5
+    )
+
+
+def kernel_norm(run):
+    return {"norm": np.linalg.norm(np.asarray(run.model.layers[0].kernel))}
+
+
+def first_entry(run):
+    return {"entry": float(np.ravel(run.model.layers[0].kernel)[0])}
+
+
+def explode(run):
+    raise ArithmeticError("this method cannot be prepared")
+
+
+class Remembers(keras.callbacks.Callback):
+    """Adds a number to the logs."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["remembered"] = self.number
+
+
+def test_every_variant_of_every_seed_is_made_and_a_second_call_makes_none(
+    tmp_path, data, network, pretend, capsys
+):
+    here = pretend()
+    study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
+    results = study.run(tmp_path, here)
+    assert len(here.made) == 4
+    assert [(r["variant"], r["seed"]) for r in results.runs] == [
+        ("backprop", 0),
+        ("fa", 0),
+        ("backprop", 1),
+        ("fa", 1),
+    ]
+    assert "[4/4] fa, seed 1: val_accuracy" in capsys.readouterr().out
+    again = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL).run(tmp_path, here)
+    assert len(here.made) == 4
+    assert again.table() == results.table()
+    grown = ta.studies.Study(network, data, ["backprop", "fa", "sa"], **{**SMALL, "seeds": 3})
+    grown.run(tmp_path, here)
+    assert len(here.made) == 4 + 5
+
+
+def test_variants_of_a_seed_start_from_the_same_forward_weights_and_see_the_same_batches(
+    tmp_path, data, network, here
+):
+    # no step moves anything: what is there at the end is what was there at the start
+    study = ta.studies.Study(
+        network,
+        data,
+        ["backprop", "fa", ta.studies.Variant("no conversion", None)],
+        finish=[first_entry],
+        **{**SMALL, "compile": {**FAST, "optimizer": keras.optimizers.SGD(0.0)}},
+    )
+    results = study.run(tmp_path, here)
+    entries = {(r["variant"], r["seed"]): r["finish"]["entry"] for r in results.runs}
+    for seed in (0, 1):
+        assert len({value for (_, s), value in entries.items() if s == seed}) == 1
+    assert entries["fa", 0] != entries["fa", 1]
+    losses = {(r["variant"], r["seed"]): r["curves"]["loss"] for r in results.runs}
+    assert losses["backprop", 0] == pytest.approx(losses["fa", 0])
+    assert results.values("fa") == results.values("no conversion")
+
+
+def test_backprop_through_the_study_is_backprop_by_hand(tmp_path, data, network, here):
+    study = ta.studies.Study(
+        network,
+        data,
+        ["backprop"],
+        **{**SMALL, "compile": {**FAST, "optimizer": keras.optimizers.SGD(0.1)}},
+    )
+    curve = study.run(tmp_path, here).runs[1]["curves"]["val_accuracy"]
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    model = network()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+    (x, y), test = data
+    for epoch in range(2):
+        order = np.random.default_rng((1, epoch)).permutation(64)
+        model.fit(x[order], y[order], batch_size=16, shuffle=False, verbose=0)
+        assert model.evaluate(*test, verbose=0)[1] == pytest.approx(curve[epoch], abs=1e-6)
+
+
+def test_what_a_result_depends_on_decides_its_name(tmp_path, data, network, rule_file):
+    def names(variants=("fa",), network=network, data=data, **changes):
+        study = ta.studies.Study(network, data, list(variants), **{**SMALL, **changes})
+        plan = Plan(study, Store(tmp_path))
+        plan.ready()
+        return {task.name for task in plan.runs}
+
+    first = names()
+    assert names() == first
+    assert names(seeds=3) > first
+    (x, y), test = data
+    assert not names(data=((x + 1, y), test)) & first
+    assert not names(epochs=3) & first
+    assert not names(compile={"optimizer": "adam"}) & first
+    assert not names(variants=[ta.studies.Variant("fa", "fa", include=".*")]) & first
+    deeper = functools.partial(ta.models.perceptron, (6, 8, 8, 8, 3))
+    assert not names(network=deeper) & first
+    rule = load_reference(f"{rule_file}:HalfSign")
+    assert names([rule(1.0)]) == names([rule(1.0)])
+    assert not names([rule(1.0)]) & names([rule(2.0)])
+
+
+def test_a_run_that_fails_is_a_row_and_is_tried_again(tmp_path, data, network, pretend, capsys):
+    study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
+    results = study.run(tmp_path, pretend(fails=["fa-1"]))
+    assert results.status("fa") == "1 of 2 failed"
+    assert "failed: RuntimeError: asked for" in capsys.readouterr().out
+    assert results.mean("fa").n == 1 and results.difference("fa").n == 1
+    assert list(results.failures.values()) == ["RuntimeError: asked for"]
+    executor = pretend()
+    again = study.run(tmp_path, executor)
+    assert len(executor.made) == 1
+    assert again.status("fa") == "" and not again.failures
+
+
+def test_a_run_that_diverges_is_a_row_and_counts_in_no_mean(tmp_path, data, network, here):
+    wild = ta.studies.Variant("wild", "fa", optimizer=keras.optimizers.SGD(1e20))
+    results = ta.studies.Study(network, data, ["backprop", wild], **SMALL).run(tmp_path, here)
+    assert results.status("wild") == "2 of 2 diverged"
+    assert results.mean("wild").n == 0
+    assert any("diverged" in text for text in results.of("wild")[0]["warnings"])
+    assert "2 of 2 diverged" in results.table()
+
+
+def test_functions_get_the_run_and_classes_are_constructed(tmp_path, data, network, here):
+    variant = ta.studies.Variant(
+        "all of it",
+        "fa",
+        optimizer=functools.partial(plain, learning_rate=0.05),
+        epochs=3,
+        callbacks=[functools.partial(Remembers, 7)],
+    )
+    study = ta.studies.Study(network, data, [variant], measure=[kernel_norm], **SMALL)
+    curves = study.run(tmp_path, here).runs[0]["curves"]
+    assert curves["remembered"] == [7, 7, 7]
+    assert len(curves["norm"]) == 3 and curves["norm"][0] > 0
+
+
+def mirrored(run, steps):
+    """A phase with data of the run's own."""
+    return ta.phases.NodePerturbation(run.source.train.x, ta_loss(), steps=steps, seed=run.seed)
+
+
+def ta_loss():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+
+
+@pytest.mark.parametrize(("every", "steps"), [("epoch", 2), ("step", 1)])
+def test_phases_learn_the_feedback(tmp_path, data, network, here, every, steps):
+    phase = functools.partial(mirrored, steps=steps)
+    if every == "step":
+        phase = functools.partial(ta.phases.NodePerturbation, None, ta_loss(), solver="ridge")
+    variant = ta.studies.Variant("np", "fa", phases=[phase], every=every)
+    changes = {**SMALL, "seeds": 1}
+    results = ta.studies.Study(network, data, ["fa", variant], **changes).run(tmp_path, here)
+    assert results.weight_angle("np").mean != results.weight_angle("fa").mean
+
+
+def test_a_grid_is_searched_on_held_out_data_with_its_own_seeds(tmp_path, data, network, pretend):
+    here = pretend()
+    study = ta.studies.Study(
+        network,
+        data,
+        ["backprop", "fa"],
+        tuning={"learning_rate": (0.5, 0.1)},
+        **{**SMALL, "compile": {"optimizer": plain}},
+    )
+    results = study.run(tmp_path, here)
+    assert len(here.made) == 2 * 2 + 2 * 2
+    chosen = results.description["tuning"]["chosen"]
+    assert [entry["values"] for entry in chosen] == 2 * [{"learning_rate": 0.1}]
+    trials = [json.loads(f.read_text()) for f in (tmp_path / "tasks").glob("*trial*")]
+    assert {t["run"]["seed"] for t in trials} == {10_000}
+    assert {t["run"]["held_out"] for t in trials} == {0.1}
+    assert all(run["values"] == {"learning_rate": 0.1} for run in results.runs)
+
+
+def test_every_variant_has_the_same_budget(data, network):
+    greedy = ta.studies.Variant("greedy", "fa", tuning={"learning_rate": (0.1, 0.2, 0.3)})
+    with pytest.raises(ValueError, match="as many trials"):
+        ta.studies.Study(network, data, ["fa", greedy], tuning={"learning_rate": (0.1, 0.2)})
+
+
+def test_values_tuned_on_one_model_hold_for_the_others(tmp_path, data, network, pretend):
+    here = pretend()
+    deeper = functools.partial(ta.models.perceptron, (6, 8, 8, 8, 3))
+    study = ta.studies.Study(
+        {"shallow": network, "deep": deeper},
+        data,
+        ["fa"],
+        tuning=ta.studies.Tuning({"learning_rate": (0.01, 0.1)}, on="shallow"),
+        **SMALL,
+    )
+    results = study.run(tmp_path, here)
+    assert len(here.made) == 2 + 4
+    assert len({r["values"]["learning_rate"] for r in results.runs}) == 1
+    assert results.cases == ["shallow", "deep"]
+    assert results.table().count("| deep") == 1
+
+
+def test_tpe_goes_on_from_what_it_has(tmp_path, data, network, pretend):
+    pytest.importorskip("optuna")
+    here = pretend()
+    space = {"learning_rate": {"low": 1e-3, "high": 0.5, "log": True}}
+    tuning = ta.studies.Tuning(space, sampler="tpe", trials=3, epochs=1)
+    study = ta.studies.Study(network, data, ["fa"], tuning=tuning, **SMALL)
+    results = study.run(tmp_path / "whole", here)
+    whole = [trial["values"] for trial in results.description["tuning"]["trials"]]
+    assert len(whole) == 3 and len(here.made) == 3 + 2
+    # a search that was killed after its first trial
+    plan = Plan(study, Store(tmp_path / "cut"))
+    here.make(plan.store, plan.ready()[0].name)
+    resumed = study.run(tmp_path / "cut", pretend())
+    assert [t["values"] for t in resumed.description["tuning"]["trials"]] == whole
+    assert resumed.table() == results.table()
+
+
+def test_shards_divide_the_runs(tmp_path, data, network, pretend):
+    study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
+    made = []
+    for part in (1, 2, 3):
+        executor = pretend()
+        results = study.run(tmp_path, executor, shard=(part, 3))
+        made += executor.made
+    assert len(made) == len(set(made)) == 4 and not results.missing
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path, data, network, pretend):
+    study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
+    plan = Plan(study, Store(tmp_path))
+    other, *_ = plan.ready()
+
+    class Elsewhere(pretend):
+        def submit(self, fn, command):
+            future = super().submit(fn, command)
+            if len(self.made) == 3:  # the other one ends
+                self.make(plan.store, other.name)
+                held.__exit__(None, None, None)
+            return future
+
+    executor = Elsewhere()
+    held = plan.store.lock(other.name)
+    assert held.__enter__()
+    results = study.run(tmp_path, executor)
+    assert other.name not in executor.made and len(executor.made) == 3
+    assert len(results.runs) == 4 and not results.missing
+
+
+def test_a_rule_from_a_file(tmp_path, data, network, pretend, rule_file):
+    here = pretend()
+    variants = ["backprop", f"{rule_file}:HalfSign"]
+    study = ta.studies.Study(network, data, variants, tuning={"feedback.gain": (0.5, 2.0)}, **SMALL)
+    results = study.run(tmp_path / "out", here)
+    assert results.variants == ["backprop", "HalfSign"]
+    run = results.of("HalfSign")[0]
+    task = json.loads((tmp_path / "out" / "tasks" / f"{run['name']}.json").read_text())
+    assert task["files"][rule_file.stem] == str(rule_file.resolve())
+    assert task["run"]["feedback"]["<keras>"]["config"]["gain"] == run["values"]["feedback.gain"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants": []}, "at least one"),
+        ({"variants": ["fa", "fa"]}, "different names"),
+        ({"variants": ["nothing"]}, "Received: feedback='nothing'"),
+        ({"epochs": 0}, "Received: epochs=0"),
+        ({"seeds": -1}, "Received: seeds=-1"),
+        ({"tuning": {}}, "Received: space={}"),
+        ({"data": "nothing"}, "Received: data='nothing'"),
+        ({"measure": [lambda run: {}]}, "top of a module"),
+        ({"build": 3}, "Received: build=3"),
+    ],
+)
+def test_wrong_input_is_told(tmp_path, data, network, changes, message):
+    arguments = {"build": network, "data": data, "variants": ["fa"], **SMALL, **changes}
+    with pytest.raises((TypeError, ValueError), match=message):
+        ta.studies.Study(**arguments).run(tmp_path, verbose=0)
+
+
+def test_ctrl_c_prints_one_line(tmp_path, data, network, pretend, capsys):
+    class Interrupted(pretend):
+        def submit(self, fn, command):
+            if self.made:
+                raise KeyboardInterrupt
+            return super().submit(fn, command)
+
+    study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
+    with pytest.raises(SystemExit) as caught:
+        study.run(tmp_path, Interrupted())
+    assert caught.value.code == 130
+    assert capsys.readouterr().out.count("Interrupted; 1 of 4 runs are done") == 1

@@ -1,0 +1,87 @@
+"""A run as a process: `python child.py ROOT DIRECTORY NAME THREADS`.
+
+Looks first whether the run is done or another process is at it, with the standard library alone,
+and imports TensorFlow only then. Its output goes to the run's log.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, BUSY, INTERRUPTED = 0, 1, 75, 130
+"""Exit codes."""
+
+
+def main(root: str, directory: str, name: str, threads: str) -> int:
+    """Make a run, unless it is done or another process is at it.
+
+    Args:
+        root: Directory that holds the package.
+        directory: Of the study.
+        name: Of the run.
+        threads: Of TensorFlow; "0" for its own choice.
+
+    Returns:
+        The exit code.
+    """
+    store = _store_module().Store(directory)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    with store.lock(name) as free:
+        if store.result(name) is not None:
+            return DONE
+        if not free:
+            return BUSY
+        _redirect(store.file("logs", name, ".txt"))
+        if not root.endswith("-packages"):  # not installed: the same copy as the study's
+            sys.path.insert(0, root)
+        if threads != "0":
+            os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = threads
+        try:
+            from tf_alignment.studies.training import make
+
+            make(store, name)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the study has a row for it
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"
+            store.keep("failed", name, {"error": message, "traceback": traceback.format_exc()})
+            return FAILED
+        store.forget_failure(name)
+    return DONE
+
+
+def _store_module() -> Any:
+    """`store`, without the package around it."""
+    spec = importlib.util.spec_from_file_location("_store", Path(__file__).with_name("store.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _end_with_parent(parent: int) -> None:
+    """End when the process that asked for the run is gone: nobody waits for it any more."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(INTERRUPTED)
+
+
+def _redirect(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this file's directory, whose modules are no top-level ones
+    sys.exit(main(*sys.argv[1:]))

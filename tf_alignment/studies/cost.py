@@ -1,0 +1,81 @@
+"""What a method costs: time, operations and memory of a training step over those of stock Keras."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.studies.operations import step_flops
+
+__all__ = ["measure_cost"]
+
+_ROUNDS, _EXECUTIONS = 7, 3
+
+
+def measure_cost(
+    model: keras.Model,
+    stock: keras.Model,
+    compile_model: Callable[[keras.Model], None],
+    batches: Any,
+) -> dict[str, float | None]:
+    """Costs of a training step, as ratios to the stock model's.
+
+    The two models take turns, so that other load of the machine falls on both; the median over the
+    turns counts. Both are trained on by this.
+
+    Args:
+        model: Compiled, and trained by at least one step.
+        stock: The same model without feedback.
+        compile_model: Compiles it in the same way.
+        batches: See `tf_alignment.studies.sources.Batches`.
+
+    Returns:
+        `step_time`, `operations` (None where a product is of a kind that cannot be counted), and
+        `memory`: of all variables, those of the optimizer too.
+    """
+    compile_model(stock)
+    train, execution = batches.dataset.repeat(), model.steps_per_execution
+    stock.fit(train, steps_per_epoch=execution, shuffle=False, verbose=0)
+    ratios = []
+    for _ in range(_ROUNDS):
+        times = []
+        for trained in (model, stock):
+            batch = iter(train)
+            next(batch)  # the pipeline's own start is no part of a step
+            start = time.perf_counter()
+            for _ in range(_EXECUTIONS):
+                logs = trained.train_function(batch)
+            float(logs["loss"])  # waits for the last step
+            times.append(time.perf_counter() - start)
+        ratios.append(times[0] / times[1])
+    x, y = next(iter(batches.dataset))
+    counts = [_operations(each, x, y) for each in (model, stock)]
+    sizes = [_bytes(each) for each in (model, stock)]
+    return {
+        "step_time": round(statistics.median(ratios), 3),
+        "operations": None if None in counts else round(counts[0] / counts[1], 3),  # type: ignore[operator]
+        "memory": round(sizes[0] / sizes[1], 3),
+    }
+
+
+def _operations(model: keras.Model, x: Any, y: Any) -> int | None:
+    try:
+        return step_flops(model, x, y)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
+def _bytes(model: keras.Model) -> int:
+    variables = [*model.variables, *model.optimizer.variables]
+    return sum(_size(v) for v in variables)
+
+
+def _size(variable: Any) -> int:
+    width = tf.as_dtype(keras.backend.standardize_dtype(variable.dtype)).size
+    return width * math.prod(variable.shape)

@@ -1,0 +1,305 @@
+"""Settings of a run as JSON, and back in another process.
+
+Numbers, strings, lists and dictionaries are themselves. A Keras object is its config; a function or
+a class is its name, with the file it is in, so that a process that knows nothing of the caller's
+script finds it. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import sysconfig
+import textwrap
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+__all__ = ["Encoder", "decode", "digest", "import_files", "load_reference"]
+
+_FUNCTION, _KERAS = "<function>", "<keras>"
+_INSTALLED = tuple(
+    str(Path(sysconfig.get_paths()[kind]).resolve()) for kind in ("stdlib", "purelib", "platlib")
+)
+
+
+def digest(content: Any, length: int = 12) -> str:
+    """A short hash of JSON content, or of bytes.
+
+    Args:
+        content: What is hashed.
+        length: Hexadecimal digits.
+    """
+    if not isinstance(content, bytes):
+        content = json.dumps(content, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:length]
+
+
+class Encoder:
+    """Turns settings into JSON, and notes which files another process has to import for them.
+
+    Attributes:
+        files: `{module name: file}` of modules that are not installed.
+        sources: `{"module:name": digest}` of the code of functions and classes in these modules.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+
+    def encode(self, name: str, value: Any) -> Any:
+        """A value as JSON.
+
+        Args:
+            name: Of the argument, for the message.
+            value: Numbers, strings, Keras objects, functions and classes of a module,
+                `functools.partial`s of these, and lists and dictionaries of all that.
+
+        Raises:
+            TypeError: If there is anything else in it.
+        """
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if isinstance(value, list | tuple):
+            return [self.encode(name, entry) for entry in value]
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {key: self.encode(f"{name}[{key!r}]", entry) for key, entry in value.items()}
+        if isinstance(value, functools.partial):
+            return {
+                **self.encode(name, value.func),
+                "arguments": self.encode(name, value.args),
+                "keywords": self.encode(name, value.keywords),
+            }
+        if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+            return {_FUNCTION: self._reference(name, value)}
+        if hasattr(value, "get_config"):
+            return {_KERAS: self.config(name, value)}
+        raise TypeError(
+            f"Argument `{name}` must be made of numbers, strings, Keras objects and functions of a "
+            f"module, which another process can read. Received: {name}={value!r}"
+        )
+
+    def config(self, name: str, value: Any) -> Any:
+        """A Keras object as its config.
+
+        Args:
+            name: Of the argument, for the message.
+            value: The object.
+        """
+        config = keras.saving.serialize_keras_object(value)
+        for part in _parts(config):
+            module = part.get("module")
+            if isinstance(module, str) and module in sys.modules:
+                found = getattr(sys.modules[module], str(part.get("class_name")), None)
+                if found is not None and hasattr(found, "__qualname__") and _is_own(module):
+                    part["module"] = self._reference(name, found).partition(":")[0]
+        return config
+
+    def _reference(self, name: str, value: Any) -> str:
+        """`"module:name"` of a function or class."""
+        module = getattr(value, "__module__", None) or ""
+        path = value.__qualname__
+        if "<" in path:
+            raise TypeError(
+                f"Argument `{name}` must be a function or class at the top of a module, or a "
+                "functools.partial of one: a run is a process of its own, which has to find it. "
+                f"Received: {name}={value!r}"
+            )
+        if not _is_own(module):
+            return f"{module}:{path}"
+        known, file = _name_and_file(name, module, value)
+        self.files[known] = file
+        reference = f"{known}:{path}"
+        self.sources[reference] = digest(_sources(value))
+        return reference
+
+
+def decode(value: Any) -> Any:
+    """What `Encoder.encode` was given; lists for tuples.
+
+    Args:
+        value: JSON.
+    """
+    if isinstance(value, list):
+        return [decode(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if _KERAS in value:
+        return keras.saving.deserialize_keras_object(value[_KERAS], safe_mode=False)
+    if _FUNCTION in value:
+        function = load_reference(value[_FUNCTION])
+        if "arguments" not in value:
+            return function
+        keywords = decode(value["keywords"])
+        return functools.partial(function, *decode(value["arguments"]), **keywords)
+    return {key: decode(entry) for key, entry in value.items()}
+
+
+def load_reference(reference: str) -> Any:
+    """What `"module:name"` or `"path/to/file.py:name"` stands for.
+
+    Args:
+        reference: See above.
+
+    Raises:
+        ValueError: If it is no reference, there is no such file or module, or nothing of that name
+            in it.
+
+    Example:
+    >>> from tf_alignment.studies.encoding import load_reference
+    >>> load_reference("math:sqrt")(9.0)
+    3.0
+    """
+    module, _, path = reference.rpartition(":")
+    if not module or not path:
+        raise ValueError(f"A reference must be 'module:name'. Received: {reference!r}")
+    try:
+        if module.endswith(".py"):
+            file = Path(module).expanduser().resolve()
+            found: Any = _from_file(file.stem, str(file))
+        else:
+            found = importlib.import_module(module)
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise ValueError(
+            f"There must be a module {module!r}: {error}. Received: {reference!r}"
+        ) from None
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise ValueError(f"There must be {path!r} in {module!r}. Received: {reference!r}")
+        found = getattr(found, name)
+    return found
+
+
+def import_files(files: dict[str, str]) -> None:
+    """Import modules from their files, under their names.
+
+    Args:
+        files: `Encoder.files`.
+    """
+    for name, file in files.items():
+        _from_file(name, file)
+
+
+def _from_file(name: str, file: str) -> types.ModuleType:
+    root = Path(file).parent
+    for _ in name.split(".")[1:]:
+        root = root.parent
+    if Path(file).name == "__init__.py":
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.append(str(root))  # modules beside it that it imports
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        if Path(getattr(loaded, "__file__", None) or "").resolve() != Path(file).resolve():
+            raise ValueError(
+                f"A module must not be called as another one is: {name!r} is already "
+                f"{getattr(loaded, '__file__', 'built in')!r}. Received: {file!r}"
+            )
+        return loaded
+    if "." in name:
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        raise FileNotFoundError(f"no file {file!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module is the user's: neither this library's nor an installed one."""
+    top = module.partition(".")[0]
+    if top in ("tf_alignment", "builtins", "keras", "tensorflow"):
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is None or not str(Path(file).resolve()).startswith(_INSTALLED)
+
+
+def _name_and_file(name: str, module: str, value: Any) -> tuple[str, str]:
+    """The name under which another process imports a module, and its file."""
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        raise TypeError(
+            f"Argument `{name}` must be written in a file, which each run imports; what is defined "
+            f"in a notebook or at a prompt has none. Received: {name}={value!r}"
+        )
+    file = str(Path(file).resolve())
+    if module != "__main__":
+        return module, file
+    spec = getattr(loaded, "__spec__", None)  # of `python -m package.module`
+    return (spec.name if spec is not None else Path(file).stem), file
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(config, dict):
+        yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _parts(value)
+
+
+def _sources(value: Any) -> dict[str, str]:
+    """The code of a function or class, and of all of the user's that it refers to.
+
+    Comments, docstrings and layout are left out: they change nothing.
+    """
+    found: dict[str, str] = {}
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        module = item.__module__
+        reference = f"{module}:{item.__qualname__}"
+        if reference in found or not _is_own(module):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(item)))
+        except (OSError, TypeError, SyntaxError):
+            found[reference] = "unknown"
+            continue
+        _without_docstrings(tree)
+        found[reference] = ast.dump(tree)
+        if isinstance(item, type):
+            todo.extend(base for base in item.__mro__[1:] if base is not object)
+        namespace = vars(sys.modules[module])
+        for name in sorted({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}):
+            used = namespace.get(name)
+            if isinstance(used, type | types.FunctionType):
+                todo.append(used)
+            elif isinstance(used, types.ModuleType) and _is_own(used.__name__):
+                file = getattr(used, "__file__", None)
+                found[used.__name__] = digest(Path(file).read_bytes()) if file else "unknown"
+            elif isinstance(used, bool | int | float | str | tuple):
+                found[f"{module}:{name}"] = repr(used)
+    # a script is `__main__` where it runs, and a module of its name elsewhere
+    return {name.partition(":")[2] or name: text for name, text in found.items()}
+
+
+def _without_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]

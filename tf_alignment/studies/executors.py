@@ -1,0 +1,150 @@
+"""Runs as processes: here, or wherever a `concurrent.futures.Executor` puts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+from tf_alignment.studies import child
+from tf_alignment.studies.plan import Plan, Task
+from tf_alignment.studies.store import Store
+
+__all__ = ["LocalProcesses", "carry_out"]
+
+_POLL = 1.0  # seconds between looks at runs that other processes are at
+
+
+class LocalProcesses(futures.Executor):
+    """Runs commands as processes of this machine, some at a time.
+
+    Args:
+        jobs: How many.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._pool = futures.ThreadPoolExecutor(jobs)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        """Run a command; `fn` is `subprocess.call`, which other executors get."""
+        return self._pool.submit(self._run, *args)
+
+    def _run(self, command: list[str]) -> int:
+        with self._lock:
+            if self._stopped:
+                return child.INTERRUPTED
+            # a session of its own: Ctrl-C is for the study, which then ends its runs
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End what runs, and start nothing more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+def carry_out(
+    plan: Plan,
+    store: Store,
+    executor: futures.Executor,
+    threads: int | None,
+    report: Callable[[Task, str], None],
+    shard: tuple[int, int] = (1, 1),
+) -> None:
+    """Make all runs of a plan that have no result.
+
+    A run that another process is at is waited for.
+
+    Args:
+        plan: The plan.
+        store: Its files.
+        executor: Where runs are made.
+        threads: Of TensorFlow, in a run; None for its own choice.
+        report: Called with each task that ended, and `"done"`, `"failed"` or `"elsewhere"`.
+        shard: `(i, n)`: the i-th of n parts, from 1.
+    """
+    part, parts = shard
+    pending: dict[futures.Future[int], Task] = {}
+    submitted: set[str] = set()
+    elsewhere: dict[str, Task] = {}
+    try:
+        while True:
+            for name, task in list(elsewhere.items()):
+                if plan.result(task) is not None:
+                    report(task, "elsewhere")
+                    del elsewhere[name]
+            for task in plan.ready():
+                if task.share % parts != part - 1 or task.name in submitted:
+                    continue
+                if store.busy(task.name):
+                    elsewhere[task.name] = task
+                    continue
+                elsewhere.pop(task.name, None)
+                store.forget_failure(task.name)
+                submitted.add(task.name)
+                command = _command(store.directory, task.name, threads)
+                pending[executor.submit(subprocess.call, command)] = task
+            if not pending and not elsewhere:
+                return
+            if pending:
+                ended, _ = futures.wait(
+                    pending, _POLL if elsewhere else None, futures.FIRST_COMPLETED
+                )
+            else:
+                time.sleep(_POLL)
+                ended = set()
+            for future in ended:
+                task = pending.pop(future)
+                outcome = _outcome(future, task, plan, store)
+                if outcome == "busy":
+                    submitted.discard(task.name)
+                    elsewhere[task.name] = task
+                else:
+                    report(task, outcome)
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _outcome(future: Any, task: Task, plan: Plan, store: Store) -> str:
+    try:
+        code: Any = future.result()
+    except Exception as error:  # noqa: BLE001 - an executor's own, as a worker that was lost
+        code = f"{type(error).__name__}: {error}"
+    if plan.result(task) is not None:
+        return "done"
+    if code == child.BUSY:
+        return "busy"
+    plan.given_up.add(task.name)
+    if store.failure(task.name) is None:
+        store.keep("failed", task.name, {"error": f"The process ended: {_meaning(code)}"})
+    return "failed"
+
+
+def _meaning(code: Any) -> str:
+    if isinstance(code, int) and code < 0:
+        return f"signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    return f"exit code {code}" if isinstance(code, int) else str(code)
+
+
+def _command(directory: Path, name: str, threads: int | None) -> list[str]:
+    root = str(Path(__file__).resolve().parents[2])
+    arguments = [root, os.fspath(directory.resolve()), name, str(threads or 0)]
+    return [sys.executable, child.__file__, *arguments]

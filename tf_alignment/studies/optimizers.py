@@ -1,0 +1,57 @@
+"""The optimizer of a study that names none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tf_alignment import optimizers
+
+__all__ = ["sgd"]
+
+
+def sgd(
+    run: Any,
+    learning_rate: float = 0.1,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    warmup: float = 1 / 6,
+    global_clipnorm: float | None = 1.0,
+    feedback_rate: float = 0.5,
+) -> keras.optimizers.Optimizer:
+    """SGD with warm-up and cosine decay, and a plain SGD for feedback that learns by alignment.
+
+    Random feedback needs a soft start, hence warm-up and clipping. Kolen-Pollack and product
+    feedback align because forward and feedback weights decay, by rate times weight decay in a step:
+    give them some. All variants of a study have it alike.
+
+    Args:
+        run: The `Run`, whose steps the rate falls over.
+        learning_rate: The highest.
+        momentum: Of the forward weights.
+        weight_decay: Keras' own, decoupled.
+        warmup: Fraction of the training in which the rate grows from 0; 0 for none.
+        global_clipnorm: Limit of the norm of all gradients together, or None.
+        feedback_rate: Of feedback weights that learn by alignment (`"sa"`, `"aa"`, `"wm"`, `"ia"`).
+
+    Returns:
+        `ta.optimizers.split(...)`.
+
+    Example:
+    >>> import types, tf_alignment as ta
+    >>> optimizer = ta.studies.sgd(types.SimpleNamespace(steps=600), learning_rate=0.05)
+    >>> [type(inner).__name__ for inner in optimizer.optimizers]
+    ['SGD', 'SGD']
+    """
+    rising = int(warmup * run.steps)
+    rate: Any = keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else learning_rate,
+        decay_steps=max(1, run.steps - rising),
+        warmup_target=learning_rate if rising else None,
+        warmup_steps=rising,
+    )
+    forward = keras.optimizers.SGD(
+        rate, momentum, weight_decay=weight_decay or None, global_clipnorm=global_clipnorm
+    )
+    return optimizers.split(forward, keras.optimizers.SGD(feedback_rate, name="feedback"))

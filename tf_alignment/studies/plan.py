@@ -1,0 +1,283 @@
+"""Which runs a study needs, and which of them can be made now."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_alignment import feedback as methods
+from tf_alignment._version import __version__
+from tf_alignment.studies.encoding import Encoder, digest
+from tf_alignment.studies.sources import encode_data
+from tf_alignment.studies.starts import Start, build_model, save_start
+from tf_alignment.studies.store import Store
+from tf_alignment.studies.tuning import Values
+from tf_alignment.studies.variants import Case, Variant
+
+__all__ = ["Plan", "Task", "versions"]
+
+_TRIAL_SEED = 10_000  # the first of trials: none of the study's
+
+
+def versions() -> dict[str, str]:
+    """What the numbers are made with."""
+    return {
+        "tf_alignment": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A run to be made.
+
+    Attributes:
+        name: Of its files; ends in a digest of all that decides the result.
+        content: What `training.make` reads.
+        share: Which part of the study it belongs to, for job arrays.
+    """
+
+    name: str
+    content: dict[str, Any]
+    share: int
+
+    @property
+    def label(self) -> str:
+        """For lines of progress."""
+        run = self.content["run"]
+        case = f"{run['case']}, " if run["case"] != "model" else ""
+        trial = f", trial {_shown(run['values'])}" if run["kind"] == "trial" else ""
+        return f"{case}{run['variant']}, seed {run['seed']}{trial}"
+
+
+class Plan:
+    """The tasks of a study.
+
+    Args:
+        study: A `Study`.
+        store: Where its files are.
+    """
+
+    def __init__(self, study: Any, store: Store) -> None:
+        self.study, self.store = study, store
+        self._starts: dict[tuple[int, int], Start] = {}
+        self._tasks: dict[tuple[Any, ...], Task] = {}
+        self._data: dict[int, tuple[Any, Encoder]] = {}
+        self._results: dict[str, Any] = {}
+        self.given_up: set[str] = set()
+        self.chosen: list[dict[str, Any]] = []
+        self.trials: list[dict[str, Any]] = []
+        self.runs: list[Task] = []
+        self.complete = False
+
+    def ready(self) -> list[Task]:
+        """Tasks without a result that can be made now, in the order in which they should be."""
+        self.runs, self.chosen, self.trials, self.complete = [], [], [], True
+        missing: list[Task] = []
+        values: dict[tuple[str, str], Values] = {}
+        study = self.study
+        if study.tuning is not None:
+            for variant in study.variants:
+                for case in study.cases:
+                    if study.tuning.on in (None, case.name):
+                        best = self._search(variant, case, missing)
+                        if best is not None:
+                            values[variant.name, case.name] = best
+        for seed in study.seeds:
+            for case in study.cases:
+                for variant in study.variants:
+                    found: Values | None = {}
+                    if study.tuning is not None:
+                        found = values.get((variant.name, study.tuning.on or case.name))
+                    if found is None:
+                        self.complete = False
+                        continue
+                    task = self._task(variant, case, seed, found, "run")
+                    self.runs.append(task)
+                    if self.result(task) is None:
+                        missing.append(task)
+        return missing
+
+    def result(self, task: Task) -> Any:
+        """What came of a task, or None."""
+        if task.name not in self._results:
+            found = self.store.result(task.name)
+            if found is None:
+                return None
+            self._results[task.name] = found
+        return self._results[task.name]
+
+    def _search(self, variant: Variant, case: Case, missing: list[Task]) -> Values | None:
+        """The best values of a variant; None, with the missing trials, while they are unknown."""
+        tuning = self.study.tuning
+        scores: list[tuple[Values, float | None]] = []
+        while wanted := tuning.wanted(variant.tuning, scores):
+            for values in wanted:
+                tasks = [
+                    self._task(variant, case, _TRIAL_SEED + i, values, "trial")
+                    for i in range(tuning.seeds)
+                ]
+                absent = [
+                    task
+                    for task in tasks
+                    if self.result(task) is None and task.name not in self.given_up
+                ]
+                missing.extend(absent)
+                score = None if absent else self.study.score([self.result(t) for t in tasks])
+                scores.append((values, score))
+                self.trials.append(
+                    {"variant": variant.name, "case": case.name, "values": values, "score": score}
+                )
+            if any(score is None for _, score in scores):
+                self.complete = False
+                return None
+        best = tuning.best(scores)
+        self.chosen.append({"variant": variant.name, "case": case.name, "values": best})
+        return best
+
+    def _task(self, variant: Variant, case: Case, seed: int, values: Values, kind: str) -> Task:
+        key = (variant.name, case.name, seed, repr(values), kind)
+        if key not in self._tasks:
+            self._tasks[key] = self._new_task(variant, case, seed, values, kind)
+        return self._tasks[key]
+
+    def _new_task(self, variant: Variant, case: Case, seed: int, values: Values, kind: str) -> Task:
+        study, encoder = self.study, Encoder()
+        settings = {**study.settings, **case.settings, **variant.settings}
+        method, options, chosen, others = _applied(study, case, variant, values)
+        settings |= others
+        trial = kind == "trial"
+        epochs = variant.epochs or case.epochs or study.epochs
+        if trial:
+            epochs = study.tuning.epochs or epochs
+            settings["held_out"] = study.tuning.held_out
+        data, data_encoder = self._encoded_data(case)
+        encode = encoder.encode
+        run = {
+            "variant": variant.name,
+            "case": case.name,
+            "value": case.value,
+            "seed": seed,
+            "kind": kind,
+            "values": encode("tuning", values),
+            "epochs": epochs,
+            "batch_size": variant.batch_size or case.batch_size or study.batch_size,
+            "settings": encode("settings", settings),
+            "data": data,
+            "held_out": study.tuning.held_out if trial else 0.0,
+            "feedback": encode("feedback", method),
+            **{
+                name: encode(name, getattr(variant, name))
+                for name in ("include", "exclude", "feedback_initializer", "every", "warmup")
+            },
+            "phases": encode("phases", variant.phases),
+            "compile": encode("compile", options),
+            "optimizer_values": encode("tuning", chosen),
+            "callbacks": encode("callbacks", [*study.callbacks, *variant.callbacks]),
+            **{
+                name: encode(name, getattr(study, name))
+                for name in ("measure", "finish", "prepare")
+            },
+            "probe": 0 if trial else study.probe,
+            "measure_every": study.measure_every,
+            "on_divergence": study.on_divergence,
+        }
+        start = self._start(variant.build or case.build, seed)
+        sources = {**start.sources, **data_encoder.sources, **encoder.sources}
+        decided = {"run": run, "start": start.name, "sources": sources, "versions": versions()}
+        name = f"{case.name}-{variant.name}-{seed}"
+        if trial:
+            name += f"-trial-{_shown(values)[:40]}"
+        name = re.sub(r"[^\w.+=-]+", "_", name)
+        content = {
+            **decided,
+            "method": getattr(method, "id", None),
+            "files": {**start.files, **data_encoder.files, **encoder.files},
+            "data_dir": study.data_dir,
+            "strategy": study.strategy,
+            "cost": bool(
+                study.cost and not trial and seed == study.seeds[0] and method is not None
+            ),
+        }
+        task = Task(f"{name}-{digest(decided)}", content, self._share(variant, case, seed))
+        self.store.keep("tasks", task.name, content)
+        return task
+
+    def _share(self, variant: Variant, case: Case, seed: int) -> int:
+        """A search and the runs that wait for it are one part; else each run is one of its own."""
+        study = self.study
+        row = study.variants.index(variant)
+        if study.tuning is not None:
+            return row
+        place = study.seeds.index(seed) * len(study.cases) + study.cases.index(case)
+        return place * len(study.variants) + row
+
+    def _encoded_data(self, case: Case) -> tuple[Any, Encoder]:
+        data = self.study.data if case.data is None else case.data
+        if id(data) not in self._data:
+            encoder = Encoder()
+            self._data[id(data)] = encode_data(data, self.store.directory, encoder), encoder
+        return self._data[id(data)]
+
+    def _start(self, build: Any, seed: int) -> Start:
+        key = id(build), seed
+        if key not in self._starts:
+            self._starts[key] = save_start(build_model(build, seed), self.store)
+        return self._starts[key]
+
+
+def _applied(
+    study: Any, case: Case, variant: Variant, values: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], Values, Values]:
+    """Method, `compile`, keywords of the optimizer's function, and settings, with tuned values."""
+    method = methods.get(variant.feedback)
+    options = {**study.compile, **(variant.compile or {})}
+    for given in (case.optimizer, variant.optimizer):
+        if given is not None:
+            options["optimizer"] = given
+    optimizer = options["optimizer"]
+    keywords: Values = {}
+    others: Values = {}
+    own: Values = {}
+    for name, value in values.items():
+        owner, _, argument = name.rpartition(".")
+        if owner == "feedback":
+            own[argument] = value
+        elif _has(optimizer, argument) and owner in ("", "optimizer"):
+            keywords[argument] = value
+        else:
+            others[name] = value
+    if own and method is not None:
+        # a method without this argument has nothing to search, and the same trial several times
+        known = {k: v for k, v in own.items() if k in method.get_config()}
+        method = type(method).from_config({**method.get_config(), **known})
+    if keywords and not callable(optimizer):
+        optimizer = keras.optimizers.get(optimizer)
+        options["optimizer"] = type(optimizer).from_config({**optimizer.get_config(), **keywords})
+        keywords = {}
+    return method, options, keywords, others
+
+
+def _has(optimizer: Any, argument: str) -> bool:
+    if isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
+        return argument in keras.optimizers.get(optimizer).get_config()
+    try:
+        return argument in inspect.signature(optimizer).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in values.items()
+    )

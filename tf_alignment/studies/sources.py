@@ -1,0 +1,210 @@
+"""What runs train and test on: datasets by name, arrays, or what a function makes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tf_alignment._support.arguments import one_of
+from tf_alignment.data import NAMES, Arrays, EpochShuffled, Split, load
+from tf_alignment.studies.encoding import Encoder, decode
+from tf_alignment.studies.variants import Run, construct
+
+__all__ = ["InMemory", "Source", "encode_data", "hold_out", "open_data"]
+
+
+class Batches(Protocol):
+    """The training data of one run, as `ta.data.EpochShuffled` is.
+
+    Attributes:
+        epoch: Which epoch the next pass is; the order of the examples depends on it.
+        dataset: Batches of one epoch.
+    """
+
+    epoch: int
+    dataset: tf.data.Dataset
+
+    def __len__(self) -> int:
+        """Number of batches an epoch."""
+
+
+class Source(Protocol):
+    """Where a run has its data from; what a study's `data` may return that is too large for memory.
+
+    Attributes:
+        validation: Batches of the test data, or of examples held out.
+    """
+
+    validation: Any
+
+    def batches(self, seed: int, batch_size: int) -> Batches:
+        """The training data in the order of a seed; called in the scope of the strategy."""
+
+    def probe(self, examples: int) -> tuple[Any, Any]:
+        """So many inputs and targets on which gradients are compared."""
+
+
+class InMemory:
+    """Arrays as a `Source`.
+
+    Args:
+        train: `(x, y)`.
+        test: `(x, y)`.
+
+    Attributes:
+        train: `Split`.
+        test: `Split`.
+        validation: Batches of the test split.
+    """
+
+    def __init__(self, train: Any, test: Any) -> None:
+        self.train, self.test = Split(*train), Split(*test)
+        self.validation = tf.data.Dataset.from_tensor_slices(tuple(self.test)).batch(500)
+
+    def batches(self, seed: int, batch_size: int) -> EpochShuffled:
+        """The training split in the order of a seed; what is left of an epoch is dropped."""
+        return EpochShuffled(*self.train, batch_size, seed=seed, drop_remainder=True)
+
+    def probe(self, examples: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first examples of the test split."""
+        return self.test.x[:examples], self.test.y[:examples]
+
+
+def hold_out(source: Any, fraction: float) -> InMemory:
+    """A source whose test split is the end of the training split.
+
+    Args:
+        source: An `InMemory`.
+        fraction: Of the training split.
+
+    Raises:
+        TypeError: If the source is no arrays: then it holds out examples itself, by
+            `run.settings["held_out"]`.
+    """
+    if not isinstance(source, InMemory):
+        raise TypeError(
+            "Argument `data` must be arrays or a dataset by name for a study with tuning, or a "
+            "function that holds out `run.settings['held_out']` of the training examples itself. "
+            f"Received: data={source!r}"
+        )
+    count = max(1, round(fraction * len(source.train.x)))
+    x, y = source.train
+    return InMemory((x[:-count], y[:-count]), (x[-count:], y[-count:]))
+
+
+def encode_data(data: Any, directory: Path, encoder: Encoder) -> Any:
+    """A study's `data` as JSON; arrays are written into the directory, once.
+
+    Args:
+        data: A name of `ta.data.load`, `ta.data.Arrays`, `(train, test)` of which each is `(x, y)`
+            or a finite `tf.data.Dataset` of examples or batches, or a function of the `Run`.
+        directory: Of the study.
+        encoder: For functions.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: If the name is unknown.
+    """
+    if isinstance(data, str):
+        return {"name": one_of("data", data, NAMES)}
+    if callable(data):
+        return {"function": encoder.encode("data", data)}
+    splits = {}
+    for name, split in zip(("train", "test"), _splits(data), strict=True):
+        for part, array in zip(("x", "y"), _arrays(split), strict=True):
+            splits[f"{name}_{part}"] = _written(array, directory / "data")
+    return {"arrays": splits}
+
+
+def open_data(content: Any, directory: Path, run: Run) -> Any:
+    """The `Source` that `encode_data` described.
+
+    Args:
+        content: JSON.
+        directory: Of the study.
+        run: The run it is for.
+    """
+    if "name" in content:
+        data: Any = load(content["name"], run.data_dir)
+    elif "function" in content:
+        data = construct(decode(content["function"]), run)
+        if hasattr(data, "batches"):
+            return data
+    else:
+        files = content["arrays"]
+        arrays = {name: np.load(directory / "data" / file) for name, file in files.items()}
+        data = tuple((arrays[f"{name}_x"], arrays[f"{name}_y"]) for name in ("train", "test"))
+    train, test = _splits(data)
+    return InMemory(_arrays(train), _arrays(test))
+
+
+def _splits(data: Any) -> tuple[Any, Any]:
+    if isinstance(data, Arrays):
+        return data.train, data.test
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return data[0], data[1]
+    raise TypeError(
+        "Argument `data` must be a name of `ta.data.load`, `ta.data.Arrays`, (train, test) with "
+        "(x, y) or a tf.data.Dataset for each, or a function of a run. "
+        f"Received: data={type(data).__name__}"
+    )
+
+
+def _arrays(split: Any) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(split, tf.data.Dataset):
+        split = _materialised(split)
+    if not isinstance(split, tuple | list) or len(split) != 2:
+        raise TypeError(
+            "Argument `data` must have (x, y) or a tf.data.Dataset of such pairs for each split. "
+            f"Received: {type(split).__name__}"
+        )
+    x, y = (np.asarray(part) for part in split)
+    if len(x) != len(y):
+        raise ValueError(
+            "Argument `data` must have as many targets as inputs. "
+            f"Received: {len(x)} inputs and {len(y)} targets"
+        )
+    return x, y
+
+
+def _materialised(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """A finite dataset of `(x, y)` as two arrays, batches laid open."""
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("Argument `data` must hold finite datasets. Received: one without end")
+    shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
+    if len(shapes) != 2:
+        raise TypeError(
+            "Argument `data` must hold datasets of (x, y). "
+            f"Received: elements of {len(shapes)} parts"
+        )
+    batched = all(len(shape) > 0 and shape[0] is None for shape in shapes)
+    if not batched and all(len(shape) > 0 for shape in shapes) and shapes[0][0] == shapes[1][0]:
+        raise ValueError(
+            "Argument `data` must hold datasets of single examples, or of batches whose size is "
+            "not fixed (no drop_remainder), to tell them apart. "
+            f"Received: elements of shapes {shapes}"
+        )
+    if not batched:
+        dataset = dataset.batch(1024)
+    parts = list(zip(*dataset.as_numpy_iterator(), strict=True))
+    x, y = (np.concatenate(part) for part in parts)
+    return x, y
+
+
+def _written(array: np.ndarray, directory: Path) -> str:
+    """The file, named by its content, that an array is in."""
+    array = np.ascontiguousarray(array)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    name = f"{hashlib.sha256(head + array.tobytes()).hexdigest()[:16]}.npy"
+    file = directory / name
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        new = directory / f".{name}.{os.getpid()}.npy"
+        np.save(new, array, allow_pickle=False)
+        os.replace(new, file)
+    return name

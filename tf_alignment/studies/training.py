@@ -1,0 +1,270 @@
+"""One run: what a task says, carried out and kept."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_alignment import distribute, phases
+from tf_alignment.callbacks import AlignmentMonitor, FeedbackCallback, Resume
+from tf_alignment.conversion import convert
+from tf_alignment.conversion.graph import record
+from tf_alignment.layers.inspection import kernels
+from tf_alignment.studies.cost import measure_cost
+from tf_alignment.studies.encoding import decode, import_files
+from tf_alignment.studies.sources import hold_out, open_data
+from tf_alignment.studies.store import Store, read_json
+from tf_alignment.studies.variants import Run, construct
+
+__all__ = ["make", "top_kernels"]
+
+_SAMPLE = 400  # entries of W and B that a report shows
+_DIVERGED = "Training diverged"
+
+
+def make(store: Store, name: str) -> dict[str, Any]:
+    """Carry out a task and keep what comes of it.
+
+    Args:
+        store: Of the study.
+        name: Of the task.
+
+    Returns:
+        The result, as in its file.
+    """
+    content = read_json(store.file("tasks", name))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        result = _train(store, name, content)
+    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
+    for text in texts:
+        print("warning:", text)  # noqa: T201 - to the log
+    diverged = any(text.startswith(_DIVERGED) for text in texts) or not result.pop("finite")
+    result |= {"status": "diverged" if diverged else "done", "warnings": texts}
+    if distribute.worker(distribute.strategy(content["strategy"]))[0] == 0:
+        store.keep("runs", name, result)
+    shutil.rmtree(store.file("unfinished", name, ""), ignore_errors=True)
+    return result
+
+
+def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
+    start = time.perf_counter()
+    import_files(task["files"])
+    asked, backup = task["run"], store.file("unfinished", name, "")
+    run = Run(
+        **{key: asked[key] for key in ("variant", "case", "value", "seed", "epochs", "batch_size")},
+        feedback=task["method"],
+        settings=decode(asked["settings"]),
+        strategy=distribute.strategy(task["strategy"]),
+        data_dir=task["data_dir"],
+        directory=store.directory,
+        resumed=(backup / "latest.json").exists(),
+    )
+    # what draws without a seed of its own (random feedback) is the same again, resumed or not
+    keras.utils.set_random_seed(run.seed)
+    assert run.strategy is not None
+    with run.strategy.scope():
+        run.source = open_data(asked["data"], store.directory, run)
+        if asked["held_out"] and "held_out" not in run.settings:
+            run.source = hold_out(run.source, asked["held_out"])
+        batches = run.source.batches(run.seed, run.batch_size)
+        run.steps_per_epoch = len(batches)
+        stock = keras.saving.load_model(
+            store.file("starts", task["start"], ".keras"), compile=False, safe_mode=False
+        )
+        keras.utils.set_random_seed(run.seed)
+        run.model = model = _converted(stock, asked)
+        compile_model(model, run, asked)
+    run.phases = [construct(decode(phase), run) for phase in asked["phases"]]
+    # kept until the result is: what follows training can be killed too
+    resume = Resume(backup, data=batches, delete_checkpoint=False, phases=run.phases)
+    monitor = AlignmentMonitor(
+        run.source.probe(asked["probe"]) if asked["probe"] else None,
+        every=asked["measure_every"],
+        on_divergence=asked["on_divergence"],
+    )
+    for function in asked["prepare"]:
+        construct(decode(function), run)
+    history = model.fit(
+        batches.dataset,
+        epochs=run.epochs,
+        shuffle=False,
+        validation_data=run.source.validation,
+        callbacks=[
+            *_phase_callbacks(model, run.phases, asked["every"], asked["warmup"]),
+            monitor,
+            keras.callbacks.TerminateOnNaN(),
+            *(construct(decode(function), run) for function in asked["callbacks"]),
+            _Measures([decode(function) for function in asked["measure"]], run),
+            resume,
+        ],
+        verbose=2,
+    ).history
+    top = top_kernels(model)
+    curves = {key: [float(f"{float(v):.6g}") for v in values] for key, values in history.items()}
+    curves |= hidden_means(curves, top)
+    result: dict[str, Any] = {
+        **{key: asked[key] for key in ("variant", "case", "value", "seed", "kind", "values")},
+        "feedback": task["method"],
+        "epochs": len(history["loss"]),
+        "parameters": int(model.count_params()),
+        "steps_per_epoch": run.steps_per_epoch,
+        "curves": curves,
+        "top": top,
+        "finite": math.isfinite(float(history["loss"][-1])),
+        "weights": samples(model),
+        "finish": {},
+        "versions": task["versions"],
+    }
+    for function in asked["finish"]:
+        result["finish"] |= construct(decode(function), run)
+    if task["cost"]:
+        result["cost"] = measure_cost(
+            model, stock, lambda built: compile_model(built, run, asked), batches
+        )
+    return {**result, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def _converted(stock: keras.Model, asked: dict[str, Any]) -> keras.Model:
+    feedback = decode(asked["feedback"])
+    if feedback is None:
+        return stock
+    chosen = {name: decode(asked[name]) for name in ("include", "exclude", "feedback_initializer")}
+    return convert(stock, feedback, **{k: v for k, v in chosen.items() if v is not None})
+
+
+def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:
+    """Compile a model as a run's is.
+
+    Args:
+        model: The run's, or the stock model that its cost is held against.
+        run: The run.
+        asked: Its settings, JSON.
+    """
+    options = decode(asked["compile"])
+    optimizer = options.pop("optimizer")
+    if callable(optimizer) and not isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer = construct(optimizer, run, **asked["optimizer_values"])
+    for name in ("loss", "metrics"):
+        options[name] = _constructed(options.get(name))
+    # The loop of `fit` costs as much as a small step: leave it once for so many.
+    options.setdefault("steps_per_execution", min(50, run.steps_per_epoch))
+    model.compile(optimizer, **options)
+
+
+def _constructed(value: Any) -> Any:
+    """Losses and metrics of a class are made for each model."""
+    if isinstance(value, list):
+        return [_constructed(entry) for entry in value]
+    return value() if isinstance(value, type) else value
+
+
+def _phase_callbacks(
+    model: keras.Model, made: Sequence[Any], every: Any, warmup: int
+) -> list[keras.callbacks.Callback]:
+    if every == "step":
+        for phase in made:
+            phases.interleave(model, phase)
+        return []
+    return [FeedbackCallback(phase, every=every, warmup=warmup, verbose=0) for phase in made]
+
+
+class _Measures(keras.callbacks.Callback):
+    """Puts measures of the study's own into `logs`.
+
+    Args:
+        functions: Of the run; each returns `{name: number}`.
+        run: The run.
+    """
+
+    def __init__(self, functions: Iterable[Callable[[Run], dict[str, float]]], run: Run) -> None:
+        super().__init__()
+        self.functions, self.run = list(functions), run
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Measure."""
+        for function in self.functions:
+            logs.update({name: float(value) for name, value in function(self.run).items()})
+
+
+def top_kernels(model: keras.Model) -> list[str]:
+    """Paths of the kernels whose gradient is backpropagation's whatever the feedback.
+
+    These are the kernels above which there is no other: the error reaches them through no feedback.
+
+    Args:
+        model: Built.
+    """
+    found = kernels(model)
+    if not found:
+        return []
+    try:
+        calls = record(model).calls
+    except ValueError:  # no graph to look at: the last one
+        return [found[-1].path]
+    own: dict[int, list[str]] = {}
+    for call in calls:
+        held = {id(weight) for weight in call.layer.weights} if call.learns else set()
+        own[id(call)] = [kernel.path for kernel in found if id(kernel.variable) in held]
+    below: set[Any] = set()  # tensors that a kernel further up uses
+    top: list[str] = []
+    for call in reversed(calls):
+        used = any(ref in below for ref in keras.tree.flatten(call.outputs))
+        paths = own[id(call)]
+        if paths and not used:
+            # of several kernels in one layer the last is nearest to the output
+            top.append(paths[-1])
+        if paths or used:
+            below.update(call.inputs)
+    return top
+
+
+def hidden_means(curves: dict[str, list[float]], top: Sequence[str]) -> dict[str, list[float]]:
+    """Mean gradient angle without the kernels for which it is 0 by construction.
+
+    Args:
+        curves: Of the monitor.
+        top: `top_kernels`.
+
+    Returns:
+        `{"hidden/gradient_angle": values}`, or nothing if there is no other kernel.
+    """
+    ending = "/gradient_angle"
+    paths = [name.removesuffix(ending) for name in curves if name.endswith(ending)]
+    rows = [curves[path + ending] for path in paths if path != "mean" and path not in top]
+    if not rows:
+        return {}
+    return {"hidden" + ending: [float(f"{v:.6g}") for v in np.mean(np.array(rows), axis=0)]}
+
+
+def samples(model: keras.Model) -> dict[str, list[list[float]]]:
+    """Some entries of every forward kernel and its feedback kernel.
+
+    Args:
+        model: Trained.
+
+    Returns:
+        `{path: [[entries of W], [entries of B]]}`.
+    """
+    found = {}
+    for kernel in kernels(model):
+        if kernel.connection is None:
+            continue
+        try:
+            feedback = np.ravel(kernel.connection.feedback_kernel())
+        except ValueError:  # the method has none
+            continue
+        forward = np.ravel(kernel.variable)
+        rows = np.random.default_rng(0).permutation(len(forward))[:_SAMPLE]
+        found[kernel.path] = [
+            [float(f"{v:.4g}") for v in array[rows]] for array in (forward, feedback)
+        ]
+    return found
