@@ -56,10 +56,12 @@ from tf_alignment import (  # noqa: E402
     spiking,
     testing,
 )
+from tf_alignment._support.noise import Noise  # noqa: E402
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import convert, strip, summary  # noqa: E402
 
 __all__ = [
+    "Noise",
     "__version__",
     "analysis",
     "callbacks",
