@@ -130,12 +130,14 @@ def main() -> None:
         duration = times * arguments.duration
 
         def make(xla: bool) -> ta.phases.Phase:
-            return ta.phases.RDD(duration, estimator=arguments.estimator, seed=1, jit_compile=xla)
+            return ta.phases.RDD(
+                duration=duration, estimator=arguments.estimator, seed=1, jit_compile=xla
+            )
 
         return measure(f"rdd {duration:g} s", 3 * duration, make, runs)
 
     def sal(xla: bool) -> ta.phases.Phase:
-        return ta.phases.SAL(arguments.steps, CHAINS, seed=1, jit_compile=xla)
+        return ta.phases.SAL(steps=arguments.steps, chains=CHAINS, seed=1, jit_compile=xla)
 
     runs = arguments.runs
     rows = rdd(1, runs) + rdd(10, max(1, runs // 3))

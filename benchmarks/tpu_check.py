@@ -94,7 +94,7 @@ def node_perturbation(form: str) -> str:
     """The code of a step of node perturbation on a perceptron."""
     model = ta.models.perceptron((20, 16, 10), "tanh", feedback="dfa" if form == "dfa" else "fa")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-    phase = ta.phases.NodePerturbation(None, loss, form=form, seed=1)
+    phase = ta.phases.NodePerturbation(loss, form=form, seed=1)
     phase.build(model)
     variables = [*model.variables, *phase.variables]
 

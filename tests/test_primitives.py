@@ -13,9 +13,9 @@ OPTIONS = {
     "plain": {},
     "output": {"response": "output"},
     "no bias": {"response_bias": False},
-    "gaussian": {"noise": "gaussian", "noise_stddev": 0.5},
+    "gaussian": {"noise": ta.Noise("gaussian", 0.5)},
     "uniform": {"noise": "uniform"},
-    "rademacher": {"noise": "rademacher", "noise_stddev": 0.5, "normalize": "noise"},
+    "rademacher": {"noise": 0.5, "normalize": "noise"},
     "batch_center": {"batch_center": True},
     "feature_center": {"feature_center": True},
     "feature_normalize": {"feature_center": True, "feature_normalize": True},
@@ -119,7 +119,7 @@ def test_a_rule_costs_no_product_more_than_its_arithmetic(rule, count):
 
 def test_noise_has_the_standard_deviation_asked_for():
     for noise in ("gaussian", "uniform"):
-        rule = ta.feedback.WeightMirror(noise=noise, noise_stddev=0.3)
+        rule = ta.feedback.WeightMirror(noise=ta.Noise(noise, 0.3))
         layer = ta.layers.Dense(3, feedback=rule)
         layer(np.ones((2000, 50), "float32"))
         local = rule.local(
@@ -149,7 +149,7 @@ def rest(rule, batch, rate, steps, skip):
 def test_weight_mirror_under_white_noise_ends_at_a_multiple_of_w():
     # B ends at (α/β) P σ² W with P positions; here P = 1
     rule = ta.feedback.WeightMirror(
-        0.5, 1.0, noise="gaussian", noise_stddev=0.7, normalize=None, response_bias=False
+        0.5, 1.0, noise=ta.Noise("gaussian", 0.7), normalize=None, response_bias=False
     )
     w, b = rest(rule, batch=512, rate=0.1, steps=150, skip=50)
     expected = 0.5 * 0.7**2 * w
@@ -220,9 +220,7 @@ def test_a_weight_mirror_on_noise_ends_at_w(kind, arguments, shape):
 )
 def test_steps_normalized_for_noise_are_the_fastest_on_average(layer, shape, inputs, count):
     # E‖I − μ xᵀx/(nσ²)‖² = 1 − 2μ + μ²(1 + (d − 1)/n) for ±σ, least at μ ≈ 1/(1 + d/n)
-    rule = ta.feedback.ActivationAlignment(
-        1.0, 1.0, noise="rademacher", noise_stddev=0.3, normalize="noise"
-    )
+    rule = ta.feedback.ActivationAlignment(1.0, 1.0, noise=0.3, normalize="noise")
     options = {"kernel_size": 3} if layer is ta.layers.Conv2D else {}
     made = layer(8, feedback=rule, **options)
     x = np.zeros(shape, "float32")

@@ -57,6 +57,7 @@ from tf_alignment import (  # noqa: E402
     studies,
     testing,
 )
+from tf_alignment._support.noise import Noise  # noqa: E402
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import (  # noqa: E402
     convert,
@@ -68,6 +69,7 @@ from tf_alignment.conversion import (  # noqa: E402
 from tf_alignment.layers.modulation import modulate  # noqa: E402
 
 __all__ = [
+    "Noise",
     "__version__",
     "analysis",
     "callbacks",

@@ -129,9 +129,9 @@ def build(settings: Numbers) -> Run:
     if options.get("solver") == "sgd":
         options["solver"] = keras.optimizers.SGD(8e-6)
     if method.phase == "np":
-        phase = ta.phases.NodePerturbation(None, noise=NOISE, kind="normal", **options)
+        phase = ta.phases.NodePerturbation(noise=ta.Noise("gaussian", NOISE), **options)
     elif method.phase == "sg":
-        phase = ta.phases.SyntheticGradient(None, **options)
+        phase = ta.phases.SyntheticGradient(**options)
     encoder = keras.Model(model.inputs, model.get_layer("latent").output)
 
     def measure() -> dict[str, float]:

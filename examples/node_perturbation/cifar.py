@@ -98,15 +98,15 @@ def build(settings: Numbers) -> Run:
     )
     phase: Any = None
     options: Numbers = {"form": "dfa", "seed": settings["seed"] + 1}
-    gaussian: Numbers = {"noise": NOISE, "kind": "normal", **options}
+    gaussian: Numbers = {"noise": ta.Noise("gaussian", NOISE), **options}
     each = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     if name == "np":
-        phase = ta.phases.NodePerturbation(None, each, **gaussian)
+        phase = ta.phases.NodePerturbation(each, **gaussian)
     elif name == "np-published":
         gaussian |= {"solver": keras.optimizers.SGD(FEEDBACK_RATE), "control_variate": False}
-        phase = ta.phases.NodePerturbation(None, each, **gaussian)
+        phase = ta.phases.NodePerturbation(each, **gaussian)
     elif name == "sg":
-        phase = ta.phases.SyntheticGradient(None, each, **options)
+        phase = ta.phases.SyntheticGradient(each, **options)
     probe = ta.metrics.GradientProbe(model)
 
     def measure() -> dict[str, float]:

@@ -32,15 +32,15 @@ NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
 WIDTHS = [30, 100, 300, 1000]
 CHECKPOINTS = [100, 300, 1000, 3000, 10_000, 20_000, 40_000]
 CELL = ("first", "second", "passes", "noise", "estimator")
-PUBLISHED = {"solver": "ridge", "forgetting": 1.0, "control_variate": False, "kind": "normal"}
+PUBLISHED: Numbers = {"solver": ta.phases.Ridge(forgetting=1.0), "control_variate": False}
 ESTIMATORS: dict[str, Numbers] = {
     "published": PUBLISHED,
     "control variate": {**PUBLISHED, "control_variate": True},
     "antithetic": {**PUBLISHED, "antithetic": True},
     "two draws": {**PUBLISHED, "draws": 2},
-    "noise of ±c": {**PUBLISHED, "kind": "rademacher"},
+    "noise of ±c": PUBLISHED,
     "one layer at a time": {**PUBLISHED, "one_at_a_time": True},
-    "normalised steps": {"solver": "nlms", "kind": "normal"},
+    "normalised steps": {"solver": "nlms"},
 }
 
 
@@ -62,10 +62,11 @@ def run(settings: Numbers, output: Path) -> Numbers:
         stock.compile(keras.optimizers.SGD(1.0), "mse")
         stock.fit(*data, batch_size=32, epochs=settings["passes"], verbose=0)
     model = ta.convert(stock, "fa")
+    kind = "rademacher" if settings["estimator"] == "noise of ±c" else "gaussian"
     phase = ta.phases.NodePerturbation(
-        data,
         half_squared_error,
-        settings["noise"],
+        dataset=data,
+        noise=ta.Noise(kind, settings["noise"]),
         seed=settings["seed"] + 1,
         **ESTIMATORS[settings["estimator"]],
     )

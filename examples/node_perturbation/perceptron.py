@@ -28,13 +28,12 @@ from curves import band, stacked, standard_error
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
-GAUSSIAN = {"kind": "normal"}  # the paper's noise, for all
-PUBLISHED = {"control_variate": False, "forgetting": 1.0, **GAUSSIAN}
+PUBLISHED = {"control_variate": False}
 SOLVERS: dict[str, Numbers] = {
-    "np": GAUSSIAN,
-    "np-ridge": {"solver": "ridge", **GAUSSIAN},
+    "np": {},
+    "np-ridge": {"solver": "ridge"},
     "np-sgd": {"solver": "sgd", **PUBLISHED},
-    "np-ridge-published": {"solver": "ridge", **PUBLISHED},
+    "np-ridge-published": {"solver": ta.phases.Ridge(forgetting=1.0), **PUBLISHED},
 }
 # name: (method, noise)
 ROWS: dict[str, tuple[str, float]] = {
@@ -93,7 +92,11 @@ def build(settings: Numbers) -> Run:
     phase: Any = None
     if method in SOLVERS:
         phase = ta.phases.NodePerturbation(
-            data, half_squared_error, noise, seed=settings["seed"] + 1, **SOLVERS[method]
+            half_squared_error,
+            dataset=data,
+            noise=ta.Noise("gaussian", noise),  # the paper's, for all
+            seed=settings["seed"] + 1,
+            **SOLVERS[method],
         )
     probe = ta.metrics.GradientProbe(model)
     labels = y.argmax(-1)

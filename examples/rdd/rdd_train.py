@@ -172,7 +172,7 @@ def train(
     phases = []
     if method in PHASES:
         estimator = settings.estimator if method == "rdd" else PHASES[method]
-        phases.append(ta.phases.RDD(settings.duration, estimator=estimator, seed=seed))
+        phases.append(ta.phases.RDD(duration=settings.duration, estimator=estimator, seed=seed))
     history = model.fit(
         batches.dataset,
         epochs=settings.epochs,

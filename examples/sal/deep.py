@@ -95,7 +95,7 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
 def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
     """SAL before every epoch."""
     return ta.phases.SAL(
-        arguments.steps,
+        steps=arguments.steps,
         seed=arguments.seed,
         rate=arguments.feedback_rate,
         balanced=not arguments.unbalanced,

@@ -101,7 +101,7 @@ def regression(total: int, seed: int) -> dict[str, Any]:
     layer.feedback_weights["feedback_kernel"].assign(b)
     part = total // 20
     estimator = ta.spiking.lif.estimators.Pooled(forgetting=1.0)
-    phase = ta.phases.RDD(part * REFRACTORY, estimator=estimator, seed=seed)
+    phase = ta.phases.RDD(duration=part * REFRACTORY, estimator=estimator, seed=seed)
     time, angles = [0.0], [angle(w, b)]
     for number in range(1, 21):
         phase.run(model)

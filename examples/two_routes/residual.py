@@ -172,7 +172,7 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False), name="feedback"
     )
     if settings.noise:
-        noisy = functools.partial(ta.optimizers.NoisyUpdates, variance=settings.noise, seed=1)
+        noisy = functools.partial(ta.optimizers.NoisyUpdates, noise=settings.noise**0.5, seed=1)
         if settings.method == "backprop":
             forward = noisy(forward, on="gradients")
         else:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_alignment as ta
-from tf_alignment._support.noise import KINDS, Noise, draw, kind_of
+from tf_alignment._support.noise import KINDS, Noise, draw, kind_of, noise_of
 
 SEED = tf.constant([3, 4])
 
@@ -29,7 +29,7 @@ def test_a_seed_gives_the_numbers_it_always_gave():
     for kind in KINDS:
         numbers = np.asarray(expected[kind], "float32")
         np.testing.assert_array_equal(draw(kind, 0.3, shape, SEED), numbers)
-        np.testing.assert_array_equal(Noise(0.3, kind).sample(shape, SEED), numbers)
+        np.testing.assert_array_equal(Noise(kind, 0.3).sample(shape, SEED), numbers)
 
 
 def test_normal_is_another_word_for_gaussian_everywhere():
@@ -39,12 +39,61 @@ def test_normal_is_another_word_for_gaussian_everywhere():
     old, new = (ta.feedback.BatchRandomSignSymmetry(word) for word in ("normal", "gaussian"))
     assert old == new and old.get_config() == {"distribution": "gaussian"}
     assert type(old).from_config({"distribution": "normal"}) == new  # of a saved file
-    assert Noise(1.0, "normal").kind == "gaussian"
+    assert Noise("normal").kind == "gaussian"
     for word in ("normal", "gaussian"):
-        assert ta.phases.Alignment("wm", noise=word).rule.noise == "gaussian"
+        assert ta.phases.Alignment("wm", noise=word).rule.noise.kind == "gaussian"
         loss = keras.losses.MeanSquaredError(reduction=None)
-        assert ta.phases.NodePerturbation(None, loss, kind=word).noise.kind == "gaussian"
+        assert ta.phases.NodePerturbation(loss, noise=word).noise.kind == "gaussian"
     with pytest.raises(ValueError, match=r"`kind` must be one of .*kind='pink'"):
         kind_of("kind", "pink")
     with pytest.raises(ValueError, match=r"`kind`"):
         kind_of("kind", ["normal"])
+
+
+@pytest.mark.parametrize(
+    ("given", "noise"),
+    [
+        ("uniform", Noise("uniform", 0.1)),
+        (0.2, Noise("rademacher", 0.2)),
+        (Noise("gaussian", 3.0), Noise("gaussian", 3.0)),
+    ],
+)
+def test_one_spelling(given, noise):
+    assert noise_of("noise", given, stddev=0.1) == noise
+    rule = ta.feedback.Alignment({"amp": 1.0}, noise=noise)
+    assert type(rule).from_config(rule.get_config()) == rule and rule.noise == noise
+    assert rule != ta.feedback.Alignment({"amp": 1.0}, noise=noise.stddev + 0.1)
+
+
+def test_noise_of_a_distribution_is_saved_by_its_parameters():
+    distributions = pytest.importorskip("tensorflow_probability").distributions
+    rule = ta.feedback.WeightMirror(noise=distributions.Laplace(0.0, 0.5))
+    again = type(rule).from_config(rule.get_config())
+    assert again == rule and again.noise.variance == pytest.approx(0.5)
+    layer = ta.layers.Dense(3, feedback=rule)
+    layer(tf.ones((2, 4)), training=True)
+    with pytest.raises(ValueError, match="plain numbers"):
+        Noise(distributions.Laplace(tf.constant(0.0), 0.5)).get_config()
+
+
+def test_the_former_spelling_is_understood_in_files():
+    new = ta.feedback.WeightMirror(noise=Noise("uniform", 0.5))
+    config = {**ta.feedback.WeightMirror().get_config(), "noise": "uniform", "noise_stddev": 0.5}
+    assert type(new).from_config(config) == new
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Noise(0.1), TypeError, "kind=0.1"),
+        (lambda: Noise("pink"), ValueError, "kind='pink'"),
+        (lambda: Noise("uniform", 0.0), ValueError, "stddev=0.0"),
+        (lambda: noise_of("noise", [1.0]), TypeError, r"ta.Noise`. Received: noise=\[1.0\]"),
+        (lambda: noise_of("noise", True), TypeError, "noise=True"),
+        (lambda: noise_of("noise", "pink"), ValueError, "noise='pink'"),
+        (lambda: noise_of("noise", 0.0), ValueError, "noise=0.0"),
+    ],
+)
+def test_what_is_no_noise(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

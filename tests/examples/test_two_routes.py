@@ -162,7 +162,7 @@ def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
     rules = sweep.chosen(arguments)
     assert list(rules) == ["sa", "wm-published-tuned"] and rules["sa"] is None
     best = keras.saving.deserialize_keras_object(rules["wm-published-tuned"])
-    assert best.noise == "gaussian" and best.normalize is None
+    assert best.noise.kind == "gaussian" and best.normalize is None
     assert abs(np.log10(best.coefficients["alpha"]) + 2) < 0.3
     with pytest.raises(SystemExit, match="other settings"):
         studied(31, operations=True)
@@ -170,7 +170,7 @@ def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
 
 def test_a_search_over_operations(studied):
     tried = studied(12, rule="ia-published", operations=True)
-    assert {rule.noise for rule in tried} == set(search.OPERATIONS["noise"])
+    assert {rule.noise and rule.noise.kind for rule in tried} == set(search.OPERATIONS["noise"])
     assert {getattr(rule.feedback_activation, "__name__", None) for rule in tried} == {None, "relu"}
     assert len({rule.coefficients["gamma"] for rule in tried}) == 12
 

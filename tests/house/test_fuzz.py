@@ -67,8 +67,7 @@ PICTURES = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), np.uint8),
 NEURON, SAMPLER = ta.spiking.lif.Neuron(), ta.spiking.sampling.Neuron(5)
 GRADED = {"dataset": [3, "data", True, X, [X, Y], (X,), (None, Y), (X, None), THING]}
 GRADED |= {"loss": [None, 3, "mse", True, keras.losses.MeanSquaredError(), [], {}, THING]}
-GRADED |= {"solver": OPTIMIZER, "form": ["pfa"], "gain": [0.0, -1.0], "gamma": [-1.0]}
-GRADED |= {"forgetting": [-0.1, 1.5]}
+GRADED |= {"solver": OPTIMIZER, "form": ["pfa"]}
 PICTURE = tf.zeros((8, 8, 3), tf.uint8)
 IMAGES = ta.data.Images(PICTURES, PICTURES, 4, 8)
 
@@ -91,7 +90,7 @@ ROWS = {
                 *(None, 3, True, "amp", {}, [], {"nonsense": 1.0}, {"amp": NAN}, {"amp": "1"}),
                 *({"amp": True}, {3: 1.0}, [("amp", 1.0)], [(ta.primitives.amp,)], THING),
             ],
-            "noise_stddev": [0.0, -1.0],
+            "noise": NOISE,
             "feedback_activation": [3, "nonsense", True, {}, THING],
         },
     ),
@@ -116,8 +115,10 @@ ROWS = {
             "optimizer": OPTIMIZER,
         },
     ),
-    "phases.NodePerturbation": ({"dataset": None, "loss": LOSS}, {**GRADED, "noise": NOISE}),
-    "phases.SyntheticGradient": ({"dataset": None, "loss": LOSS}, GRADED),
+    "phases.NodePerturbation": ({"loss": LOSS}, {**GRADED, "noise": NOISE}),
+    "phases.SyntheticGradient": ({"loss": LOSS}, GRADED),
+    "phases.NormalizedLMS": ({}, {"gain": [0.0, -1.0, 1.5]}),
+    "phases.Ridge": ({}, {"gamma": [0.0, -1.0], "forgetting": [0.0, -0.1, 1.5]}),
     "phases.RDD": (
         {},
         {
@@ -149,6 +150,7 @@ ROWS = {
         {
             "phase": [None, 3, "sal", True, ta.phases.SAL, [], THING],
             "every": [*COUNT, "", "nonsense"],
+            "every_batches": COUNT,
             "verbose": [*NUMBER, "nonsense", None, -1, 3],
         },
     ),
@@ -166,8 +168,13 @@ ROWS = {
         {"learning_rate": [True, "1", [1.0], {}, THING, None]},
     ),
     "optimizers.NoisyUpdates": (
-        {"optimizer": "sgd", "variance": 0.1},
-        {"optimizer": [*OPTIMIZER, None], "variance": [-1.0], "name": [3, True, [], THING]},
+        {"optimizer": "sgd"},
+        {
+            "optimizer": [*OPTIMIZER, None],
+            "variance": [-1.0],
+            "noise": NOISE,
+            "name": [3, True, [], THING],
+        },
     ),
     "models.ChannelPadding": ({"filters": 4, "strides": 2}, {}),
     "models.CropAndFlip": ({}, {}),
@@ -310,6 +317,10 @@ ROWS = {
         {"shape": (2, 3), "neuron": SAMPLER},
         {"neuron": [None, 3, "nonsense", True, NEURON, THING]},
     ),
+    "Noise": (
+        {},
+        {"kind": [None, 3, "nonsense", True, [], THING], "stddev": [0.0, -1.0, True, NAN]},
+    ),
     "convert": (
         {"model": model, "feedback": "fa"},
         {
@@ -403,7 +414,7 @@ def public():
     """Every public class and function that is ours, by name."""
     spaces = ("layers", "feedback", "primitives", "phases", "callbacks", "optimizers", "models")
     spaces += ("data", "distribute", "schedules", "metrics")
-    found = {name: getattr(ta, name) for name in ("convert", "strip", "summary")}
+    found = {name: getattr(ta, name) for name in ("convert", "strip", "summary", "Noise")}
     pending = [(name, getattr(ta, name)) for name in (*spaces, "spiking")]
     while pending:
         space, module = pending.pop()

@@ -78,7 +78,7 @@ def test_conversion_keeps_equal_names_and_alignment_tells_them_apart():
 def test_regression_gives_every_layer_its_own_weights(phase, solver):
     model = towers()
     before = {path: angle(layer) for path, layer in layers(model).items()}
-    found = phase(data(), squared, solver=solver, steps=200, seed=1).run(model)
+    found = phase(squared, dataset=data(), solver=solver, steps=200, seed=1).run(model)
     assert list(found) == LAYERS
     for path, layer in layers(model).items():
         assert found[path]["weight_angle"] == pytest.approx(angle(layer), abs=1e-3)
@@ -90,7 +90,7 @@ def test_direct_feedback_of_every_tower_learns():
     parts = [ta.convert(ta.strip(tower(name, "fa", 6)), "dfa") for name in ("a", "b")]
     model = side_by_side(*parts)
     assert len(direct_connections(model)) == len(set(direct_connections(model))) == 2
-    found = NodePerturbation(data(), squared, form="dfa", steps=3, seed=1).run(model)
+    found = NodePerturbation(squared, dataset=data(), form="dfa", steps=3, seed=1).run(model)
     assert [path.split("/")[0] for path in found] == ["a", "b"]
 
 

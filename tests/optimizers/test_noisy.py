@@ -40,14 +40,14 @@ def fitted(model, optimizer, epochs=2):
 def test_without_noise_it_is_the_optimizer(name, on):
     gradients = np.random.default_rng(0).standard_normal((5, 4, 3))
     plain = step(OPTIMIZERS[name](), gradients)
-    noisy = NoisyUpdates(OPTIMIZERS[name](), 0.0, on)
+    noisy = NoisyUpdates(OPTIMIZERS[name](), None, on)
     np.testing.assert_allclose(step(noisy, gradients), plain, rtol=1e-6)
     restored = NoisyUpdates.from_config(noisy.get_config())
     np.testing.assert_allclose(step(restored, gradients), plain, rtol=1e-6)
 
 
 def test_noise_of_the_stated_size_follows_the_step():
-    noisy = NoisyUpdates(keras.optimizers.SGD(0.5, momentum=0.9), 4.0, seed=1)
+    noisy = NoisyUpdates(keras.optimizers.SGD(0.5, momentum=0.9), 2.0, seed=1)
     change = step(noisy, np.zeros((3, 200, 200)), start=0.0)
     # three independent draws of rate · N(0, 4); momentum never sees them
     assert np.std(change) == pytest.approx(0.5 * 2.0 * 3**0.5, rel=0.02)
@@ -55,7 +55,7 @@ def test_noise_of_the_stated_size_follows_the_step():
 
 
 def test_noise_on_gradients_passes_through_the_optimizer():
-    noisy = NoisyUpdates(keras.optimizers.SGD(0.5, momentum=0.9), 4.0, "gradients", seed=1)
+    noisy = NoisyUpdates(keras.optimizers.SGD(0.5, momentum=0.9), 2.0, "gradients", seed=1)
     change = step(noisy, np.zeros((2, 200, 200)), start=0.0)
     # momentum: the first draw counts 1 + 0.9 times
     assert np.std(change) == pytest.approx(0.5 * 2.0 * (1.9**2 + 1) ** 0.5, rel=0.02)
@@ -89,12 +89,12 @@ def test_on_feedback_weights_only(tmp_path):
     def model():
         return ta.convert(training.perceptron(), "sa")
 
-    def optimizer(variance):
-        noisy = NoisyUpdates(keras.optimizers.SGD(0.5), variance, seed=2)
+    def optimizer(noise):
+        noisy = NoisyUpdates(keras.optimizers.SGD(0.5), noise, seed=2)
         return ta.optimizers.split(keras.optimizers.SGD(0.0), noisy)
 
     start = [w.numpy() for w in model().weights]
-    quiet, noisy = (fitted(model(), optimizer(variance)) for variance in (0.0, 1e-2))
+    quiet, noisy = (fitted(model(), optimizer(noise)) for noise in (None, 0.1))
     paths = [w.path for w in model().weights]
     for path, before, a, b in zip(paths, start, quiet, noisy, strict=True):
         if path.endswith("_aligned"):
@@ -106,8 +106,8 @@ def test_on_feedback_weights_only(tmp_path):
 
 def test_a_saved_model_continues_with_the_same_noise(tmp_path):
     def optimizer():
-        noisy = NoisyUpdates(keras.optimizers.Adam(0.01), 1e-3, seed=2)
-        return ta.optimizers.split(NoisyUpdates("sgd", 1e-3, "gradients", seed=3), noisy)
+        noisy = NoisyUpdates(keras.optimizers.Adam(0.01), 0.03, seed=2)
+        return ta.optimizers.split(NoisyUpdates("sgd", 0.03, "gradients", seed=3), noisy)
 
     whole = fitted(ta.convert(training.perceptron(), "sa"), optimizer(), epochs=4)
     model = ta.convert(training.perceptron(), "sa")
@@ -122,9 +122,9 @@ def test_a_saved_model_continues_with_the_same_noise(tmp_path):
 
 @pytest.mark.parametrize("on", ["updates", "gradients"])
 def test_two_replicas_draw_the_same_noise(on, two_replicas):
-    one = fitted(training.perceptron(), NoisyUpdates("sgd", 1e-2, on, seed=5))
+    one = fitted(training.perceptron(), NoisyUpdates("sgd", 0.1, on, seed=5))
     with two_replicas.scope():
-        model, optimizer = training.perceptron(), NoisyUpdates("sgd", 1e-2, on, seed=5)
+        model, optimizer = training.perceptron(), NoisyUpdates("sgd", 0.1, on, seed=5)
     two = fitted(model, optimizer)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -138,7 +138,8 @@ def test_two_replicas_draw_the_same_noise(on, two_replicas):
     [
         ({"optimizer": 3}, TypeError, "optimizer=3"),
         ({"optimizer": keras.optimizers.SGD}, TypeError, "optimizer="),
-        ({"variance": "much"}, ValueError, "variance='much'"),
+        ({"noise": "much"}, ValueError, "noise='much'"),
+        ({"noise": -1.0}, ValueError, "noise=-1.0"),
         ({"variance": -1.0}, ValueError, "variance=-1.0"),
         ({"on": "weights"}, ValueError, "on='weights'"),
         ({"optimizer": ta.optimizers.split("sgd")}, ValueError, "MultiOptimizer"),
@@ -146,4 +147,13 @@ def test_two_replicas_draw_the_same_noise(on, two_replicas):
 )
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        NoisyUpdates(**{"optimizer": "sgd", "variance": 0.1, **arguments})
+        NoisyUpdates(**{"optimizer": "sgd", "noise": 0.1, **arguments})
+
+
+def test_the_former_spelling_is_understood_for_one_version():
+    with pytest.warns(DeprecationWarning, match=r"`variance=0.25` .* Use `noise=0.5`"):
+        old = NoisyUpdates("sgd", variance=0.25, seed=1)
+    assert old.noise == ta.Noise("gaussian", 0.5)
+    config = {k: v for k, v in old.get_config().items() if k != "noise"}
+    assert NoisyUpdates.from_config({**config, "variance": 0.25}).noise == old.noise
+    assert NoisyUpdates.from_config({**config, "variance": 0.0}).noise is None

@@ -235,7 +235,7 @@ def test_what_is_no_optimizer_is_refused(arguments, error, message):
             "solver",
             True,
             lambda value: ta.phases.NodePerturbation(
-                None, keras.losses.MeanSquaredError(reduction=None), solver=value
+                keras.losses.MeanSquaredError(reduction=None), solver=value
             ),
         ),
     ],

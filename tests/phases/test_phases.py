@@ -64,7 +64,7 @@ def test_weight_mirror_on_data_is_the_equation():
             expected[layer.path] = b
         below = layer(below).numpy()
     data = tf.data.Dataset.from_tensors((x, np.zeros(len(x))))
-    Alignment(rule, data, steps=7, optimizer=SGD(0.1)).run(model)
+    Alignment(rule, dataset=data, steps=7, optimizer=SGD(0.1)).run(model)
     for path, b in feedback_kernels(model).items():
         np.testing.assert_allclose(b, expected[path], rtol=1e-4, atol=1e-5)
 
@@ -73,7 +73,7 @@ def test_published_weight_mirror_on_noise_ends_at_its_fixed_point():
     """`B → (α/β) σ² W` under uniform noise of ±0.5, which has variance 1/12."""
     model = perceptron()
     rule = ta.feedback.WeightMirror(
-        1.0, 0.5, normalize=None, noise="uniform", noise_stddev=0.5 / 3**0.5
+        1.0, 0.5, normalize=None, noise=ta.Noise("uniform", 0.5 / 3**0.5)
     )
     phase = Alignment(rule, steps=600, optimizer=SGD(0.05), batch_size=256, seed=1)
     for measured in phase.run(model).values():
@@ -171,7 +171,7 @@ def test_a_tuple_of_arrays_is_inputs_and_targets_as_in_a_dataset():
     found = []
     for data in (x, (x,), (x, y), training.digits()[0]._replace(x=x, y=y)):
         model = perceptron()
-        Alignment("aa", data, steps=2, seed=1).run(model)
+        Alignment("aa", dataset=data, steps=2, seed=1).run(model)
         found.append(np.concatenate([b.ravel() for b in feedback_kernels(model).values()]))
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
@@ -187,11 +187,11 @@ def test_several_inputs_are_a_list_or_a_dict(kind):
     left, right = np.ones((8, 3), "float32"), np.ones((8, 4), "float32")
     x = [left, right] if kind is list else {"left": left, "right": right}
     for data in (x, (x, right)):
-        assert list(Alignment("aa", data, steps=1).run(model)) == ["top"]
+        assert list(Alignment("aa", dataset=data, steps=1).run(model)) == ["top"]
 
 
 def test_noise_of_a_numpy_number():
-    assert Alignment("sa", noise=np.float32(0.5)).rule.noise_stddev == 0.5
+    assert Alignment("sa", noise=np.float32(0.5)).rule.noise == ta.Noise("rademacher", 0.5)
 
 
 def test_noise_follows_from_the_seed_and_goes_on():
@@ -270,7 +270,7 @@ def test_two_replicas_equal_one_device_for_rules_without_noise(kind, two_replica
         if kind == "noise":
             return Alignment("sa", steps=3, optimizer=SGD(0.1))
         data = tf.data.Dataset.from_tensor_slices(x).batch(16, drop_remainder=True)
-        return Alignment(rule, data, steps=3, optimizer=SGD(0.1))
+        return Alignment(rule, dataset=data, steps=3, optimizer=SGD(0.1))
 
     one = perceptron()
     phase().run(one)
@@ -323,8 +323,9 @@ def fit(model, *callbacks, epochs=3, **options):
         ({}, [0, 4, 8]),
         ({"warmup": 2}, [0, 0, 0, 4, 8]),
         ({"every": None, "warmup": 3}, [0, 0, 0]),
-        ({"every": 3}, [0, 3, 4, 7, 8, 11]),
-        ({"every": 1, "warmup": 1}, [0, *range(12)]),
+        ({"every": 2}, [0, 8]),
+        ({"every_batches": 3}, [0, 3, 4, 7, 8, 11]),
+        ({"every_batches": 1, "warmup": 1}, [0, *range(12)]),
     ],
 )
 def test_it_runs_when_asked(options, calls):
@@ -337,17 +338,22 @@ def test_it_runs_when_asked(options, calls):
     assert len(history[f"counting/{path}/weight_angle"]) == 3
 
 
+def test_every_epoch_has_its_former_spelling_for_one_version():
+    with pytest.warns(DeprecationWarning, match=r"`every='epoch'` .* Use `every=1`"):
+        assert FeedbackCallback(Counting(), every="epoch").every == 1
+
+
 def test_at_most_once_an_execution():
     model, phase = perceptron(), Counting()
     model.compile("sgd", "mse", steps_per_execution=2)
-    fit(model, FeedbackCallback(phase, every=1), epochs=1)
+    fit(model, FeedbackCallback(phase, every_batches=1), epochs=1)
     assert phase.calls == [0, 2]
 
 
 def test_a_numpy_number_of_batches():
     model, phase = perceptron(), Counting()
     model.compile("sgd", "mse")
-    fit(model, FeedbackCallback(phase, every=np.int64(2)), epochs=1)
+    fit(model, FeedbackCallback(phase, every_batches=np.int64(2)), epochs=1)
     assert phase.calls == [0, 2]
 
 
@@ -367,7 +373,7 @@ def test_phases_of_one_fit_have_names_that_differ():
 
 @pytest.mark.parametrize("kind", ["NodePerturbation", "SyntheticGradient", "RDD", "SAL"])
 def test_every_phase_takes_a_name(kind):
-    given = () if kind in ("RDD", "SAL") else (None, lambda y, y_pred: y)
+    given = () if kind in ("RDD", "SAL") else (lambda y, y_pred: y,)
     assert getattr(ta.phases, kind)(*given, name="mine").name == "mine"
     assert getattr(ta.phases, kind)(*given).name != "mine"
 
@@ -490,7 +496,7 @@ def test_divergence_is_named():
         ({"layers": "top"}, TypeError, "layers='top'"),
         ({"layers": []}, ValueError, r"layers=\[\]"),
         ({"dataset": ()}, TypeError, "dataset of type tuple"),
-        ({"noise": True}, ValueError, "noise=True"),
+        ({"noise": True}, TypeError, "noise=True"),
         ({"name": 3}, TypeError, "name=3"),
         ({"name": ""}, ValueError, "name=''"),
     ],
@@ -522,6 +528,7 @@ def test_what_a_model_must_have():
         ({"every": "batch"}, ValueError, "every='batch'"),
         ({"every": 0}, ValueError, "every=0"),
         ({"every": True}, ValueError, "every=True"),
+        ({"every_batches": 0}, ValueError, "every_batches=0"),
         ({"warmup": -1}, ValueError, "warmup=-1"),
         ({"every": None}, ValueError, "warmup=0"),
     ],

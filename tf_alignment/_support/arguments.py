@@ -6,6 +6,7 @@ import math
 import numbers
 import os
 import random
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 __all__ = [
     "boolean",
+    "deprecated",
     "file_path",
     "instance",
     "integer",
@@ -361,3 +363,18 @@ def tensor(
             f"Argument `{name}` must be an array of numbers. Received: {name} of {found.dtype.name}"
         )
     return found
+
+
+def deprecated(value: Any, old: str, new: str) -> Any:
+    """A value that was given in a former spelling, with a warning that names the present one.
+
+    Args:
+        value: The value in its present form.
+        old: The former spelling.
+        new: The present spelling.
+
+    Warns:
+        DeprecationWarning: Always; it points at the code that called the caller.
+    """
+    warnings.warn(f"`{old}` is going to be removed. Use `{new}`", DeprecationWarning, stacklevel=3)
+    return value

@@ -1,4 +1,4 @@
-"""Noise of known variance, drawn from seeds."""
+"""Noise of known variance, drawn from seeds, and the one spelling that it has in arguments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment._support.arguments import one_of
+from tf_alignment._support.arguments import number, one_of
+from tf_alignment._support.optional import require
 
-__all__ = ["KINDS", "Noise", "draw", "kind_of", "signs"]
+__all__ = ["KINDS", "Noise", "draw", "kind_of", "noise_of", "signs"]
 
 KINDS = ("rademacher", "gaussian", "uniform")
 """Kinds of noise, as configs have them."""
@@ -22,9 +24,9 @@ def kind_of(name: str, value: Any, allowed: Iterable[str | None] = KINDS) -> Any
     """A kind of noise; `"normal"` is another word for `"gaussian"`.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        allowed: Kinds, or None, out of which it has to be.
+        name: Name of the argument, for the message.
+        value: The value given.
+        allowed: The kinds, or None, out of which it has to be.
 
     Raises:
         ValueError: If it is none of them.
@@ -49,9 +51,9 @@ def draw(
     Args:
         kind: Out of `KINDS`.
         stddev: Standard deviation.
-        shape: Of the result.
-        seed: Two int32 numbers; the same give the same numbers.
-        dtype: Of the result. Numbers are drawn in float32 and rounded.
+        shape: Shape of the result.
+        seed: Two int32 numbers; equal seeds give equal numbers.
+        dtype: Type of the result. Numbers are drawn in float32 and rounded.
 
     Example:
     >>> import tensorflow as tf
@@ -67,70 +69,177 @@ def draw(
     return tf.cast(tf.random.stateless_uniform(shape, seed, -limit, limit), dtype)
 
 
+@keras.saving.register_keras_serializable(package="tf_alignment")
 class Noise:
-    """Independent numbers with mean 0.
+    """White noise: independent numbers with mean 0 and the same known variance.
+
+    Every argument called `noise` takes such an object, or a short form of it: the name of a kind,
+    with the standard deviation that is usual there; a number, the standard deviation of the kind
+    that is usual there; or a distribution of TensorFlow Probability.
 
     Args:
-        size: Standard deviation, or a zero-mean scalar distribution of `tfp.distributions`.
-        kind: `"gaussian"` (or `"normal"`), `"uniform"` or `"rademacher"` (±size), where `size` is a
-            number.
+        kind: `"rademacher"` (plus or minus `stddev`; drawn fastest), `"gaussian"` (or `"normal"`),
+            `"uniform"`, or a scalar distribution of `tfp.distributions` whose mean is 0.
+        stddev: Standard deviation, above 0. A distribution has its own, and takes none.
 
     Attributes:
-        variance: Variance of every entry, a float.
+        stddev, variance: Standard deviation and variance of every entry, floats.
 
     Raises:
-        TypeError: If `size` is neither a number nor a distribution.
-        ValueError: If the kind is unknown, the mean is not 0, or the variance is not above 0 and
-            finite.
+        TypeError: If `kind` is neither a name nor a distribution.
+        ValueError: For an unknown name, a standard deviation not above 0, or a distribution that
+            is not scalar, has another mean than 0 or a variance that is not finite and above 0.
 
     Example:
-    >>> import tensorflow as tf
-    >>> from tf_alignment._support.noise import Noise
-    >>> Noise(0.5, "rademacher").variance
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> noise = ta.Noise("rademacher", 0.5)
+    >>> noise.variance
     0.25
-    >>> tuple(Noise(0.1).sample(tf.constant([2, 3]), tf.constant([1, 2])).shape)
+    >>> tuple(noise.sample((2, 3), tf.constant([1, 2])).shape)
     (2, 3)
+    >>> rule = ta.feedback.WeightMirror(noise=noise)
     """
 
-    def __init__(self, size: Any, kind: str = "gaussian") -> None:
-        self.kind = kind_of("kind", kind)
-        if isinstance(size, numbers.Real) and not isinstance(size, bool):
-            if size < 0:
+    def __init__(self, kind: Any = "rademacher", stddev: float | None = None) -> None:
+        self._distribution = None
+        if _is_distribution(kind):
+            if stddev is not None:
                 raise ValueError(
-                    f"Argument `noise` must be a standard deviation above 0. Received: {size!r}"
+                    "Argument `stddev` must be None for a distribution, which has its own. "
+                    f"Received: stddev={stddev!r}"
                 )
-            mean, self.variance = 0.0, float(size) ** 2
-        elif all(hasattr(size, name) for name in ("sample", "mean", "variance")):
-            self.kind, self._distribution = "distribution", size
-            if tuple(size.batch_shape) or tuple(size.event_shape):
-                raise ValueError(
-                    "Argument `noise` must be a scalar distribution. Received: batch shape "
-                    f"{tuple(size.batch_shape)}, event shape {tuple(size.event_shape)}"
-                )
-            mean, self.variance = float(size.mean()), float(size.variance())
+            self.kind, self._distribution = "distribution", kind
+            self.variance = _variance(kind)
+            self.stddev = self.variance**0.5
+        elif isinstance(kind, str):
+            self.kind = kind_of("kind", kind)
+            self.stddev = number("stddev", 1.0 if stddev is None else stddev, above=0)
+            self.variance = self.stddev**2
         else:
             raise TypeError(
-                "Argument `noise` must be a standard deviation or a distribution of "
-                f"`tfp.distributions`. Received: noise={size!r}"
-            )
-        if abs(mean) > 1e-6 * self.variance**0.5:
-            raise ValueError(f"Argument `noise` must have mean 0. Received: a mean of {mean:g}")
-        if not 0 < self.variance < float("inf"):
-            raise ValueError(
-                "Argument `noise` must have a finite variance above 0. "
-                f"Received: a variance of {self.variance:g}"
+                f"Argument `kind` must be one of {KINDS} or a distribution of `tfp.distributions`. "
+                f"Received: kind={kind!r}"
             )
 
-    def sample(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Draw float32 numbers.
+    def sample(self, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Draw numbers.
 
         Args:
-            shape: Of the result.
-            seed: Two int32 numbers; the same give the same noise.
+            shape: Shape of the result.
+            seed: Two int32 numbers; equal seeds give equal noise.
+            dtype: Type of the result. Numbers are drawn in float32 and rounded.
         """
-        if self.kind == "distribution":
-            return tf.cast(self._distribution.sample(shape, seed=seed), tf.float32)
-        return draw(self.kind, self.variance**0.5, shape, seed)
+        if self._distribution is not None:
+            return tf.cast(self._distribution.sample(shape, seed=seed), dtype)
+        return draw(self.kind, self.stddev, shape, seed, dtype)
+
+    def short(self) -> Any:
+        """The shortest spelling: the name of the kind if the variance is 1, or the noise itself."""
+        return self.kind if self._distribution is None and self.stddev == 1.0 else self
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments.
+
+        Raises:
+            ValueError: For a distribution that is given by more than numbers.
+        """
+        if self._distribution is None:
+            return {"kind": self.kind, "stddev": self.stddev}
+        given = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self._distribution.parameters.items()
+        }
+        name = type(self._distribution).__name__
+        if not all(isinstance(v, bool | int | float | str | None) for v in given.values()):
+            raise ValueError(
+                "Noise can be saved if its distribution is given by plain numbers. Received: "
+                f"{name} with {given}"
+            )
+        return {"kind": {"distribution": name, "parameters": given}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Noise:
+        """The noise of a config."""
+        kind = config["kind"]
+        if isinstance(kind, dict):
+            tfp = require("tensorflow_probability", "Noise of a distribution")
+            kind = getattr(tfp.distributions, kind["distribution"])(**kind["parameters"])
+        return cls(kind, config.get("stddev"))
+
+    def _key(self) -> tuple[Any, ...]:
+        own = self._distribution
+        return self.kind, self.variance, type(own), None if own is None else str(own.parameters)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Noise) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        if self._distribution is not None:
+            return f"Noise({self._distribution!r})"
+        return f"Noise({self.kind!r}, {self.stddev:g})"
+
+
+def noise_of(name: str, value: Any, kind: str = "rademacher", stddev: float = 1.0) -> Noise:
+    """The noise that an argument asks for.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: A `Noise`, its config, the name of a kind, a standard deviation or a distribution.
+        kind: The kind of noise that a standard deviation alone stands for.
+        stddev: The standard deviation that a kind alone stands for.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: For an unknown kind, a standard deviation not above 0, or a distribution that
+            `Noise` refuses.
+
+    Example:
+    >>> from tf_alignment._support.noise import noise_of
+    >>> noise_of("noise", "normal"), noise_of("noise", 0.5)
+    (Noise('gaussian', 1), Noise('rademacher', 0.5))
+    """
+    if isinstance(value, dict) and "class_name" in value:
+        value = keras.saving.deserialize_keras_object(value)
+    if isinstance(value, Noise):
+        return value
+    if _is_distribution(value):
+        return Noise(value)
+    message = (
+        f"Argument `{name}` must be one of {KINDS}, a standard deviation above 0, a distribution "
+        f"of `tfp.distributions` or a `ta.Noise`. Received: {name}={value!r}"
+    )
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (is_number or isinstance(value, str)):
+        raise TypeError(message)
+    try:
+        return Noise(kind, float(value)) if is_number else Noise(value, stddev)
+    except ValueError:
+        raise ValueError(message) from None
+
+
+def _is_distribution(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("sample", "mean", "variance", "batch_shape"))
+
+
+def _variance(distribution: Any) -> float:
+    """The variance of a distribution that can be noise."""
+    if tuple(distribution.batch_shape) or tuple(distribution.event_shape):
+        raise ValueError(
+            "Argument `noise` must be a scalar distribution. Received: batch shape "
+            f"{tuple(distribution.batch_shape)}, event shape {tuple(distribution.event_shape)}"
+        )
+    mean, variance = float(distribution.mean()), float(distribution.variance())
+    if not 0 < variance < float("inf"):
+        raise ValueError(
+            "Argument `noise` must have a finite variance above 0. "
+            f"Received: a variance of {variance:g}"
+        )
+    if abs(mean) > 1e-6 * variance**0.5:
+        raise ValueError(f"Argument `noise` must have mean 0. Received: a mean of {mean:g}")
+    return variance
 
 
 def signs(

@@ -1,15 +1,14 @@
-"""When a phase runs."""
+"""The callback that runs phases in `fit`."""
 
 from __future__ import annotations
 
-import numbers
 import statistics
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tf_alignment._support.arguments import integer, one_of
+from tf_alignment._support.arguments import deprecated, integer, one_of
 
 if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results
@@ -23,29 +22,31 @@ _taken: weakref.WeakKeyDictionary[Any, dict[str, weakref.ref[FeedbackCallback]]]
 
 
 class FeedbackCallback(keras.callbacks.Callback):
-    """Runs a phase before training and at the start of every epoch, or every k batches.
+    """Runs a phase before training and at the start of epochs, or every k batches.
 
-    What the phase reports goes into `logs` at the end of the epoch, and so into `History`, as
+    The phase's report goes into `logs` at the end of the epoch, and so into `History`, as
     `<phase>/<path>/<quantity>` and, averaged over connections, `<phase>/mean/<quantity>`: measured
-    after its run, or, where it runs every k batches, at the end of the epoch. List it before
-    `AlignmentMonitor`, `CSVLogger` and `TensorBoard`.
+    after the phase's last run, or, with `every_batches`, at the end of the epoch. List the callback
+    before `AlignmentMonitor`, `CSVLogger` and `TensorBoard`.
 
     A phase that runs every k batches is alternation of task and alignment; one that only runs in
     the warm-up (`every=None`) delays the task until the feedback has aligned.
 
     Args:
         phase: The phase.
-        every: `"epoch"`, or a number k of batches: before batches 0, k, 2k ... of each epoch (with
-            `steps_per_execution`, at most once an execution), or None for the warm-up alone.
-        warmup: How often the phase runs before the first epoch. A run that `Resume` continues at a
-            later epoch has no warm-up again.
-        verbose: 1 for a progress bar each run, 0 for none, `"auto"` as `fit` shows its own. Runs
+        every: Epochs between runs: 1 for a run at the start of every epoch, 2 for every other one
+            beginning with the first, None for the warm-up alone.
+        every_batches: Batches between runs, k, in place of `every`: the phase runs before batches
+            0, k, 2k ... of each epoch (with `steps_per_execution`, at most once per execution).
+        warmup: Runs before the first epoch. A training that `Resume` continues at a later epoch has
+            no warm-up again.
+        verbose: 1 for a progress bar per run, 0 for none, `"auto"` as `fit` shows its own. Runs
             every k batches show none.
 
     Raises:
         TypeError: If `phase` is no phase.
-        ValueError: For values out of range, or if nothing would ever run; in `fit`, if another of
-            its callbacks runs a phase of the same name: give one of them a `name`.
+        ValueError: For values out of range, or if nothing would ever run; in `fit`, if another
+            callback runs a phase of the same name: give one of the phases a `name`.
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta
@@ -61,7 +62,9 @@ class FeedbackCallback(keras.callbacks.Callback):
     def __init__(
         self,
         phase: Phase,
-        every: str | int | None = "epoch",
+        *,
+        every: int | str | None = 1,
+        every_batches: int | None = None,
         warmup: int = 0,
         verbose: int | str = "auto",
     ) -> None:
@@ -71,21 +74,19 @@ class FeedbackCallback(keras.callbacks.Callback):
                 "Argument `phase` must be a `tf_alignment.phases.Phase` object. "
                 f"Received: phase={phase!r}"
             )
-        k = isinstance(every, numbers.Integral) and not isinstance(every, bool) and every > 0
-        if not (k or every is None or (isinstance(every, str) and every == "epoch")):
+        if isinstance(every, str) and every == "epoch":
+            every = deprecated(1, "every='epoch'", "every=1")
+        self.every = None if every is None else integer("every", every)
+        self.every_batches = None
+        if every_batches is not None:
+            self.every, self.every_batches = None, integer("every_batches", every_batches)
+        self.warmup = integer("warmup", warmup, 0)
+        if self.every is None and self.every_batches is None and self.warmup == 0:
             raise ValueError(
-                "Argument `every` must be 'epoch', a positive number of batches or None. "
-                f"Received: every={every!r}"
-            )
-        warmup = integer("warmup", warmup, 0)
-        if every is None and warmup == 0:
-            raise ValueError(
-                "The phase must run at some time: give `every` or `warmup`. "
-                "Received: every=None, warmup=0"
+                "The phase must run at some time: give `every`, `every_batches` or `warmup`. "
+                "Received: every=None, every_batches=None, warmup=0"
             )
         self.phase = phase
-        self.every = int(every) if isinstance(every, numbers.Integral) else every
-        self.warmup = warmup
         self.verbose = one_of("verbose", verbose, ("auto", 0, 1))
         self.results: Results = {}
         self._next = 0
@@ -111,20 +112,21 @@ class FeedbackCallback(keras.callbacks.Callback):
         self._next = 0
         for _ in range(self.warmup if epoch == 0 else 0):
             self._run()
-        if self.every == "epoch":
+        if self.every is not None and epoch % self.every == 0:
             self._run()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Every k batches, run."""
-        if isinstance(self.every, int) and batch >= self._next:
-            self._next = (batch // self.every + 1) * self.every
+        k = self.every_batches
+        if k is not None and batch >= self._next:
+            self._next = (batch // k + 1) * k
             self._extra = self.phase.advance(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Log what the last run reported."""
+        """Log the report of the last run."""
         if logs is None:
             return
-        if isinstance(self.every, int):
+        if self.every_batches is not None:
             self.results = self.phase.report(self.model, self._extra)
         means: dict[str, list[float]] = {}
         for path, measured in self.results.items():

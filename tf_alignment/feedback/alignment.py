@@ -9,6 +9,7 @@ B wants a fast optimizer without momentum, whatever W has: use `tf_alignment.opt
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from tf_alignment import primitives
 from tf_alignment._support.arguments import boolean, number, number_or_schedule, one_of
-from tf_alignment._support.noise import KINDS, draw, kind_of
+from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.primitives import Gradient, Local, Primitive
 
@@ -53,11 +54,12 @@ class Alignment(Feedback):
             normalisation and activation; or `"output"`, the layer's output after its activation.
             With "linear" the fixed point of AA is W; with "output" it is not.
         response_bias: Whether the response contains the layer's bias.
-        noise: `"rademacher"` (±σ), `"gaussian"` (or `"normal"`) or `"uniform"`: white noise with
-            mean 0 in place of the layer's input as alignment input, drawn on each replica. Costs
-            one more forward product. The rules see only its variance; `"rademacher"` takes a
-            sixteenth of the time of `"gaussian"`. `None`: the input.
-        noise_stddev: Standard deviation σ of the noise.
+        noise: White noise in place of the layer's input as alignment input, drawn on each replica:
+            `"rademacher"`, `"gaussian"` (or `"normal"`) or `"uniform"`, of variance 1; a number,
+            the standard deviation of Rademacher noise; a distribution of `tfp.distributions`; or
+            a `tf_alignment.Noise`. Costs one more forward product. The rules see only its
+            variance; `"rademacher"` takes a sixteenth of the time of `"gaussian"`. `None`: the
+            layer's input.
         batch_center: Subtract the mean over the batch from the input of `x B` and from the
             response. Under a strategy the batch is that of one replica.
         feature_center: Subtract the mean over each example's features, of the alignment input, of
@@ -105,8 +107,7 @@ class Alignment(Feedback):
         *,
         response: str = "linear",
         response_bias: bool = True,
-        noise: str | None = None,
-        noise_stddev: float = 1.0,
+        noise: Any = None,
         batch_center: bool = False,
         feature_center: bool = False,
         feature_normalize: bool = False,
@@ -118,8 +119,7 @@ class Alignment(Feedback):
         self.terms = _check_terms(terms)
         self.response = one_of("response", response, ("linear", "output"))
         self.response_bias = boolean("response_bias", response_bias)
-        self.noise = kind_of("noise", noise, (None, *KINDS))
-        self.noise_stddev = number("noise_stddev", noise_stddev, above=0)
+        self.noise = None if noise is None else noise_of("noise", noise)
         self.batch_center = boolean("batch_center", batch_center)
         self.feature_center = boolean("feature_center", feature_center)
         self.feature_normalize = boolean("feature_normalize", feature_normalize)
@@ -140,7 +140,7 @@ class Alignment(Feedback):
                 "input. Received: normalize='noise', noise=None"
             )
         self.positions = one_of("positions", positions, ("sum", "mean"))
-        self.random = None if noise is None else "replica"
+        self.random = None if self.noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
         self.weights_only = all(primitive.weights_only for primitive, _ in self.terms)
 
@@ -152,6 +152,20 @@ class Alignment(Feedback):
 
     def feedback_kernel(self, c: Backward) -> tf.Tensor:
         return c.weights["feedback_kernel"]
+
+    def with_input(self, noise: Noise | None) -> Alignment:
+        """The same rule with another alignment input.
+
+        Args:
+            noise: The noise to learn from, or None for the layer's own input. There
+                `normalize="noise"` becomes what the rule has in its place.
+        """
+        own = self._options()
+        if noise is None and self.normalize == "noise":
+            own["normalize"] = self.on_activity
+        rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
+        Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
+        return rule
 
     def local(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> Local:
         """What the primitives are computed from, with the rule's options applied.
@@ -225,7 +239,7 @@ class Alignment(Feedback):
         if self.noise is None:
             return activity.x
         shape, dtype = tf.shape(activity.x), activity.x.dtype
-        noise = draw(self.noise, self.noise_stddev, shape, activity.seed, dtype)
+        noise = self.noise.sample(shape, activity.seed, dtype)
         return tf.ensure_shape(noise, activity.x.shape)
 
     def _features(self, x: tf.Tensor) -> tf.Tensor:
@@ -251,8 +265,9 @@ class Alignment(Feedback):
             return tf.reduce_sum(tf.square(tf.cast(a, tf.float32)))
 
         def power() -> tf.Tensor:
-            if self.noise == "rademacher" and not (self.feature_center or self.feature_normalize):
-                return tf.constant(self.noise_stddev**2)  # of every entry
+            centered = self.feature_center or self.feature_normalize
+            if self.noise is not None and self.noise.kind == "rademacher" and not centered:
+                return tf.constant(self.noise.variance)  # of every entry
             return total(x) / tf.cast(tf.size(x), tf.float32)
 
         def pairs() -> tf.Tensor:  # examples times positions
@@ -272,14 +287,13 @@ class Alignment(Feedback):
         return tf.maximum(divisor, 1e-7)
 
     def get_config(self) -> dict[str, Any]:
-        return {"terms": _serialize_terms(self.terms), **self._options()}
+        return {"terms": _serialize_terms(self.terms), **self._plain_options()}
 
     def _options(self) -> dict[str, Any]:
         return {
             "response": self.response,
             "response_bias": self.response_bias,
-            "noise": self.noise,
-            "noise_stddev": self.noise_stddev,
+            "noise": self.noise.short() if self.noise else None,
             "batch_center": self.batch_center,
             "feature_center": self.feature_center,
             "feature_normalize": self.feature_normalize,
@@ -291,14 +305,30 @@ class Alignment(Feedback):
             "positions": self.positions,
         }
 
+    def _plain_options(self) -> dict[str, Any]:
+        """The options as a config has them."""
+        options = self._options()
+        if isinstance(options["noise"], Noise):
+            options["noise"] = keras.saving.serialize_keras_object(options["noise"])
+        return options
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Alignment:
         config = {key: _revive(value) for key, value in config.items()}
+        if "noise_stddev" in config:  # files of version 0.1.0
+            config["noise"] = _with_stddev(config.get("noise"), config.pop("noise_stddev"))
         if isinstance(config.get("terms"), Mapping):
             config["terms"] = {name: _revive(c) for name, c in config["terms"].items()}
         if isinstance(config.get("terms"), list | tuple):
             config["terms"] = [(_revive(p), _revive(c)) for p, c in config["terms"]]
         return cls(**config)
+
+
+def _with_stddev(noise: Any, stddev: Any) -> Noise | None:
+    """The noise of the two arguments that it was given by in version 0.1.0."""
+    stddev = number("noise_stddev", stddev, above=0)
+    kind = noise.kind if isinstance(noise, Noise) else noise
+    return None if kind is None else noise_of("noise", kind, stddev=stddev)
 
 
 def _check_terms(terms: Terms) -> tuple[tuple[Primitive, Coefficient], ...]:

@@ -43,7 +43,7 @@ class _Named(Alignment):
 
     def get_config(self) -> dict[str, Any]:
         greek = {name: serialize_coefficient(value) for name, value in self.coefficients.items()}
-        return {**greek, **self._options()}
+        return {**greek, **self._plain_options()}
 
     def __repr__(self) -> str:
         usual = dict(type(self).from_config({})._options())

@@ -170,6 +170,7 @@ class DirectConnection:
     index: int
     map = _FromOutput()
     kernel = None
+    over_time = False
 
     @property
     def path(self) -> str:

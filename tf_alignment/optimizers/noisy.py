@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_alignment._support.arguments import integer, number, one_of, optimizer_of
+from tf_alignment._support import arguments
+from tf_alignment._support.arguments import deprecated, number, one_of, optimizer_of
+from tf_alignment._support.noise import noise_of
 from tf_alignment._support.seeds import derived_seed
 
 __all__ = ["NoisyUpdates"]
@@ -16,15 +17,15 @@ __all__ = ["NoisyUpdates"]
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class NoisyUpdates(keras.optimizers.Optimizer):
-    r"""Any Keras optimizer, with Gaussian noise on its updates or on its gradients.
+    r"""Any Keras optimizer, with noise on its updates or on its gradients.
 
     With `on="updates"`, after the optimizer's own step of every weight,
 
-    $$ w \leftarrow w + \eta \, \xi, \qquad \xi \sim N(0, \text{variance}) $$
+    $$ w \leftarrow w + \eta \, \xi $$
 
-    with η its learning rate; with `on="gradients"` the optimizer is given `g + ξ`. The noise is new
-    at every step, the same on all replicas of a strategy, and follows from `seed` and the count of
-    steps, so that a run that resumes sees what it would have seen.
+    with ξ the noise and η its learning rate; with `on="gradients"` the optimizer is given `g + ξ`.
+    The noise is new at every step, the same on all replicas of a strategy, and follows from `seed`
+    and the count of steps, so that a run that resumes sees the noise that it would have seen.
 
     To put the noise on feedback weights only, let it be the second optimizer of `split`; on all
     gradients, let it be the only one.
@@ -36,13 +37,16 @@ class NoisyUpdates(keras.optimizers.Optimizer):
     Args:
         optimizer: A Keras optimizer, its string id or its config. Used as a template: the result
             has variables of its own.
-        variance: Variance of the noise, 0 or more.
+        noise: The noise ξ: a number, the standard deviation of Gaussian noise; `"gaussian"` (or
+            `"normal"`), `"uniform"` or `"rademacher"`, of variance 1; a distribution of
+            `tfp.distributions`; a `tf_alignment.Noise`; or None for none.
         on: `"updates"` or `"gradients"`.
         seed: Integer, or None for a random one.
         name: Name of the result, by default that of `optimizer`.
+        variance: Former spelling of the noise; `noise=variance**0.5` takes its place.
 
     Raises:
-        TypeError: If `optimizer` is no optimizer, id or config.
+        TypeError: If `optimizer` is no optimizer, id or config, or `noise` none of these.
         ValueError: For values out of range, an unknown id or config, or an optimizer that wraps
             others.
 
@@ -53,17 +57,18 @@ class NoisyUpdates(keras.optimizers.Optimizer):
     Example:
     >>> import keras, tf_alignment as ta
     >>> sgd = keras.optimizers.SGD
-    >>> noisy = ta.optimizers.NoisyUpdates(sgd(0.5), variance=1e-4, seed=1)
+    >>> noisy = ta.optimizers.NoisyUpdates(sgd(0.5), noise=0.01, seed=1)
     >>> optimizer = ta.optimizers.split(sgd(0.05, momentum=0.9), noisy)
     """
 
     def __init__(
         self,
         optimizer: Any,
-        variance: float,
+        noise: Any = None,
         on: str = "updates",
         seed: int | None = None,
         name: str | None = None,
+        variance: float | None = None,
     ) -> None:
         given = optimizer_of("optimizer", optimizer, single=True)
         if isinstance(given, NoisyUpdates):
@@ -71,7 +76,9 @@ class NoisyUpdates(keras.optimizers.Optimizer):
                 "Argument `optimizer` must not be one with noise already. "
                 f"Received: optimizer={optimizer!r}"
             )
-        variance = number("variance", variance, least=0)
+        if variance is not None:
+            noise = _of_variance(variance)
+            deprecated(noise, f"variance={variance!r}", f"noise={noise!r}")
         one_of("on", on, ("updates", "gradients"))
         config = given.get_config()
         rate = config["learning_rate"]
@@ -88,9 +95,9 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         # The template's own rule is all that is left to it: the rest is done around it, here.
         off = {"use_ema": False, "gradient_accumulation_steps": None, "loss_scale_factor": None}
         self.optimizer = type(given).from_config(config | off)
-        self.variance = variance
+        self.noise = None if noise is None else noise_of("noise", noise, "gaussian")
         self.on = on
-        self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
+        self.seed = arguments.seed(seed)
 
     def build(self, variables: Any) -> None:
         """Create the optimizer's variables for `variables`."""
@@ -112,23 +119,45 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable, with noise before or after the optimizer's own step."""
-        noise = self._noise(variable)
-        if self.on == "gradients":
+        noise = self._draw(variable)
+        if noise is None:
+            self.optimizer.update_step(gradient, variable, learning_rate)
+        elif self.on == "gradients":
             self.optimizer.update_step(gradient + noise, variable, learning_rate)
         else:
             self.optimizer.update_step(gradient, variable, learning_rate)
             self.assign_add(variable, tf.cast(learning_rate, variable.dtype) * noise)
 
-    def _noise(self, variable: Any) -> tf.Tensor:
+    def _draw(self, variable: Any) -> tf.Tensor | None:
+        if self.noise is None:
+            return None
         own = derived_seed(self.seed, self._get_variable_index(variable))
         seed = tf.stack([tf.constant(own, tf.int32), tf.cast(self.iterations, tf.int32)])
-        noise = tf.random.stateless_normal(variable.shape, seed, stddev=self.variance**0.5)
-        return tf.cast(noise, variable.dtype)
+        return self.noise.sample(variable.shape, seed, tf.as_dtype(variable.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the learning rate as it is now."""
         inner = keras.saving.serialize_keras_object(self.optimizer)
         around = super().get_config()
         inner["config"].update({n: v for n, v in around.items() if n in inner["config"]})
-        own = {"variance": self.variance, "on": self.on, "seed": self.seed, "name": self.name}
+        noise = None if self.noise is None else keras.saving.serialize_keras_object(self.noise)
+        own = {"noise": noise, "on": self.on, "seed": self.seed, "name": self.name}
         return {"optimizer": inner, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> NoisyUpdates:
+        """The optimizer of a config, also of one that version 0.1.0 wrote.
+
+        Args:
+            config: As `get_config` gives it.
+            custom_objects: Classes that Keras does not know, by name.
+        """
+        config = dict(config)
+        if "variance" in config:
+            config["noise"] = _of_variance(config.pop("variance"))
+        return super().from_config(config, custom_objects)
+
+
+def _of_variance(variance: Any) -> float | None:
+    """The standard deviation, or None for 0."""
+    return number("variance", variance, least=0) ** 0.5 or None

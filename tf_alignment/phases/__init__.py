@@ -10,6 +10,7 @@ from tf_alignment.phases.base import Phase
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.interleave import interleave
 from tf_alignment.phases.regression.node_perturbation import NodePerturbation
+from tf_alignment.phases.regression.solvers import NormalizedLMS, Ridge
 from tf_alignment.phases.regression.synthetic_gradient import SyntheticGradient
 from tf_alignment.phases.spiking.rdd import RDD
 from tf_alignment.phases.spiking.sal import SAL
@@ -20,7 +21,9 @@ __all__ = [
     "Alignment",
     "CompiledPhase",
     "NodePerturbation",
+    "NormalizedLMS",
     "Phase",
+    "Ridge",
     "SyntheticGradient",
     "interleave",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,15 +10,13 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment._support.arguments import boolean, number
-from tf_alignment._support.noise import KINDS, draw, kind_of
+from tf_alignment._support.arguments import boolean
+from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.layers.connection import Connection
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.probe import probe
 
 __all__ = ["Alignment"]
-
-_NOISE_EXPECTED = f"Argument `noise` must be one of {KINDS}, a standard deviation above 0 or None"
 
 
 class Alignment(CompiledPhase):
@@ -44,19 +41,17 @@ class Alignment(CompiledPhase):
             several inputs are a list or a dict, alone or as x. The rule sees the layers' own
             activity, whatever its option `noise` says. With arrays a run that `Resume` continues
             draws what it would have drawn.
-        noise: Without a dataset, the noise put into every layer, independently: `"rademacher"`,
-            `"gaussian"` (or `"normal"`) or `"uniform"`, or a number, the standard deviation of
-            Gaussian noise. By default that of the rule, or Rademacher noise of variance 1.
+        noise: Without a dataset, the noise put into every layer, independently, spelled as for
+            `tf_alignment.feedback.Alignment`. By default the noise of the rule, or Rademacher
+            noise of variance 1.
         steps: Steps of one run.
         optimizer: Keras optimizer for the feedback kernels, used as a template. By default
             `SGD(0.5)`, as in `tf_alignment.optimizers.split`. Its state is kept between runs; with
             `one_by_one` every layer has one of its own.
-        layers: See `Phase`.
         one_by_one: Whether layers learn one after the other, each for `steps` steps, as weight
             mirrors were first described, instead of all at once.
-        batch_size: Examples, of noise or drawn from arrays, a step on each replica.
-        seed: Integer, or None for a random one.
-        name: See `Phase`.
+        batch_size: Examples, of noise or drawn from arrays, per step on each replica.
+        layers, seed, name: See `Phase`.
 
     Raises:
         TypeError: If `rule` is no alignment rule, or an argument has the wrong type.
@@ -80,14 +75,14 @@ class Alignment(CompiledPhase):
     def __init__(
         self,
         rule: Any,
+        *,
         dataset: Any = None,
-        noise: str | float | None = None,
+        noise: Any = None,
         steps: int = 100,
         optimizer: Any = None,
-        layers: Sequence[str] | None = None,
-        *,
         one_by_one: bool = False,
         batch_size: int = 128,
+        layers: Sequence[str] | None = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -99,11 +94,25 @@ class Alignment(CompiledPhase):
         optimizer = keras.optimizers.SGD(0.5) if optimizer is None else optimizer
         if isinstance(dataset, tuple):  # an empty one is refused there
             dataset = dataset[0] if dataset else dataset
-        super().__init__(dataset, steps, optimizer, layers, batch_size, seed, name)
-        self.rule = _rule_for(rule, dataset is not None, noise)
-        self.noise: tuple[str, float] | None = None
-        if dataset is None and not isinstance(self.rule, methods.Alignment):
-            self.noise = _noise(noise) or ("rademacher", 1.0)
+        super().__init__(
+            dataset=dataset,
+            steps=steps,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            layers=layers,
+            seed=seed,
+            name=name,
+        )
+        rule = _rule(rule)
+        if dataset is not None:
+            noise = None
+        elif noise is None:
+            noise = getattr(rule, "noise", None) or Noise()
+        else:
+            noise = noise_of("noise", noise)
+        draws_itself = isinstance(rule, methods.Alignment)
+        self.rule = rule.with_input(noise) if draws_itself else rule
+        self.noise: Noise | None = None if draws_itself else noise
         self.one_by_one = boolean("one_by_one", one_by_one)
 
     def groups(self, paths: list[str]) -> list[list[str]]:
@@ -163,7 +172,7 @@ class Alignment(CompiledPhase):
         weights = {n: tf.convert_to_tensor(v) for n, v in variables.items()}
         activity = dataclasses.replace(activity, seed=seed, step=step)
         if self.noise is not None:  # a rule that does not draw its own
-            x = draw(*self.noise, tf.shape(activity.x), seed, activity.x.dtype)
+            x = self.noise.sample(tf.shape(activity.x), seed, activity.x.dtype)
             x = tf.ensure_shape(x, activity.x.shape)
             z = activity.map.apply(x, activity.kernel)
             activity = dataclasses.replace(activity, x=x, z=z)
@@ -191,22 +200,8 @@ def _learned(rule: methods.Feedback, connection: Connection) -> list[str]:
     return found
 
 
-def _noise(noise: Any) -> tuple[str, float] | None:
-    """Kind and standard deviation of the noise that was asked for."""
-    if isinstance(noise, str) or noise is None:
-        try:
-            kind = kind_of("noise", noise, (None, *KINDS))
-        except ValueError:
-            raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
-        return kind and (kind, 1.0)
-    try:
-        return "gaussian", number("noise", noise, above=0)
-    except ValueError:
-        raise ValueError(f"{_NOISE_EXPECTED}. Received: noise={noise!r}") from None
-
-
-def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Feedback:
-    """The rule with the alignment input that the phase is asked for."""
+def _rule(rule: Any) -> methods.Feedback:
+    """The rule that the argument `rule` asks for; it learns by alignment."""
     expected = (
         "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', a `Feedback` object "
         f"that learns by alignment or a dict of primitives. Received: rule={rule!r}"
@@ -218,19 +213,6 @@ def _rule_for(rule: Any, real_data: bool, noise: Any) -> methods.Feedback:
         raise type(error)(f"{expected} ({error})") from None
     if method is None or method.learns != "alignment":
         raise TypeError(expected)
-    if not isinstance(method, methods.Alignment):
-        return method
-    method = copy.copy(method)
-    if real_data:
-        method.noise = None
-        if method.normalize == "noise":
-            method.normalize = method.on_activity
-    elif isinstance(noise, str) or noise is None:
-        asked = _noise(noise)
-        method.noise = asked[0] if asked else method.noise or "rademacher"
-    else:
-        method.noise, method.noise_stddev = _noise(noise) or ("gaussian", 1.0)
-    method.random = None if method.noise is None else "replica"
     return method
 
 

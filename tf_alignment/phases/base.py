@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import keras
 
 from tf_alignment import metrics
-from tf_alignment._support.arguments import instance
+from tf_alignment._support import arguments
+from tf_alignment._support.seeds import derived_seed
 from tf_alignment.errors import DivergenceError
 from tf_alignment.layers.connection import Connection
 from tf_alignment.layers.inspection import connections
+from tf_alignment.layers.receiver import Receiver
+from tf_alignment.phases.state import state_variable
 
-__all__ = ["Phase", "Results"]
+__all__ = ["Phase", "Results", "measures"]
 
 Results = dict[str, dict[str, float]]
 """`{connection path: {quantity: value}}`."""
@@ -23,23 +27,22 @@ Results = dict[str, dict[str, float]]
 class Phase:
     """Something that changes feedback kernels, and nothing else, between training steps.
 
-    A subclass overrides `update`. One that keeps state from run to run (an optimizer, running
-    sums) creates its variables in `build` and returns them from `variables`, so that
-    `tf_alignment.callbacks.Resume` can store them.
+    A subclass overrides `update`. One that keeps something from run to run (running sums, an
+    optimizer) makes its variables in `create`; `tf_alignment.callbacks.Resume` stores them.
 
-    Every layer whose method stores a feedback kernel can receive one; with `"fa"` it keeps it
-    until the next run.
+    Every layer whose method stores a feedback kernel can receive one; with `"fa"` the layer keeps
+    it until the next run.
 
     Args:
         layers: Names of the layers, or paths of the connections, whose feedback kernels are
             changed, or None for all that have one.
-
-        name: What the results are called in `History`: `<name>/<path>/<quantity>`. By default the
-            class' attribute `name`. Phases that run in the same `fit` need names that differ.
+        seed: Integer from which all random numbers of the phase follow, or None for a random one.
+        name: Name of the results in `History`: `<name>/<path>/<quantity>`. By default the class'
+            attribute `name`. Phases that run in the same `fit` need names that differ.
 
     Raises:
         TypeError: If `layers` is neither a list of names nor None, or `name` no string.
-        ValueError: If `layers` or `name` is empty.
+        ValueError: If `layers` or `name` is empty, or `seed` no integer of at least 0.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -58,9 +61,16 @@ class Phase:
 
     name = "phase"
     over_time = True  # whether connections inside the loop of a recurrent layer can receive
-    _receivers: tuple[Callable[[], keras.Model | None], dict[str, Connection]] | None = None
+    _receivers: tuple[Callable[[], keras.Model | None], dict[str, Receiver]] | None = None
+    _model: Callable[[], keras.Model | None] | None = None
 
-    def __init__(self, layers: Sequence[str] | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
         if not (
             layers is None
             or (
@@ -78,8 +88,9 @@ class Phase:
                 f"Received: layers={layers!r}"
             )
         self.layers = None if layers is None else tuple(layers)
+        self.seed = arguments.seed(seed)
         if name is not None:
-            if not instance("name", name, str, "a string or None"):
+            if not arguments.instance("name", name, str, "a string or None"):
                 raise ValueError("Argument `name` must not be empty. Received: name=''")
             self.name = name
 
@@ -108,17 +119,17 @@ class Phase:
             verbose: 1 shows a progress bar.
 
         Returns:
-            What `update` reports.
+            The quantities that `update` reports.
         """
         connections = self._receiving(model)
         self.build(model)
         return self.update(model, connections, verbose) or {}
 
     def report(self, model: keras.Model, extra: Results | None = None) -> Results:
-        """What `run` returns, measured now.
+        """Measure now what `run` returns.
 
         Args:
-            model: The model.
+            model: A built model with feedback.
             extra: Quantities to add.
 
         Raises:
@@ -126,7 +137,7 @@ class Phase:
         """
         extra = extra or {}
         results = {
-            path: {**_measure(connection), **extra.get(path, {})}
+            path: {**measures(connection), **extra.get(path, {})}
             for path, connection in self._receiving(model).items()
         }
         for path, connection in self._receiving(model).items():
@@ -138,11 +149,11 @@ class Phase:
         return results
 
     def check_finite(self, path: str, **weights: Any) -> None:
-        """Raise unless what a run begins with is finite.
+        """Raise unless the weights that a run begins with are finite.
 
         Args:
-            path: Of the connection.
-            weights: Tensors or variables; the names are for the message, with spaces for
+            path: Path of the connection.
+            weights: Tensors or variables; their names are for the message, with spaces for
                 underscores.
 
         Raises:
@@ -155,21 +166,47 @@ class Phase:
                     "contains NaN or infinity. Training diverged; lower its learning rate."
                 )
 
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
+        """Make what the phase needs for `model`, in the scope of the model's strategy.
+
+        Args:
+            model: A built model with feedback.
+            connections: `{path: connection}`, the connections that the phase changes.
+
+        Returns:
+            The phase's own variables besides the count of its steps, which is 0 then.
+        """
+        return []
+
     def build(self, model: keras.Model) -> None:
-        """Create the phase's variables for `model`, once. Default: none."""
+        """Give the phase what it needs for `model`, once, and let it count from 0.
+
+        Args:
+            model: A built model with feedback.
+        """
+        if self._model is not None and self._model() is model:
+            return
+        receivers = self._receiving(model)
+        # by order, not by path: Keras counts up the names of equal models
+        self._seeds = {path: derived_seed(self.seed, i) for i, path in enumerate(receivers)}
+        with model.distribute_strategy.scope():
+            self._count = state_variable((), "count", "int32")
+            self._own = self.create(model, receivers)
+        self._model = weakref.ref(model)
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the phase keeps from run to run."""
-        return []
+        """The count of steps and the phase's own variables; empty before the phase is built."""
+        built = self._model is not None and self._model() is not None
+        return [self._count, *self._own] if built else []
 
     def update(
-        self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
+        self, model: keras.Model, connections: dict[str, Receiver], verbose: int = 0
     ) -> Results | None:
         """Change the feedback kernels of `connections`.
 
         Args:
-            model: The model.
+            model: A built model with feedback.
             connections: `{path: connection}`; B is `connection.weights["feedback_kernel"]`.
             verbose: Whether to show a progress bar.
 
@@ -178,17 +215,17 @@ class Phase:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `update`.")
 
-    def _receiving(self, model: keras.Model) -> dict[str, Connection]:
-        """`connections`, found once a model: looking through all layers takes time."""
+    def _receiving(self, model: keras.Model) -> dict[str, Receiver]:
+        """`connections`, found once per model: looking through all layers takes time."""
         if self._receivers is None or self._receivers[0]() is not model:
             self._receivers = weakref.ref(model), self.connections(model)
         return self._receivers[1]
 
-    def connections(self, model: keras.Model) -> dict[str, Connection]:
+    def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.
 
-        Paths are those of `tf_alignment.metrics.gradient_angle`: where connections of nested models
-        have the same, the names of these models come first.
+        Paths are named as by `tf_alignment.metrics.gradient_angle`: where connections of nested
+        models have the same path, the names of these models come first.
 
         Args:
             model: A built model with feedback.
@@ -214,10 +251,17 @@ class Phase:
             )
         return chosen
 
-    def chosen(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Those of `found` that `layers` names."""
+    def chosen(self, found: Mapping[str, Receiver]) -> dict[str, Receiver]:
+        """The connections of `found` that `layers` names.
+
+        Args:
+            found: `{path: connection}`.
+
+        Raises:
+            ValueError: If `layers` names one that is not there.
+        """
         if self.layers is None:
-            return found
+            return dict(found)
         names = {path: {path, c.path, c.layer_name} for path, c in found.items()}
         chosen = {p: c for p, c in found.items() if names[p] & set(self.layers)}
         known = set().union(*(names[path] for path in chosen))
@@ -234,10 +278,23 @@ def _finite(weight: Any) -> bool:
     return bool(keras.ops.all(keras.ops.isfinite(weight)))
 
 
-def _measure(connection: Connection) -> dict[str, float]:
+@functools.singledispatch
+def measures(connection: Receiver) -> dict[str, float]:
+    """How well the feedback kernel of a connection is aligned.
+
+    Args:
+        connection: A connection; direct feedback has no forward kernel to compare with, and only
+            the norm of the feedback kernel is measured.
+
+    Returns:
+        `{quantity: value}`.
+    """
+    return {"norm": float(keras.ops.norm(connection.weights["feedback_kernel"]))}
+
+
+@measures.register
+def _(connection: Connection) -> dict[str, float]:
     kernel, feedback = connection.kernel, connection.weights["feedback_kernel"]
-    if kernel is None:  # direct feedback has no forward kernel to compare with
-        return {"norm": float(keras.ops.norm(feedback))}
     return {
         "weight_angle": float(metrics.weight_angle(kernel, feedback)),
         "norm_ratio": float(metrics.norm_ratio(kernel, feedback)),

@@ -13,8 +13,9 @@ import tensorflow as tf
 from tf_alignment._support.arguments import integer, optimizer_of
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment._support.tracing import traced_once
-from tf_alignment.phases.base import Results
-from tf_alignment.phases.stateful import StatefulPhase, state_variable
+from tf_alignment.layers.receiver import Receiver
+from tf_alignment.phases.base import Phase, Results
+from tf_alignment.phases.state import state_variable
 
 __all__ = ["CompiledPhase"]
 
@@ -29,12 +30,12 @@ class _Group:
         optimizer: Of their weights, or None.
     """
 
-    connections: dict[str, Any]
+    connections: dict[str, Receiver]
     count: keras.Variable
     optimizer: keras.optimizers.Optimizer | None
 
 
-class CompiledPhase(StatefulPhase, abc.ABC):
+class CompiledPhase(Phase, abc.ABC):
     """The base of phases of many small steps, all in one compiled loop.
 
     A subclass writes `step`. It may also override
@@ -56,10 +57,8 @@ class CompiledPhase(StatefulPhase, abc.ABC):
             batched `tf.data.Dataset`; or None if the subclass needs no data.
         steps: Steps of one run.
         optimizer: Keras optimizer of the feedback weights, used as a template, or None.
-        layers: See `Phase`.
-        batch_size: Examples a step on each replica.
-        seed: Integer, or None for a random one.
-        name: See `Phase`.
+        batch_size: Examples per step on each replica.
+        layers, seed, name: See `Phase`.
 
     Raises:
         TypeError: If `dataset` is none of these.
@@ -87,15 +86,16 @@ class CompiledPhase(StatefulPhase, abc.ABC):
 
     def __init__(
         self,
+        *,
         dataset: Any = None,
         steps: int = 100,
         optimizer: Any = None,
-        layers: Sequence[str] | None = None,
         batch_size: int = 128,
+        layers: Sequence[str] | None = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, name)
+        super().__init__(layers=layers, seed=seed, name=name)
         if not (dataset is None or isinstance(dataset, tf.data.Dataset) or _has_axes(dataset)):
             raise TypeError(
                 "Argument `dataset` must be arrays, in a structure, a tf.data.Dataset or None. "
@@ -109,7 +109,7 @@ class CompiledPhase(StatefulPhase, abc.ABC):
         self.optimizer = optimizer
 
     @abc.abstractmethod
-    def step(self, model: keras.Model, connections: dict[str, Any], data: Any) -> None:
+    def step(self, model: keras.Model, connections: dict[str, Receiver], data: Any) -> None:
         """One step, on one replica: graph code that updates feedback weights.
 
         Args:
@@ -118,7 +118,7 @@ class CompiledPhase(StatefulPhase, abc.ABC):
             data: A batch.
         """
 
-    def learning(self, connections: dict[str, Any]) -> dict[str, list[keras.Variable]]:
+    def learning(self, connections: dict[str, Receiver]) -> dict[str, list[keras.Variable]]:
         """`{path: weights}`, what the optimizer changes: by default the feedback kernels."""
         return {path: [c.weights["feedback_kernel"]] for path, c in connections.items()}
 
@@ -151,7 +151,7 @@ class CompiledPhase(StatefulPhase, abc.ABC):
         """The optimizer of a connection's weights; those that learn together share one."""
         return self._group_of[path].optimizer
 
-    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
         """Make optimizers and counts; subclasses call it after what `learning` needs is made."""
         self._take = self._source(model)
         grouped = self.groups(list(connections))
@@ -184,7 +184,7 @@ class CompiledPhase(StatefulPhase, abc.ABC):
         return False
 
     def update(
-        self, model: keras.Model, connections: dict[str, Any], verbose: int = 0
+        self, model: keras.Model, connections: dict[str, Receiver], verbose: int = 0
     ) -> Results | None:
         """Run the steps."""
         total = self.steps * len(self._groups)

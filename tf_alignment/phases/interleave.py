@@ -42,7 +42,7 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     >>> model = keras.Sequential([keras.Input((4,)), *layers])
     >>> model.compile("sgd", "mse", steps_per_execution=4)
     >>> loss = keras.losses.MeanSquaredError(reduction=None)
-    >>> phase = ta.phases.NodePerturbation(None, loss, solver="ridge", seed=1)
+    >>> phase = ta.phases.NodePerturbation(loss, solver="ridge", seed=1)
     >>> before = model.get_layer("a").feedback_weights["feedback_kernel"].numpy()
     >>> x, y = np.ones((64, 4), "float32"), np.ones((64, 3), "float32")
     >>> _ = ta.phases.interleave(model, phase).fit(x, y, batch_size=8, verbose=0)

@@ -22,8 +22,8 @@ from perturbed import (
 import tf_alignment as ta
 from tf_alignment._support.noise import Noise
 from tf_alignment.layers.direct import OutputTap
-from tf_alignment.phases import NodePerturbation, SyntheticGradient
-from tf_alignment.phases.regression.solvers import Fit, NormalizedLMS
+from tf_alignment.phases import NodePerturbation, NormalizedLMS, Ridge, SyntheticGradient
+from tf_alignment.phases.regression.solvers import Fit
 
 # ---- the equations ---------------------------------------------------------------------------
 
@@ -55,7 +55,9 @@ def test_one_step_is_the_equations(monkeypatch):
         target = (perturbed - loss)[:, None] * noise[SIZES[i]] / c**2
         expected[i] = b[i] - rate * (delta[i] @ b[i].T - target).T @ delta[i]
     sgd = keras.optimizers.SGD(rate)
-    phase = NodePerturbation(stream(x, y), squared, c, sgd, steps=1, control_variate=False)
+    phase = NodePerturbation(
+        squared, dataset=stream(x, y), noise=c, solver=sgd, steps=1, control_variate=False
+    )
     phase.run(model)
     np.testing.assert_allclose(feedback(model, "hidden1"), expected[1], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(feedback(model, "top"), expected[2], rtol=1e-3, atol=1e-4)
@@ -63,7 +65,9 @@ def test_one_step_is_the_equations(monkeypatch):
 
 def test_ridge_is_the_normal_equations():
     model, batch = network(), data()
-    phase = NodePerturbation(stream(*batch), squared, solver="ridge", gamma=0.5, steps=1, seed=3)
+    phase = NodePerturbation(
+        squared, dataset=stream(*batch), solver=Ridge(gamma=0.5), steps=1, seed=3
+    )
     phase.build(model)
     top = "net/top"
     sent, targets = tf.function(lambda: phase.estimate(batch))()
@@ -79,7 +83,11 @@ def test_ridge_forgets():
     """After k steps on the same batch the sums are the geometric series of its products."""
     model, batch = network(), data()
     phase = NodePerturbation(
-        stream(*batch), squared, solver="ridge", forgetting=0.9, steps=5, layers=["top"]
+        squared,
+        dataset=stream(*batch),
+        solver=Ridge(forgetting=0.9),
+        steps=5,
+        layers=["top"],
     )
     phase.run(model)
     [errors] = [v.numpy() for v in phase.variables if v.name == "errors"]
@@ -89,7 +97,9 @@ def test_ridge_forgets():
 
 def test_a_normalised_step_is_as_long_as_it_says():
     model, batch = network(), data()
-    phase = NodePerturbation(stream(*batch), squared, gain=0.5, steps=1, seed=3)
+    phase = NodePerturbation(
+        squared, dataset=stream(*batch), solver=NormalizedLMS(0.5), steps=1, seed=3
+    )
     phase.build(model)
     sent, targets = tf.function(lambda: phase.estimate(batch))()
     before = feedback(model).numpy()
@@ -116,8 +126,8 @@ def test_ridge_stays_sound_at_any_scale_of_the_loss(scale, loss):
         y = np.eye(8, dtype="float32")[y.argmax(-1)]
     model = network()
     # long enough for a γ that outweighs the errors at first to be forgotten
-    options = {"solver": "ridge", "forgetting": 0.98, "steps": 1200, "seed": 1}
-    NodePerturbation((x, y), each, **options).run(model)
+    options = {"solver": Ridge(forgetting=0.98), "steps": 1200, "seed": 1}
+    NodePerturbation(each, dataset=(x, y), **options).run(model)
     kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
     if loss == "cross-entropy":  # which determines W up to a constant a row
         kernels = [kernel - kernel.mean(1, keepdims=True) for kernel in kernels]
@@ -131,24 +141,25 @@ def test_normalised_steps_do_not_depend_on_the_scale_of_the_loss(scale):
         return scale * squared(y_true, y_pred)
 
     model = network()
-    results = NodePerturbation(data(512), loss, steps=400, gain=0.5, seed=1).run(model)
+    results = NodePerturbation(
+        loss, dataset=data(512), steps=400, solver=NormalizedLMS(gain=0.5), seed=1
+    ).run(model)
     assert results["net/top"]["weight_angle"] < 6.0
 
 
 @pytest.mark.parametrize(
-    "noise", [(0.02, "normal"), (0.02, "uniform"), (0.02, "rademacher"), "tfp"]
+    "noise", [("normal", 0.02), ("uniform", 0.02), ("rademacher", 0.02), "tfp"]
 )
 @pytest.mark.parametrize("control_variate", [False, True])
 def test_estimates_are_unbiased(noise, control_variate):
     if noise == "tfp":
         distributions = pytest.importorskip("tensorflow_probability").distributions
-        noise = (distributions.Uniform(-0.03, 0.03), "normal")
+        noise = (distributions.Uniform(-0.03, 0.03),)
     model, batch = network(), data(8)
     phase = NodePerturbation(
-        stream(*batch, batch=8),
         squared,
-        noise[0],
-        kind=noise[1],
+        dataset=stream(*batch, batch=8),
+        noise=Noise(*noise),
         seed=1,
         control_variate=control_variate,
     )
@@ -171,7 +182,7 @@ def test_what_is_subtracted_leaves_the_estimate_unbiased():
     for name in ("hidden1", "top"):
         kernel = model.get_layer(name).kernel.numpy()
         feedback(model, name).assign(kernel + rng.standard_normal(kernel.shape))
-    phase = NodePerturbation(stream(*batch, batch=2), squared, kind="normal", seed=1)
+    phase = NodePerturbation(squared, dataset=stream(*batch, batch=2), noise="normal", seed=1)
     phase.build(model)
 
     @tf.function
@@ -194,7 +205,11 @@ def test_more_draws_vary_less():
     for draws in (1, 4):
         model, batch = network(), data(8)
         phase = NodePerturbation(
-            stream(*batch, batch=8), squared, draws=draws, control_variate=False, seed=1
+            squared,
+            dataset=stream(*batch, batch=8),
+            draws=draws,
+            control_variate=False,
+            seed=1,
         )
         many, _ = estimates(phase, model, batch, repeats=200)
         true = true_gradients(model, batch)["net/top"]
@@ -206,7 +221,7 @@ def test_steps_with_several_draws_are_longer():
     lengths, batch = [], data()
     for draws in (1, 3):
         model = network()
-        phase = NodePerturbation(stream(*batch), squared, draws=draws, steps=1, seed=1)
+        phase = NodePerturbation(squared, dataset=stream(*batch), draws=draws, steps=1, seed=1)
         phase.build(model)
         sent, _ = tf.function(lambda p=phase: p.estimate(batch))()
         lengths.append(float(phase.noisy_units(("net/top", 0), sent)))
@@ -215,7 +230,7 @@ def test_steps_with_several_draws_are_longer():
 
 def test_the_error_is_the_feedback_networks_own():
     model, batch = network(), data()
-    phase = NodePerturbation(stream(*batch), squared, seed=1)
+    phase = NodePerturbation(squared, dataset=stream(*batch), seed=1)
     _, errors = estimates(phase, model, batch)
     x, y = batch
     with tf.GradientTape() as tape, ta.probe.probe() as seen:
@@ -233,7 +248,13 @@ def test_the_error_is_the_feedback_networks_own():
 def test_theorem_1_the_last_layers_feedback_becomes_its_weights():
     model = network()
     phase = NodePerturbation(
-        data(512), squared, 1e-2, "ridge", steps=3000, seed=1, forgetting=1.0, control_variate=False
+        squared,
+        dataset=data(512),
+        noise=1e-2,
+        solver=Ridge(forgetting=1.0),
+        steps=3000,
+        seed=1,
+        control_variate=False,
     )
     errors = []
     for _ in range(2):
@@ -251,7 +272,9 @@ def test_theorem_2_every_layer_of_a_linear_network_with_errors_of_full_rank():
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((512, n)).astype("float32") for n in (12, 10))
     # forgetting: errors of the lower layer change as the upper one learns
-    phase = NodePerturbation((x, y), squared, 1e-2, solver="ridge", steps=4000, seed=1)
+    phase = NodePerturbation(
+        squared, dataset=(x, y), noise=1e-2, solver="ridge", steps=4000, seed=1
+    )
     results = phase.run(model)
     assert results["net/b"]["weight_angle"] < 2.0
     assert results["net/c"]["weight_angle"] < 1.0
@@ -278,7 +301,9 @@ def test_corollary_1_direct_feedback_becomes_the_product_of_the_weights_above(so
     model = ta.convert(keras.Sequential([keras.Input((12,)), *layers], name="net"), "dfa")
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((512, n)).astype("float32") for n in (12, 10))
-    phase = NodePerturbation((x, y), squared, 1e-2, solver, "dfa", steps=2000, seed=1)
+    phase = NodePerturbation(
+        squared, dataset=(x, y), noise=1e-2, solver=solver, form="dfa", steps=2000, seed=1
+    )
     results = phase.run(model)
     [tap] = [layer for layer in model.layers if isinstance(layer, OutputTap)]
     for name, product in products(model, ("a", "b")).items():
@@ -294,12 +319,11 @@ def test_with_what_it_predicts_subtracted_it_learns_much_faster():
         for seed in range(3):
             model = network()
             NodePerturbation(
-                data(512),
                 squared,
-                solver="ridge",
+                dataset=data(512),
+                solver=Ridge(forgetting=1.0),
                 steps=500,
                 seed=seed + 1,
-                forgetting=1.0,
                 control_variate=control_variate,
             ).run(model)
             error = float(ta.metrics.relative_error(model.layers[-1].kernel, feedback(model)))
@@ -323,9 +347,14 @@ def test_fixed_weights_on_mnist_reach_the_published_error():
         keras.utils.set_random_seed(seed)
         layers = [K.Dense(n, "sigmoid", name=f"layer{n}") for n in (50, 20, 10)]
         model = ta.convert(keras.Sequential([keras.Input((784,)), *layers], name="net"), "fa")
-        published = {"forgetting": 1.0, "control_variate": False, "kind": "normal"}
         phase = NodePerturbation(
-            (x, y), squared, 1e-2, "ridge", steps=40_000, seed=seed + 1, **published
+            squared,
+            dataset=(x, y),
+            noise=Noise("gaussian", 1e-2),
+            solver=Ridge(forgetting=1.0),
+            control_variate=False,
+            steps=40_000,
+            seed=seed + 1,
         )
         phase.run(model)
         top = model.layers[-1]
@@ -365,7 +394,7 @@ def test_layers_with_everything(solver, steps):
         for layer in ta.layers.feedback_layers(model)
         for c in layer.connections
     }
-    phase = NodePerturbation((x, y), loss, 1e-2, solver, steps=steps, seed=1)
+    phase = NodePerturbation(loss, dataset=(x, y), noise=1e-2, solver=solver, steps=steps, seed=1)
     results = phase.run(model)
     # cross-entropy's errors sum to zero: W is found up to a constant a row
     kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
@@ -383,7 +412,7 @@ def test_layers_with_everything(solver, steps):
 def mean_error(repeats=200, **options):
     """Squared distance of λ̂'s mean from the gradient, at every path."""
     model, batch = network(), data(8)
-    phase = NodePerturbation(stream(*batch, batch=8), squared, seed=1, **options)
+    phase = NodePerturbation(squared, dataset=stream(*batch, batch=8), seed=1, **options)
     found, _ = estimates(phase, model, batch, repeats)
     true = true_gradients(model, batch)
     return {path: np.mean((target - true[path]) ** 2) for path, target in found.items()}
@@ -410,7 +439,7 @@ def test_same_dropout_in_both_passes():
     model = ta.convert(keras.Sequential([keras.Input((6,)), *layers], name="net"), "fa")
     sizes = []
     for noise in (1e-2, 1e-3):
-        phase = NodePerturbation(stream(*data()), squared, noise, seed=1)
+        phase = NodePerturbation(squared, dataset=stream(*data()), noise=noise, seed=1)
         found, _ = estimates(phase, model, data(), repeats=20)
         sizes.append(np.linalg.norm(found["net/top"]))
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
@@ -425,7 +454,7 @@ def test_sample_weights_and_several_outputs():
     x = data()[0]
     targets = (np.ones((N, 3), "float32"), np.ones((N, 2), "float32"))
     weight = np.r_[np.ones(N // 2), np.zeros(N // 2)].astype("float32")
-    phase = NodePerturbation((x, targets, weight), [squared, squared], seed=1, steps=2)
+    phase = NodePerturbation([squared, squared], dataset=(x, targets, weight), seed=1, steps=2)
     phase.build(model)
     sent, found = tf.function(lambda: phase.estimate((x, targets, weight)))()
     errors = {path: e for s in sent.values() for path, e in s.errors.items()}
@@ -435,10 +464,10 @@ def test_sample_weights_and_several_outputs():
             assert value.numpy()[: N // 2].all()
     phase.run(model)
     ones = np.ones((N, 1), "float32")
-    phase = NodePerturbation((x, targets, np.ones((N, 2))), [squared, squared])
-    with pytest.raises(ValueError, match=r"one sample weight an example.*\(32, 2\)"):
+    phase = NodePerturbation([squared, squared], dataset=(x, targets, np.ones((N, 2))))
+    with pytest.raises(ValueError, match=r"one sample weight per example.*\(32, 2\)"):
         phase.run(model)
-    each = NodePerturbation((x, targets, (ones, 0.0 * ones)), [squared, squared], seed=1)
+    each = NodePerturbation([squared, squared], dataset=(x, targets, (ones, 0.0 * ones)), seed=1)
     each.build(model)
     sent, _ = tf.function(lambda: each.estimate((x, targets, (ones, 0.0 * ones))))()
     errors = {path: e.numpy() for s in sent.values() for path, e in s.errors.items()}
@@ -453,7 +482,7 @@ def test_losses_and_targets_by_the_names_of_the_outputs():
     x = data()[0]
     y = {"alpha": np.ones((N, 2)), "zeta": np.ones((N, 3))}  # float64, as numpy has it
     losses = {"alpha": lambda a, b: 0.0 * squared(a, b), "zeta": squared}
-    phase = NodePerturbation((x, y), losses, seed=1)
+    phase = NodePerturbation(losses, dataset=(x, y), seed=1)
     phase.build(model)
     sent, _ = tf.function(lambda: phase.estimate((x, y)))()
     moved = {
@@ -462,7 +491,7 @@ def test_losses_and_targets_by_the_names_of_the_outputs():
     assert moved == {"zeta": True, "alpha": False}
     phase.run(model)
     with pytest.raises(ValueError, match=r"functions of `loss` must be named.*\['zeta', 'alpha'\]"):
-        NodePerturbation((x, y), {"zeta": squared, "beta": squared}).run(model)
+        NodePerturbation({"zeta": squared, "beta": squared}, dataset=(x, y)).run(model)
 
 
 def test_a_models_own_input_is_not_perturbed():
@@ -472,7 +501,7 @@ def test_a_models_own_input_is_not_perturbed():
     for policy in ("float32", "mixed_float16"):
         keras.config.set_dtype_policy(policy)
         model = keras.Sequential([keras.Input(SIZES[:1]), K.Flatten(), *layers], name="net")
-        phase = NodePerturbation(stream(*data()), squared, 0.1, seed=1)
+        phase = NodePerturbation(squared, dataset=stream(*data()), noise=0.1, seed=1)
         found, _ = estimates(phase, model, data())
         assert len(found) == 2
         first = layers[0].feedback_weights["feedback_kernel"]
@@ -483,7 +512,7 @@ def test_a_models_own_input_is_not_perturbed():
     keras.config.set_dtype_policy("float32")
     alone = keras.Sequential([keras.Input((6,)), ta.layers.Dense(8, feedback="fa")], name="net")
     with pytest.raises(ValueError, match="needs a hidden layer"):
-        NodePerturbation(data(), squared).run(alone)
+        NodePerturbation(squared, dataset=data()).run(alone)
 
 
 def test_constraints_hold():
@@ -491,7 +520,7 @@ def test_constraints_hold():
         keras.utils.set_random_seed(1)
         layer = ta.layers.Dense(8, feedback="fa", feedback_constraint="non_neg", name="top")
         model = keras.Sequential([keras.Input(SIZES[:1]), K.Dense(12, "tanh"), layer], name="net")
-        NodePerturbation(data(), squared, solver=solver, steps=20).run(model)
+        NodePerturbation(squared, dataset=data(), solver=solver, steps=20).run(model)
         weight = layer.feedback_weights["feedback_kernel"]
         if weight.constraint is not None:
             assert weight.numpy().min() >= 0.0
@@ -503,7 +532,7 @@ def test_constraints_hold():
 @pytest.mark.parametrize("form", ["fa", "dfa"])
 def test_synthetic_gradient_targets_are_backpropagations(form):
     model, batch = network(form), data()
-    phase = SyntheticGradient(stream(*batch), squared, form=form)
+    phase = SyntheticGradient(squared, dataset=stream(*batch), form=form)
     phase.build(model)
     _, targets = tf.function(lambda: phase.estimate(batch))()
     with tf.GradientTape() as tape:
@@ -523,7 +552,7 @@ def test_synthetic_gradient_learns_faster_than_noise_teaches():
     ends = []
     for phase in (SyntheticGradient, NodePerturbation):
         model = network()
-        results = phase(data(512), squared, steps=200, seed=1).run(model)
+        results = phase(squared, dataset=data(512), steps=200, seed=1).run(model)
         ends.append(results["net/top"]["weight_angle"])
     assert ends[0] < 0.7 * ends[1]
 
@@ -558,7 +587,7 @@ def test_direct_form_perturbs_the_ends_of_blocks_alone(monkeypatch):
     x = rng.standard_normal((N, 8, 8, 2)).astype("float32")
     y = np.eye(3, dtype="float32")[rng.integers(0, 3, N)]
     loss = keras.losses.CategoricalCrossentropy(reduction=None)
-    phase = NodePerturbation((x, y), loss, form="dfa", batch_size=N)
+    phase = NodePerturbation(loss, dataset=(x, y), form="dfa", batch_size=N)
     phase.build(model)
     before = [v.numpy() for v in model.variables]
     sent, targets = tf.function(lambda: phase.estimate((x, y)))()
@@ -584,7 +613,12 @@ def test_direct_form_with_two_outputs():
     targets = tuple(np.tanh(x[:, :n]) for n in (3, 2))
     for solver in ("ridge", "nlms"):
         phase = NodePerturbation(
-            (x, targets), [squared, squared], solver=solver, form="dfa", steps=1500, seed=1
+            [squared, squared],
+            dataset=(x, targets),
+            solver=solver,
+            form="dfa",
+            steps=1500,
+            seed=1,
         )
         phase.run(model)
         taps = [layer for layer in model.layers if isinstance(layer, OutputTap)]

@@ -18,7 +18,7 @@ from perturbed import (
 
 import tf_alignment as ta
 from tf_alignment._support.noise import Noise
-from tf_alignment.phases import NodePerturbation
+from tf_alignment.phases import NodePerturbation, NormalizedLMS, Ridge
 
 # ---- when and where it runs ------------------------------------------------------------------
 
@@ -35,7 +35,9 @@ def test_two_replicas_equal_one_device_with_the_same_noise(solver, two_replicas,
     for scoped in (False, True):
         with two_replicas.scope() if scoped else tf.name_scope("one"):
             model = network()
-        NodePerturbation(stream(*data(64)), squared, 0.1, solver=solver, steps=6).run(model)
+        NodePerturbation(squared, dataset=stream(*data(64)), noise=0.1, solver=solver, steps=6).run(
+            model
+        )
         found.append(feedback(model).numpy())
     np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4)
 
@@ -45,7 +47,7 @@ def test_replicas_draw_noise_of_their_own_and_learn_as_one_device_does(two_repli
     for scoped in (False, True):
         with two_replicas.scope() if scoped else tf.name_scope("one"):
             model = network()
-        phase = NodePerturbation(data(512), squared, solver="ridge", steps=300, seed=1)
+        phase = NodePerturbation(squared, dataset=data(512), solver="ridge", steps=300, seed=1)
         found.append(phase.run(model)["net/top"]["weight_angle"])
     seeds = two_replicas.run(lambda: phase.draw_seed("net/top"))
     first, second = two_replicas.experimental_local_results(seeds)
@@ -63,7 +65,7 @@ def test_nothing_is_traced_twice():
             super().step(*given)
 
     model = network()
-    phase = Counted(data(), squared, steps=3, seed=1)
+    phase = Counted(squared, dataset=data(), steps=3, seed=1)
     for steps in (3, 5, 2):
         phase.steps = steps
         phase.run(model)
@@ -81,7 +83,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
     def run(directory, *callbacks):
         model = network()
         model.compile("sgd", "mse")
-        phase = NodePerturbation(data(), squared, solver=solver, steps=5, seed=3)
+        phase = NodePerturbation(squared, dataset=data(), solver=solver, steps=5, seed=3)
         if woven:
             ta.phases.interleave(model, phase)
         model.fit(
@@ -108,10 +110,10 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = network()
-    results = NodePerturbation(data(512), squared, 0.3, steps=1000, seed=1).run(model)
+    results = NodePerturbation(squared, dataset=data(512), noise=0.3, steps=1000, seed=1).run(model)
     assert results["net/top"]["weight_angle"] < 12.0
     with pytest.warns(UserWarning, match=r"rounded more coarsely.*0.0625.*0.01"):
-        NodePerturbation(data(), squared, 0.01, steps=1).run(network())
+        NodePerturbation(squared, dataset=data(), noise=0.01, steps=1).run(network())
 
 
 # ---- inside the training step ----------------------------------------------------------------
@@ -124,7 +126,7 @@ def test_layers_of_float64(solver):
     model = keras.Sequential([keras.Input(SIZES[:1], dtype="float64"), hidden, layer])
     before = feedback(model).numpy()
     assert before.dtype == np.float64
-    NodePerturbation(data(), squared, solver=solver, steps=2, seed=1).run(model)
+    NodePerturbation(squared, dataset=data(), solver=solver, steps=2, seed=1).run(model)
     assert np.any(feedback(model).numpy() != before)
 
 
@@ -141,10 +143,10 @@ def test_interleaved_steps_are_a_phase_step_and_a_training_step():
         rows = slice(i * N, (i + 1) * N)
         if i == 0:
             # a stream deals the same batches
-            phase = NodePerturbation(stream(x, y), squared, steps=1, **arguments)
+            phase = NodePerturbation(squared, dataset=stream(x, y), steps=1, **arguments)
         phase.run(alone)
         alone.train_on_batch(x[rows], y[rows])
-    phase = NodePerturbation(None, squared, **arguments)
+    phase = NodePerturbation(squared, **arguments)
     assert ta.phases.interleave(woven, phase) is woven
     woven.fit(x, y, batch_size=N, shuffle=False, verbose=0)
     for a, b in zip(alone.weights, woven.weights, strict=True):
@@ -162,7 +164,7 @@ def test_interleaved_training_follows_backpropagation_where_feedback_alignment_d
         stock = keras.Sequential([keras.Input((64,)), *layers, K.Dense(10, name="top")], name="net")
         model = compiled(ta.convert(stock, "fa"), steps_per_execution=10)
         if method == "np":
-            ta.phases.interleave(model, NodePerturbation(None, squared, seed=1))
+            ta.phases.interleave(model, NodePerturbation(squared, seed=1))
         model.fit(x, y, batch_size=32, epochs=40, verbose=0)
         measured = ta.metrics.GradientProbe(model)(x[:500], y[:500])
         angles[method] = [measured[f"net/{name}"]["kernel"] for name in ("low", "mid")]
@@ -174,7 +176,7 @@ def test_interleaved_alignment_from_noise_and_from_data_of_its_own(jit_compile):
     for dataset in (None, data(64)[0]):
         model = compiled(network(), jit_compile=jit_compile)
         before = training.angles(model)["net/top"]
-        phase = ta.phases.Alignment("wm", dataset, batch_size=8, seed=1)
+        phase = ta.phases.Alignment("wm", dataset=dataset, batch_size=8, seed=1)
         ta.phases.interleave(model, phase).fit(*data(256), batch_size=16, epochs=3, verbose=0)
         assert int(phase.variables[0]) == 48
         assert training.angles(model)["net/top"] < 0.8 * before
@@ -185,7 +187,7 @@ def test_interleaved_under_xla_learns_the_same():
     found = []
     for jit_compile in (False, True):
         model = compiled(network(), jit_compile=jit_compile)
-        phase = NodePerturbation(None, squared, kind="rademacher", seed=1)
+        phase = NodePerturbation(squared, seed=1)
         ta.phases.interleave(model, phase)
         model.fit(x, y, batch_size=N, epochs=30, shuffle=False, verbose=0)
         found.append(training.angles(model)["net/top"])
@@ -195,7 +197,7 @@ def test_interleaved_under_xla_learns_the_same():
 
 def test_interleaved_again_the_phase_is_replaced_and_none_takes_it_out():
     model = compiled(network())
-    first, second = (NodePerturbation(None, squared, seed=i) for i in (1, 2))
+    first, second = (NodePerturbation(squared, seed=i) for i in (1, 2))
     for phase in (first, first, second):
         ta.phases.interleave(model, phase)
     model.fit(*data(64), batch_size=16, verbose=0)
@@ -208,7 +210,7 @@ def test_interleave_says_what_it_needs():
     with pytest.raises(TypeError, match="phase of small steps"):
         ta.phases.interleave(network(), ta.phases.Phase())
     with pytest.raises(ValueError, match=r"arrays.*tf\.data"):
-        ta.phases.interleave(network(), NodePerturbation(stream(*data()), squared))
+        ta.phases.interleave(network(), NodePerturbation(squared, dataset=stream(*data())))
 
 
 # ---- errors ----------------------------------------------------------------------------------
@@ -222,16 +224,12 @@ def test_interleave_says_what_it_needs():
         ({"loss": keras.losses.MeanSquaredError()}, ValueError, "reduction=None"),
         ({"noise": 0.0}, ValueError, "a variance of 0"),
         ({"noise": "loud"}, TypeError, "noise='loud'"),
-        ({"kind": "pink"}, ValueError, "kind='pink'"),
+        ({"noise": "pink"}, ValueError, "noise='pink'"),
+        ({"solver": "ridge", "gain": 0.5}, TypeError, "gain"),
         ({"dataset": (data()[0], None)}, TypeError, "`dataset`"),
         ({"loss": []}, TypeError, r"loss=\[\]"),
         ({"loss": keras.losses.MeanSquaredError}, TypeError, "`loss`"),
         ({"noise": -0.1}, ValueError, "-0.1"),
-        ({"gain": "a"}, ValueError, "gain='a'"),
-        ({"gain": 2.0}, ValueError, "gain=2.0"),
-        ({"gamma": None}, ValueError, "gamma=None"),
-        ({"gamma": 0.0}, ValueError, "gamma=0.0"),
-        ({"forgetting": 1.5}, ValueError, "forgetting=1.5"),
         ({"form": "both"}, ValueError, "form='both'"),
         ({"antithetic": "no"}, TypeError, "antithetic='no'"),
         ({"draws": 0}, ValueError, "`draws` must be an integer of at least 1.*draws=0"),
@@ -244,33 +242,48 @@ def test_wrong_arguments(arguments, error, message):
         NodePerturbation(**{"dataset": data(), "loss": squared, **arguments})
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NormalizedLMS("a"), "gain='a'"),
+        (lambda: NormalizedLMS(gain=2.0), "gain=2.0"),
+        (lambda: Ridge(gamma=None), "gamma=None"),
+        (lambda: Ridge(gamma=0.0), "gamma=0.0"),
+        (lambda: Ridge(forgetting=1.5), "forgetting=1.5"),
+    ],
+)
+def test_wrong_arguments_of_solvers(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_distributions_are_checked():
     distributions = pytest.importorskip("tensorflow_probability").distributions
     with pytest.raises(ValueError, match="a mean of 0"):
-        NodePerturbation(data(), squared, distributions.Uniform(0.0, 1.0))
+        NodePerturbation(squared, dataset=data(), noise=distributions.Uniform(0.0, 1.0))
     with pytest.raises(ValueError, match="a variance of 0"):
-        NodePerturbation(data(), squared, distributions.Deterministic(0.0))
+        NodePerturbation(squared, dataset=data(), noise=distributions.Deterministic(0.0))
     with pytest.raises(ValueError, match="scalar distribution"):
-        NodePerturbation(data(), squared, distributions.Normal([0.0, 0.0], 1.0))
+        NodePerturbation(squared, dataset=data(), noise=distributions.Normal([0.0, 0.0], 1.0))
 
 
 def test_what_it_needs_to_run():
-    with pytest.raises(ValueError, match="one number an example"):
-        NodePerturbation(data(), lambda a, b: keras.ops.mean((a - b) ** 2)).run(network())
+    with pytest.raises(ValueError, match="one number per example"):
+        NodePerturbation(lambda a, b: keras.ops.mean((a - b) ** 2), dataset=data()).run(network())
     with pytest.raises(ValueError, match="feedback kernel"):
-        NodePerturbation(data(), squared).run(training.perceptron())
+        NodePerturbation(squared, dataset=data()).run(training.perceptron())
     empty = tuple(a[:0] for a in data())
     with pytest.raises(ValueError, match="empty arrays"):
-        NodePerturbation(empty, squared).run(network())
+        NodePerturbation(squared, dataset=empty).run(network())
     with pytest.raises(ValueError, match=r"needs data.*dataset=None"):
-        NodePerturbation(None, squared).run(network())
+        NodePerturbation(squared).run(network())
     unequal = data()[0], data(20)[1]
     with pytest.raises(ValueError, match=r"same number of examples.*\[16, 20\]"):
-        NodePerturbation(unequal, squared).run(network())
+        NodePerturbation(squared, dataset=unequal).run(network())
     with pytest.raises(ValueError, match=r"needs form='dfa'"):
-        NodePerturbation(data(), squared).run(network("dfa"))
+        NodePerturbation(squared, dataset=data()).run(network("dfa"))
     with pytest.raises(ValueError, match=r"form='dfa'.*without direct feedback"):
-        NodePerturbation(data(), squared, form="dfa").run(network())
+        NodePerturbation(squared, dataset=data(), form="dfa").run(network())
 
 
 @pytest.mark.parametrize(
@@ -285,4 +298,4 @@ def test_what_it_needs_to_run():
 def test_what_ridge_does_not_serve(layer):
     model = keras.Sequential([keras.Input((5, 5, 2)), layer, K.Flatten()])
     with pytest.raises(ValueError, match=rf"solver 'ridge'.*{type(layer).__name__}.*'nlms'"):
-        NodePerturbation(data(), squared, solver="ridge").run(model)
+        NodePerturbation(squared, dataset=data(), solver="ridge").run(model)

@@ -347,7 +347,7 @@ def test_the_paper_s_layers_align_as_in_the_authors_implementation(seed):
 )
 def test_known_weights_are_found(estimator, least):
     model = network((50, 12))
-    found = RDD(120.0, estimator=estimator, seed=1).run(model)["net/a"]
+    found = RDD(duration=120.0, estimator=estimator, seed=1).run(model)["net/a"]
     assert found["correlation"] > least
     assert found["correlation"] == pytest.approx(float(quality(model)[1, 0]), abs=1e-5)
 
@@ -358,7 +358,7 @@ def test_the_paper_s_layers_align_further_in_300_s():
     found = []
     for seed in range(3):
         model = network((1600, 384, 192, 10), seed)
-        ta.phases.RDD(300.0, seed=seed).run(model)
+        ta.phases.RDD(duration=300.0, seed=seed).run(model)
         found.append(quality(model))
     signs, correlations = np.mean(found, 0)
     assert np.all(signs >= [0.79, 0.88, 0.92])
@@ -368,7 +368,7 @@ def test_the_paper_s_layers_align_further_in_300_s():
 def test_two_lines_of_the_textbook_are_nearly_useless():
     found = []
     for estimator in (estimators.Line(ridge=0.0, shared_left=False), "pooled"):
-        results = RDD(15.0, estimator=estimator, seed=1).run(network((200, 40)))
+        results = RDD(duration=15.0, estimator=estimator, seed=1).run(network((200, 40)))
         found.append(results["net/a"]["correlation"])
     assert found[0] < 0.3 < 0.5 < found[1]
 
@@ -380,7 +380,7 @@ def test_b_has_the_effects_at_the_scale_it_started_with():
     """`B = β γ / σ_β` with γ the standard deviation of the first B, in every later run too."""
     model = network((50, 12))
     gamma = feedback(model)["a"].std()
-    phase = RDD(5.0, seed=1)
+    phase = RDD(duration=5.0, seed=1)
     for _ in range(2):
         phase.run(model)
         sums = {name: v.value for name, v in phase._sums["net/a"].items()}
@@ -389,7 +389,7 @@ def test_b_has_the_effects_at_the_scale_it_started_with():
         assert bool(tf.reduce_all(seen))
         np.testing.assert_allclose(b, beta * (gamma / np.std(beta)), rtol=1e-3, atol=1e-6)
         assert b.std() == pytest.approx(gamma, rel=1e-4)
-    RDD(5.0, gamma=0.7, seed=1).run(model)
+    RDD(duration=5.0, gamma=0.7, seed=1).run(model)
     assert feedback(model)["a"].std() == pytest.approx(0.7, rel=1e-4)
 
 
@@ -401,7 +401,7 @@ def test_entries_without_an_estimate_stay():
     silent[:, 2] *= -1.0  # the unit never spikes
     kernel.assign(silent)
     before = feedback(model)["a"]
-    found = RDD(5.0, seed=1).run(model)["net/a"]
+    found = RDD(duration=5.0, seed=1).run(model)["net/a"]
     after = feedback(model)["a"]
     np.testing.assert_array_equal(after[:, 2], before[:, 2])
     assert not np.isin(after[:, 3:], before[:, 3:]).any()
@@ -411,7 +411,7 @@ def test_entries_without_an_estimate_stay():
 def test_estimates_get_better_from_run_to_run_unless_forgotten():
     def correlations(**options):
         model = network((200, 40))
-        phase = RDD(10.0, estimator=estimators.Pooled(**options), seed=1)
+        phase = RDD(duration=10.0, estimator=estimators.Pooled(**options), seed=1)
         return [phase.run(model)["net/a"]["correlation"] for _ in range(3)]
 
     kept, forgotten = correlations(forgetting=1.0), correlations(forgetting=0.0)
@@ -433,13 +433,13 @@ def test_it_changes_feedback_kernels_of_dense_layers_alone():
     ]
     model = ta.convert(keras.Sequential(layers, name="net"), "fa")
     before = {v.path: v.numpy() for v in model.variables}
-    results = RDD(2.0, seed=1).run(model)
+    results = RDD(duration=2.0, seed=1).run(model)
     assert list(results) == ["net/a", "net/b"]
     for variable in model.variables:
         changed = not np.array_equal(variable.numpy(), before[variable.path])
         dense = variable.path.startswith(("net/a/", "net/b/"))
         assert changed == (dense and "feedback_kernel" in variable.path), variable.path
-    assert list(RDD(2.0, layers=["b"]).run(model)) == ["net/b"]
+    assert list(RDD(duration=2.0, layers=["b"]).run(model)) == ["net/b"]
     with pytest.raises(ValueError, match=r"dense layers.*net/conv.*Conv2D"):
         RDD(layers=["conv", "b"]).run(model)
     only = keras.Sequential([keras.Input((6, 6, 2)), ta.layers.Conv2D(4, 3, feedback="fa")])
@@ -451,7 +451,7 @@ def test_it_changes_feedback_kernels_of_dense_layers_alone():
 
 def test_the_same_seed_gives_the_same_result():
     def after(seed, runs=2):
-        model, phase = network((30, 8)), RDD(2.0, seed=seed)
+        model, phase = network((30, 8)), RDD(duration=2.0, seed=seed)
         for _ in range(runs):
             phase.run(model)
         return feedback(model)["a"]
@@ -466,7 +466,7 @@ def test_xla_gives_the_same():
     found = []
     for jit_compile in (False, True):
         model = network((50, 12))
-        RDD(3.0, seed=1, jit_compile=jit_compile).run(model)
+        RDD(duration=3.0, seed=1, jit_compile=jit_compile).run(model)
         found.append(feedback(model)["a"])
     assert np.corrcoef(*(b.ravel() for b in found))[0, 1] > 0.999
 
@@ -489,7 +489,7 @@ def test_the_shortest_run_is_one_round():
 
 def test_long_runs_go_in_parts():
     model = network((1600, 10))
-    phase = RDD(80.0, seed=1)
+    phase = RDD(duration=80.0, seed=1)
     phase.build(model)
     plan = phase._plans["net/a"]
     assert plan.parts > 1 and 80.0 <= plan.seconds < 88.0
@@ -502,7 +502,7 @@ def test_long_runs_go_in_parts():
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_nothing_is_traced_twice(jit_compile):
-    model, phase = network(), RDD(1.0, jit_compile=jit_compile)
+    model, phase = network(), RDD(duration=1.0, jit_compile=jit_compile)
     for verbose in (0, 1, 0):
         phase.run(model, verbose=verbose)
     for plan in phase._plans.values():
@@ -513,7 +513,7 @@ def test_nothing_is_traced_twice(jit_compile):
 def test_many_layers_warn_of_no_retracing(caplog, monkeypatch):
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     layers = [ta.layers.Dense(20, feedback="fa") for _ in range(7)]
-    phase = RDD(0.5, jit_compile=False, seed=1)
+    phase = RDD(duration=0.5, jit_compile=False, seed=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         phase.run(keras.Sequential([keras.Input((20,)), *layers]))
@@ -521,7 +521,7 @@ def test_many_layers_warn_of_no_retracing(caplog, monkeypatch):
 
 
 def test_a_second_model_gets_sums_of_its_own():
-    phase = RDD(1.0, seed=1)
+    phase = RDD(duration=1.0, seed=1)
     assert phase.variables == []
     phase.run(network())
     assert all(v.numpy().any() for v in phase.variables)
@@ -530,7 +530,7 @@ def test_a_second_model_gets_sums_of_its_own():
 
 
 def test_reset_forgets_the_estimates():
-    phase, model = RDD(1.0, seed=1), network()
+    phase, model = RDD(duration=1.0, seed=1), network()
     phase.run(model)
     phase.reset()
     left = [bool(v.numpy().any()) for v in phase.variables]
@@ -539,7 +539,7 @@ def test_reset_forgets_the_estimates():
 
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    assert RDD(30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
+    assert RDD(duration=30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
 
 
 def test_under_two_replicas_it_runs_once(two_replicas, monkeypatch):
@@ -554,7 +554,7 @@ def test_under_two_replicas_it_runs_once(two_replicas, monkeypatch):
         with two_replicas.scope() if scoped else tf.name_scope("one"):
             model = network((30, 8))
         calls.clear()
-        phase = RDD(2.0, seed=1)
+        phase = RDD(duration=2.0, seed=1)
         phase.run(model)
         assert len(calls) == phase._plans["net/a"].parts == int(phase.variables[0].numpy()) == 1
         variable = model.layers[0].feedback_weights["feedback_kernel"].value
@@ -575,7 +575,7 @@ def fit(model, *callbacks, epochs=2, **options):
 
 
 def test_history_has_what_it_found(capsys):
-    history = fit(network(), FeedbackCallback(RDD(5.0, seed=1)), verbose=1)
+    history = fit(network(), FeedbackCallback(RDD(duration=5.0, seed=1)), verbose=1)
     assert "2/2" in capsys.readouterr().out
     for name in (
         "spike_rate_below_hz",
@@ -597,7 +597,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
                 raise KeyboardInterrupt
 
     def run(directory, *callbacks):
-        model, phase = network((30, 8)), RDD(1.0, seed=3)
+        model, phase = network((30, 8)), RDD(duration=1.0, seed=3)
         resume = Resume(directory, phases=[phase])
         fit(model, FeedbackCallback(phase), *callbacks, resume, epochs=4, verbose=0)
         return [w.numpy() for w in model.weights]
@@ -613,7 +613,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
 
 
 def test_a_failure_half_way_leaves_everything_as_it_was():
-    model, phase = network(), RDD(1.0, seed=1)
+    model, phase = network(), RDD(duration=1.0, seed=1)
     phase.run(model)
     before = feedback(model), [v.numpy() for v in phase.variables]
 
@@ -641,15 +641,15 @@ def test_kernels_that_cannot_be_simulated(value, error, message):
     sign = np.where(np.arange(16) < 8, 1.0, -1.0)[:, None]
     model.layers[1].kernel.assign(value * sign * np.ones(8))
     with pytest.raises(error, match=message):
-        RDD(1.0).run(model)
+        RDD(duration=1.0).run(model)
     np.testing.assert_equal(feedback(model), before)
 
 
 def test_a_feedback_kernel_without_scale():
     model = network((30, 16), feedback_initializer="zeros")
     with pytest.raises(ValueError, match=r"'net/a'.*`gamma`"):
-        RDD(1.0).run(model)
-    assert RDD(5.0, gamma=0.1, seed=1).run(model)["net/a"]["correlation"] > 0.5
+        RDD(duration=1.0).run(model)
+    assert RDD(duration=5.0, gamma=0.1, seed=1).run(model)["net/a"]["correlation"] > 0.5
 
 
 @pytest.mark.parametrize(
@@ -673,7 +673,7 @@ def test_what_leaves_nothing_to_estimate_from_is_named(drive, window, sign, mess
     if sign:
         model.layers[0].kernel.assign(sign * (1.0 + np.abs(model.layers[0].kernel.numpy())))
     with pytest.warns(UserWarning, match=message):
-        RDD(2.0, seed=1, drive=Drive(**drive), window=Window(**window)).run(model)
+        RDD(duration=2.0, seed=1, drive=Drive(**drive), window=Window(**window)).run(model)
     assert np.all(np.isfinite(feedback(model)["a"]))
 
 
@@ -682,7 +682,7 @@ def test_without_an_effect_nothing_changes():
     before = feedback(model)
     model.layers[0].kernel.assign(-1.0 - np.abs(model.layers[0].kernel.numpy()))
     with pytest.warns(UserWarning, match="Phase 'rdd'") as caught:
-        found = RDD(1.0, seed=1).run(model)["net/a"]
+        found = RDD(duration=1.0, seed=1).run(model)["net/a"]
     assert len(caught) == 2 and "keeps its feedback kernel" in str(caught[1].message)
     assert {warning.filename for warning in caught} == {__file__}
     np.testing.assert_equal(feedback(model), before)
@@ -696,7 +696,7 @@ def test_half_a_layer_that_is_saturated_is_named():
     sign = np.where(np.arange(40) < 20, 1.0, -1.0)
     model.layers[0].kernel.assign(sign * np.abs(model.layers[0].kernel.numpy()))
     with pytest.warns(UserWarning, match=r"4\d % of the units of 'net/a' are saturated"):
-        found = RDD(2.0, seed=1).run(model)["net/a"]
+        found = RDD(duration=2.0, seed=1).run(model)["net/a"]
     assert 0.4 < found["saturated_above"] <= 0.5 <= found["silent_above"] < 0.6
     assert 140.0 < found["spike_rate_above_hz"] < 180.0
 
@@ -704,14 +704,14 @@ def test_half_a_layer_that_is_saturated_is_named():
 @pytest.mark.filterwarnings("ignore:Phase 'rdd'")
 def test_few_inputs_are_named():
     with pytest.warns(UserWarning, match=r"'net/a' hardly spike; it has only 8 inputs: raise.*psi"):
-        RDD(5.0, seed=1, drive=None).run(network((8, 10)))
+        RDD(duration=5.0, seed=1, drive=None).run(network((8, 10)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        RDD(5.0, seed=1, drive=Drive(psi=20.0)).run(network((8, 10)))
+        RDD(duration=5.0, seed=1, drive=Drive(psi=20.0)).run(network((8, 10)))
 
 
 def test_a_network_without_a_spike_is_an_error():
-    model, phase = network((30, 16)), RDD(1.0, drive=Drive(weight=0.01), seed=1)
+    model, phase = network((30, 16)), RDD(duration=1.0, drive=Drive(weight=0.01), seed=1)
     before = feedback(model)
     with pytest.raises(ValueError, match=r"not one unit spiked.*net/a.*`weight`"):
         phase.run(model)
@@ -722,13 +722,15 @@ def test_a_network_without_a_spike_is_an_error():
 def test_mirrors_need_no_windows():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        results = RDD(5.0, None, "mirror", 1, window=Window(alpha=1e-7)).run(network((60, 16)))
+        results = RDD(duration=5.0, estimator="mirror", seed=1, window=Window(alpha=1e-7)).run(
+            network((60, 16))
+        )
     assert results["net/a"]["correlation"] > 0.2
 
 
 @pytest.mark.parametrize("gamma", [None, 0.1])
 def test_nan_in_b_is_named(gamma):
-    model, phase = network(), RDD(1.0, gamma=gamma, seed=1)
+    model, phase = network(), RDD(duration=1.0, gamma=gamma, seed=1)
     variable = model.layers[1].feedback_weights["feedback_kernel"]
     whole = variable.numpy()
     for _ in range(2):
@@ -745,13 +747,13 @@ def test_nan_in_b_is_named(gamma):
 @pytest.mark.parametrize("policy", ["bfloat16", "float16", "float64"])
 def test_every_dtype_policy(policy):
     keras.config.set_dtype_policy(policy)
-    assert RDD(30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
+    assert RDD(duration=30.0, seed=1).run(network((50, 12)))["net/a"]["correlation"] > 0.8
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RDD(0.0), "duration=0.0"),
+        (lambda: RDD(duration=0.0), "duration=0.0"),
         (lambda: RDD(gamma=-1.0), "gamma=-1.0"),
         (lambda: RDD(seed=1.7), "seed=1.7"),
         (lambda: RDD(estimator="magic"), "estimator='magic'"),

@@ -41,7 +41,7 @@ def feedback(model):
 
 
 def quick(steps=100, chains=4, seed=1, jit_compile=False, **options):
-    return SAL(steps, chains, seed=seed, jit_compile=jit_compile, **options)
+    return SAL(steps=steps, chains=chains, seed=seed, jit_compile=jit_compile, **options)
 
 
 def run(phase, model):
@@ -67,7 +67,7 @@ def test_fifty_to_fifty_in_100000_refractory_times(recwarn):
 
 def test_unequal_lobes_are_survived():
     def angle(**options):
-        return SAL(6000, seed=1, **options).run(pair()[0])["net/top"]["weight_angle"]
+        return SAL(steps=6000, seed=1, **options).run(pair()[0])["net/top"]["weight_angle"]
 
     assert angle(lobe_mismatch=0.1) < 20.0
     assert angle(synapse_mismatch=0.1) < 20.0
@@ -106,7 +106,7 @@ def test_a_phase_on_the_mnist_perceptron_s_layers(phases):
     layers = [K.Dense(n, "relu", name=f"dense{n}") for n in (256, 128, 64, 10)]
     model = ta.convert(keras.Sequential([keras.Input((784,)), *layers], name="net"), "fa")
     rate = keras.optimizers.schedules.InverseTimeDecay(0.07, 80, 0.5, staircase=True)
-    phase = SAL(4000, seed=1, rate=rate)
+    phase = SAL(steps=4000, seed=1, rate=rate)
     results = [phase.run(model) for _ in range(phases)][-1]
     angles = np.array([measured["weight_angle"] for measured in results.values()])
     assert np.all(angles < ([32.0, 28.0, 22.0] if phases == 1 else 16.0))
@@ -118,10 +118,10 @@ def test_spike_rates_are_those_of_the_neurons():
     layer.kernel.assign(tf.fill((50, 50), 1e-6))
     layer.feedback_weights["feedback_kernel"].assign(tf.zeros((50, 50)))
     layer.bias.assign(tf.fill([50], -1.0))
-    measured = run(SAL(500, 64, seed=1, rate=1e-9), model)["net/top"]
+    measured = run(SAL(steps=500, chains=64, seed=1, rate=1e-9), model)["net/top"]
     assert measured["spike_rate_below_per_tau"] == pytest.approx(0.5, abs=0.02)
     assert measured["spike_rate_above_per_tau"] == pytest.approx(1 / (1 + np.e), abs=0.02)
-    measured = run(SAL(500, 64, seed=1, rate=1e-9, bias=-1.0), model)["net/top"]
+    measured = run(SAL(steps=500, chains=64, seed=1, rate=1e-9, bias=-1.0), model)["net/top"]
     assert measured["spike_rate_below_per_tau"] == pytest.approx(1 / (1 + np.e), abs=0.02)
 
 
@@ -131,7 +131,7 @@ def test_balanced_neurons_align_trained_weights_better():
     def run_one(balanced):
         model, layer = pair()
         layer.kernel.assign(layer.kernel + 0.15 * np.sign(np.arange(50) - 25.0))
-        return run(SAL(6000, seed=1, balanced=balanced), model)["net/top"]
+        return run(SAL(steps=6000, seed=1, balanced=balanced), model)["net/top"]
 
     plain, balanced = run_one(False), run_one(True)
     assert balanced["spike_rate_above_per_tau"] == pytest.approx(0.5, abs=0.05)
@@ -341,7 +341,7 @@ def test_mixed_precision():
 def test_every_dtype_policy(policy):
     keras.config.set_dtype_policy(policy)
     model, layer = pair()
-    assert SAL(6000, seed=1).run(model)["net/top"]["weight_angle"] < 20.0
+    assert SAL(steps=6000, seed=1).run(model)["net/top"]["weight_angle"] < 20.0
     assert layer.feedback_weights["feedback_kernel"].dtype == policy
 
 

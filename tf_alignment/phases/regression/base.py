@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment._support.arguments import one_of, optimizer_of
+from tf_alignment._support.arguments import one_of
 from tf_alignment.layers.inspection import direct_connections
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.phases.regression.sites import (
     BlockOutputs,
@@ -23,8 +24,9 @@ from tf_alignment.phases.regression.sites import (
     Perturb,
     Sent,
     Site,
+    Sites,
 )
-from tf_alignment.phases.regression.solvers import Descent, Fit, NormalizedLMS, Ridge, Solver
+from tf_alignment.phases.regression.solvers import Descent, Fit, Solver, solver_of
 
 __all__ = ["GradientRegression"]
 
@@ -36,36 +38,40 @@ class GradientRegression(CompiledPhase):
     called in training mode, and no pass changes anything (moving statistics, random states). A
     subclass gives `targets`.
 
-    Args:
-        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed, name:
-            See `tf_alignment.phases.NodePerturbation`.
+    Args, Raises:
+        See `tf_alignment.phases.SyntheticGradient`, whose constructor this is.
     """
 
     over_time = False
 
     def __init__(
         self,
-        dataset: Any,
         loss: Any,
-        solver: Any,
-        form: str,
-        steps: int,
-        layers: Sequence[str] | None,
-        gain: float,
-        gamma: float,
-        forgetting: float,
-        batch_size: int,
-        seed: int | None,
-        name: str | None,
+        *,
+        dataset: Any = None,
+        solver: Any = None,
+        form: str = "fa",
+        steps: int = 100,
+        batch_size: int = 32,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
+        name: str | None = None,
     ) -> None:
         one_of("form", form, ("fa", "dfa"))
-        ridge, normalized = Ridge(gamma, forgetting), NormalizedLMS(gain)  # checks the arguments
-        own: dict[str, Solver] = {"ridge": ridge, "nlms": normalized}
-        solver = {"fa": "nlms", "dfa": "ridge"}[form] if solver is None else solver
-        chosen = own.get(solver) if isinstance(solver, str) else None
-        optimizer = None if chosen else _optimizer(solver)
-        super().__init__(dataset, steps, optimizer, layers, batch_size, seed, name)
-        self.solver = chosen or Descent(self._descend)
+        solver = solver_of(
+            "solver", {"fa": "nlms", "dfa": "ridge"}[form] if solver is None else solver
+        )
+        learned = isinstance(solver, Solver)
+        super().__init__(
+            dataset=dataset,
+            steps=steps,
+            optimizer=None if learned else solver,
+            batch_size=batch_size,
+            layers=layers,
+            seed=seed,
+            name=name,
+        )
+        self.solver = solver if learned else Descent(self._descend)
         if not (self.streams or dataset is None) and not (
             isinstance(dataset, tuple)
             and len(dataset) in (2, 3)
@@ -95,7 +101,7 @@ class GradientRegression(CompiledPhase):
         """Over how many units of an example the estimate for a site collects noise."""
         return tf.zeros(())
 
-    def connections(self, model: keras.Model) -> dict[str, Any]:
+    def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The connections that learn: in the DFA form, those of every hidden layer tapped."""
         if self.form == "fa":
             if direct_connections(model):
@@ -113,10 +119,10 @@ class GradientRegression(CompiledPhase):
             )
         return self.chosen(found)
 
-    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
         """Find the sites; make the running sums of ridge least squares."""
         form = ConnectionInputs if self.form == "fa" else BlockOutputs
-        self.network: ConnectionInputs | BlockOutputs = form(model, connections)
+        self.network: Sites = form(model, connections)
         own = self.solver.build(connections, self.network.groups())
         return [*own, *super().create(model, connections)]
 
@@ -143,7 +149,7 @@ class GradientRegression(CompiledPhase):
             "`ta.phases.interleave` hand it the training batches. Received: dataset=None"
         )
 
-    def step(self, model: keras.Model, connections: dict[str, Any], data: Any) -> None:
+    def step(self, model: keras.Model, connections: dict[str, Receiver], data: Any) -> None:
         """One batch: estimate the gradients, and move B towards them."""
         sent, targets = self.estimate(data)
         fits = [
@@ -192,9 +198,9 @@ class GradientRegression(CompiledPhase):
 
         Args:
             data: The batch.
-            perturb: As of `ConnectionInputs.run`.
-            tape: Likewise.
-            backprop: Likewise.
+            perturb: See `tf_alignment.phases.regression.sites.Sites.run`.
+            tape: See there.
+            backprop: See there.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # the count too: noise is drawn in here
@@ -209,18 +215,11 @@ class GradientRegression(CompiledPhase):
             loss = tf.cast(tf.convert_to_tensor(function(_floating(y_true), y_hat)), tf.float32)
             if loss.shape.rank != 1:
                 raise ValueError(
-                    "Argument `loss` must give one number an example, of shape (batch,). "
+                    "Argument `loss` must give one number per example, of shape (batch,). "
                     f"Received: a loss of shape {tuple(loss.shape)}"
                 )
             losses.append(loss if weight is None else loss * _one_each(weight))
         return tf.add_n(losses), found
-
-
-def _optimizer(solver: Any) -> keras.optimizers.Optimizer:
-    if isinstance(solver, str) and solver == "sgd":
-        return keras.optimizers.SGD(5e-4)
-    what = "'nlms', 'ridge', 'sgd' or a Keras optimizer"
-    return optimizer_of("solver", solver, what, single=True)
 
 
 def _check_loss(loss: Any) -> None:
@@ -233,7 +232,7 @@ def _check_loss(loss: Any) -> None:
             )
         if getattr(function, "reduction", None) not in (None, "none"):
             raise ValueError(
-                "Argument `loss` must give one number an example: create it with "
+                "Argument `loss` must give one number per example: create it with "
                 f"`reduction=None`. Received: {function.name} with "
                 f"reduction={function.reduction!r}"
             )
@@ -250,7 +249,7 @@ def _one_each(weight: Any) -> tf.Tensor:
     weight = tf.cast(tf.convert_to_tensor(weight), tf.float32)
     if any(size != 1 for size in weight.shape[1:]):
         raise ValueError(
-            "Argument `dataset` must have one sample weight an example, of shape (batch,). "
+            "Argument `dataset` must have one sample weight per example, of shape (batch,). "
             f"Received: sample weights of shape {tuple(weight.shape)}"
         )
     return tf.reshape(weight, [-1])

@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from tf_alignment._support.arguments import boolean, integer
-from tf_alignment._support.noise import Noise
+from tf_alignment._support.noise import noise_of
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.regression.base import GradientRegression
 from tf_alignment.phases.regression.sites import Sent, Site
 from tf_alignment.phases.regression.solvers import over_replicas
@@ -47,43 +48,29 @@ class NodePerturbation(GradientRegression):
     regularizers) are none of `loss`, and not learned from.
 
     Args:
-        dataset: `(x, y)` or `(x, y, sample_weight)`, arrays of which each step draws
-            `batch_size` examples; or a batched `tf.data.Dataset` of such; or None, where
-            `tf_alignment.phases.interleave` hands on the training batches.
-        loss: The loss of each example, `(batch,)`: a Keras loss with `reduction=None`, or any
-            function of `(y_true, y_pred)`; a structure of them for several outputs, whose losses
-            are added.
-        noise: Standard deviation c of the noise, or a zero-mean `tfp.distributions` distribution.
-            Small noise makes \(\hat\lambda\) unbiased, too small noise drowns in rounding: with
-            activities of about 1, half precision wants 0.01 (float16) or 0.1 (bfloat16) and more.
-        solver: `"nlms"` (default in the FA form), steps whose length follows from the errors;
-            `"ridge"` (in the DFA form), least squares over the recent steps, for dense layers and
-            convolutions without groups in which K, the number of entries of the error that reach
-            one of the input, is at most 1152 (128 filters of 3x3); it costs about K³ operations a
-            layer. `"sgd"`, the paper's `SGD(5e-4)` on the gradient summed over the batch; or
-            another Keras optimizer.
-        form: `"fa"`, or `"dfa"` for a model with direct feedback: noise on the output of every
-            tapped block, and the error at the network's output in place of δ.
-        steps: Steps of one run.
-        kind: `"rademacher"` (±c), `"gaussian"` (the paper's; or `"normal"`) or `"uniform"`, with
-            standard deviation `noise`. Of all noise ±c makes the estimate vary least, and is drawn
-            fastest.
-        draws: Independent perturbed passes a step, averaged.
+        loss, dataset, solver, form, steps, batch_size: See
+            `tf_alignment.phases.SyntheticGradient`. With `form="dfa"` the noise is on the output
+            of every tapped block. The paper's solvers are `Ridge(forgetting=1.0)` and `"sgd"`,
+            `SGD(5e-4)` on the gradient summed over the batch.
+        noise: A number, the standard deviation c of Rademacher noise (±c, with which the estimate
+            varies least, and which is drawn fastest); `"gaussian"` (the paper's; or `"normal"`),
+            `"uniform"` or `"rademacher"` with c = 0.01; a distribution of `tfp.distributions`
+            with mean 0; or a `tf_alignment.Noise`. Small noise makes \(\hat\lambda\) unbiased,
+            too small noise drowns in rounding: with activities of about 1, half precision wants
+            0.01 (float16) or 0.1 (bfloat16) and more.
+        draws: Independent perturbed passes per step, averaged.
         antithetic: Whether each perturbed pass has a twin with the noise reversed, in place of the
             clean pass in the difference. Removes the error of second order in c.
         one_at_a_time: Whether each layer is perturbed in a pass of its own: as many passes as
             layers, without the noise that other layers add to the loss.
         control_variate: Whether to subtract what the feedback predicts; the paper does not.
-        gain: Nlms: part of the longest useful step; smaller leaves less noise in B.
-        gamma: Ridge: γ, added once to the sums.
-        forgetting: Ridge: factor on the sums at every step; 1 never forgets, as in the paper.
-        layers, batch_size, seed, name: See `tf_alignment.phases.Alignment`.
+        layers, seed, name: See `tf_alignment.phases.Phase`.
 
     Raises:
-        TypeError: For a dataset, loss or solver of the wrong type.
+        TypeError: For a dataset, loss, solver or noise of the wrong type.
         ValueError: For values out of range; for noise whose mean is not 0 or whose variance is;
-            when it runs, for a loss that is not one number an example, a layer that "ridge" cannot
-            serve, or a model without feedback kernels.
+            when it runs, for a loss that is not one number per example, a layer that `Ridge`
+            cannot serve, or a model without feedback kernels.
 
     Reference: Lansdell, Prakash and Kording 2020, "Learning to solve the credit assignment
     problem", equations 3 to 6 and 18.
@@ -96,7 +83,7 @@ class NodePerturbation(GradientRegression):
     >>> x, y = np.random.normal(size=(256, 6)), np.random.normal(size=(256, 4))
     >>> loss = lambda y_true, y_pred: keras.ops.sum((y_pred - y_true) ** 2, -1)
     >>> data = x.astype("float32"), y.astype("float32")
-    >>> phase = ta.phases.NodePerturbation(data, loss, steps=500, seed=1)
+    >>> phase = ta.phases.NodePerturbation(loss, dataset=data, steps=500, seed=1)
     >>> bool(phase.run(model)["net/top"]["weight_angle"] < 5)
     True
     """
@@ -105,55 +92,48 @@ class NodePerturbation(GradientRegression):
 
     def __init__(
         self,
-        dataset: Any,
         loss: Any,
+        *,
+        dataset: Any = None,
         noise: Any = 0.01,
         solver: Any = None,
         form: str = "fa",
-        steps: int = 100,
-        layers: Sequence[str] | None = None,
-        *,
-        kind: str = "rademacher",
         draws: int = 1,
         antithetic: bool = False,
         one_at_a_time: bool = False,
         control_variate: bool = True,
-        gain: float = 0.1,
-        gamma: float = 0.1,
-        forgetting: float = 0.999,
+        steps: int = 100,
         batch_size: int = 32,
+        layers: Sequence[str] | None = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(
-            dataset,
             loss,
-            solver,
-            form,
-            steps,
-            layers,
-            gain,
-            gamma,
-            forgetting,
-            batch_size,
-            seed,
-            name,
+            dataset=dataset,
+            solver=solver,
+            form=form,
+            steps=steps,
+            batch_size=batch_size,
+            layers=layers,
+            seed=seed,
+            name=name,
         )
-        self.noise = Noise(noise, kind)
+        self.noise = noise_of("noise", noise, stddev=0.01)
         self.draws = integer("draws", draws)
         self.antithetic = boolean("antithetic", antithetic)
         self.one_at_a_time = boolean("one_at_a_time", one_at_a_time)
         self.control_variate = boolean("control_variate", control_variate)
 
-    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
         """As every regression; warn of noise that half precision rounds away."""
         compute = tf.as_dtype(model.compute_dtype)
         resolved = 8.0 * {tf.bfloat16: 2.0**-7, tf.float16: 2.0**-10}.get(compute, 0.0)
-        if self.noise.variance**0.5 < resolved:
+        if self.noise.stddev < resolved:
             warnings.warn(
                 f"Phase '{self.name}': in {compute.name} activities and losses are rounded more "
                 f"coarsely than this noise changes them. Expected a standard deviation of at least "
-                f"{resolved:g}. Received: {self.noise.variance**0.5:g}",
+                f"{resolved:g}. Received: {self.noise.stddev:g}",
                 stacklevel=2,
             )
         return super().create(model, connections)

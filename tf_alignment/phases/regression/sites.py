@@ -8,18 +8,18 @@ block, and the error is that of the network's output.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
 
 from tf_alignment.conversion.graph import Call, Ref, record, takes_training
-from tf_alignment.layers.connection import Connection
-from tf_alignment.layers.direct import DirectConnection, OutputTap
+from tf_alignment.layers.direct import OutputTap
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.probe import probe
 
-__all__ = ["BlockOutputs", "ConnectionInputs", "Pass", "Perturb", "Sent", "Site"]
+__all__ = ["BlockOutputs", "ConnectionInputs", "Pass", "Perturb", "Sent", "Site", "Sites"]
 
 Site = tuple[str, int]
 """Path of a connection, and which of its calls in the pass."""
@@ -54,28 +54,26 @@ class Sent(NamedTuple):
     total: tf.Tensor
 
 
-class ConnectionInputs:
-    """FA form: noise on the input of every connection that learns, but for the model's own input.
-
-    Below that one there is nobody to receive an error, and its many units would only add noise.
-
-    Args:
-        model: The model.
-        connections: Those that learn.
+class Sites(Protocol):
+    """The sites of a model, in one of the two forms.
 
     Attributes:
-        at_input: Paths of connections that were seen to receive the model's input.
+        at_input: Paths of connections that were seen to receive the model's own input, and have no
+            site.
     """
 
-    def __init__(self, model: keras.Model, connections: dict[str, Connection]) -> None:
-        self.model = model
-        self.connections = connections
-        self.at_input: set[str] = set()
-        self._paths = {connection: path for path, connection in connections.items()}
+    at_input: set[str]
+
+    @property
+    def model(self) -> keras.Model:
+        """The model."""
+
+    @property
+    def connections(self) -> Mapping[str, Receiver]:
+        """`{path: connection}`, the connections that learn."""
 
     def groups(self) -> list[list[str]]:
         """Paths of the connections that send errors to the same site."""
-        return [[path] for path in self.connections]
 
     def run(
         self,
@@ -87,16 +85,55 @@ class ConnectionInputs:
         """Call the model in training mode.
 
         Args:
-            x: Its inputs.
-            perturb: Changes the sites.
-            tape: Is to watch sites and responses.
+            x: Inputs of the model.
+            perturb: A function that changes the sites.
+            tape: A tape that is to watch sites and responses.
             backprop: Whether errors go through the transpose of the forward weights; then there
                 are no responses.
         """
+
+    def sent(self, tape: tf.GradientTape, loss: tf.Tensor, clean: Pass) -> dict[Site, Sent]:
+        """The errors that the feedback sends to every site.
+
+        Args:
+            tape: The tape that watched the clean pass.
+            loss: The loss of that pass, a scalar.
+            clean: The clean pass.
+        """
+
+
+class ConnectionInputs:
+    """FA form: noise on the input of every connection that learns, but for the model's own input.
+
+    Below that one there is nobody to receive an error, and its many units would only add noise.
+
+    Args:
+        model: A built model with feedback.
+        connections: `{path: connection}`, the connections that learn.
+    """
+
+    def __init__(self, model: keras.Model, connections: Mapping[str, Receiver]) -> None:
+        self.model = model
+        self.connections = connections
+        self.at_input: set[str] = set()
+        self._paths = {connection: path for path, connection in connections.items()}
+
+    def groups(self) -> list[list[str]]:
+        """See `Sites`: each connection has a site of its own."""
+        return [[path] for path in self.connections]
+
+    def run(
+        self,
+        x: Any,
+        perturb: Perturb | None = None,
+        tape: tf.GradientTape | None = None,
+        backprop: bool = False,
+    ) -> Pass:
+        """See `Sites`."""
         inputs = keras.tree.map_structure(tf.identity, x)
         own = keras.tree.flatten(inputs)
 
-        def change(connection: Connection, call: int, x: tf.Tensor) -> tf.Tensor:
+        def change(connection: Any, call: int, x: tf.Tensor) -> tf.Tensor:
             if connection not in self._paths:
                 return x
             path = self._paths[connection]
@@ -133,11 +170,11 @@ class BlockOutputs:
     well as to the tap.
 
     Args:
-        model: Converted with `"dfa"`.
-        connections: Those that learn.
+        model: A model converted with `"dfa"`.
+        connections: `{path: connection}`, the connections that learn.
     """
 
-    def __init__(self, model: keras.Model, connections: dict[str, DirectConnection]) -> None:
+    def __init__(self, model: keras.Model, connections: Mapping[str, Any]) -> None:
         self.model = model
         self.connections = connections
         self.at_input: set[str] = set()
@@ -150,7 +187,7 @@ class BlockOutputs:
                     self._tapped.setdefault(ref, []).append(path)
 
     def groups(self) -> list[list[str]]:
-        """As of `ConnectionInputs`: several outputs send errors to the same block."""
+        """See `Sites`: several outputs send errors to the same block."""
         return list(self._tapped.values())
 
     def run(
@@ -160,7 +197,7 @@ class BlockOutputs:
         tape: tf.GradientTape | None = None,
         backprop: bool = False,
     ) -> Pass:
-        """As of `ConnectionInputs`."""
+        """See `Sites`."""
         sites: dict[Site, tf.Tensor] = {}
         logits: dict[int, tf.Tensor] = {}
 

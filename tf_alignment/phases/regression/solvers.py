@@ -1,24 +1,26 @@
 """How feedback kernels are fitted to estimated gradients: `min_B Σ ‖δ Bᵀ − λ̂‖²`.
 
-A solver sees one step's errors and estimates and moves every feedback kernel. `Descent` takes a
-step of a Keras optimizer down the squared distance, `NormalizedLMS` a step whose length it finds
-itself; `Ridge` solves the normal equations of all steps, or of the recent ones.
+A solver sees one step's errors and estimates and moves every feedback kernel. `NormalizedLMS` takes
+a step whose length it finds itself; `Ridge` solves the normal equations of all steps, or of the
+recent ones; `Descent` takes a step of a Keras optimizer down the squared distance.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tf_alignment._support.arguments import number
+from tf_alignment._support.arguments import number, optimizer_of
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.regression.rows import Rows, rows_of
-from tf_alignment.phases.stateful import state_variable
+from tf_alignment.phases.state import state_variable
 
-__all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas"]
+__all__ = ["Descent", "Fit", "NormalizedLMS", "Ridge", "Solver", "over_replicas", "solver_of"]
 
 # The solution takes K³ operations: for these, as many as a forward product of 1152 examples with
 # a kernel of 1152 by 1152.
@@ -26,7 +28,7 @@ _MOST_REGRESSORS = 1152
 
 
 class Fit(NamedTuple):
-    """What one step tells of the kernels that send errors to the same site.
+    """The data of one step for the kernels that send errors to the same site.
 
     Attributes:
         errors: `{connection path: δ}`.
@@ -42,7 +44,7 @@ class Fit(NamedTuple):
 
 
 def half_gradients(
-    connections: dict[str, Any], fits: list[Fit], rates: dict[str, tf.Tensor] | None = None
+    connections: Mapping[str, Receiver], fits: list[Fit], rates: dict[str, tf.Tensor] | None = None
 ) -> dict[str, tf.Tensor]:
     """`{connection path: (δ Bᵀ − λ̂)ᵀ δ}`, summed over the batch; times `rates`, if given."""
     found: dict[str, tf.Tensor] = {}
@@ -59,10 +61,15 @@ def half_gradients(
 
 
 class Solver(abc.ABC):
-    """Moves feedback kernels; its variables are in float32 and stand from run to run."""
+    """Moves feedback kernels; its variables are in float32 and stand from run to run.
+
+    A phase makes its own copy of the solver that it is given.
+    """
 
     @abc.abstractmethod
-    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+    def build(
+        self, connections: Mapping[str, Receiver], groups: list[list[str]]
+    ) -> list[keras.Variable]:
         """Create what is kept from step to step.
 
         Args:
@@ -94,7 +101,9 @@ class Descent(Solver):
         super().__init__()
         self.apply = apply
 
-    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+    def build(
+        self, connections: Mapping[str, Receiver], groups: list[list[str]]
+    ) -> list[keras.Variable]:
         """Create nothing: the phase keeps the optimizer's variables."""
         self.connections = connections
         return []
@@ -106,8 +115,35 @@ class Descent(Solver):
         self.apply(list(gradients.values()), kernels)
 
 
+def solver_of(name: str, value: Any) -> Solver | keras.optimizers.Optimizer:
+    """The solver that an argument asks for.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: `"nlms"`, `"ridge"`, `"sgd"`, a solver or a Keras optimizer.
+
+    Returns:
+        A solver that nobody else has, or an optimizer.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: For an unknown string, or an optimizer that wraps others.
+    """
+    short: dict[str, Callable[[], Any]] = {
+        "nlms": NormalizedLMS,
+        "ridge": Ridge,
+        "sgd": lambda: keras.optimizers.SGD(5e-4),
+    }
+    if isinstance(value, str) and value in short:
+        return short[value]()
+    if isinstance(value, Solver):
+        return copy.copy(value)
+    what = "'nlms', 'ridge', 'sgd', `NormalizedLMS(...)`, `Ridge(...)` or a Keras optimizer"
+    return optimizer_of(name, value, what, single=True)
+
+
 class NormalizedLMS(Solver):
-    """Steps along the same direction whose length needs no tuning (normalised least mean squares).
+    """Normalised least mean squares: steps down the squared distance of the right length.
 
     Let P be the sum of the squared regressors over the batch, N the number of examples, T that of
     the positions at which a kernel acts, and d the number of units behind λ̂. Of all rates about
@@ -116,14 +152,30 @@ class NormalizedLMS(Solver):
     less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
 
     Args:
-        gain: Which part.
+        gain: That part of the longest useful step, above 0 and at most 1.
+
+    Raises:
+        ValueError: If `gain` is out of range.
+
+    Reference: Widrow and Hoff 1960; Haykin, "Adaptive filter theory", chapter 7.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> loss = keras.losses.MeanSquaredError(reduction=None)
+    >>> ta.phases.NodePerturbation(loss, solver=ta.phases.NormalizedLMS(gain=0.5)).solver
+    NormalizedLMS(gain=0.5)
     """
 
-    def __init__(self, gain: float) -> None:
+    def __init__(self, gain: float = 0.1) -> None:
         super().__init__()
         self.gain = number("gain", gain, above=0, most=1)
 
-    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+    def __repr__(self) -> str:
+        return f"NormalizedLMS(gain={self.gain})"
+
+    def build(
+        self, connections: Mapping[str, Receiver], groups: list[list[str]]
+    ) -> list[keras.Variable]:
         """Create the mean P of every connection."""
         self.connections = connections
         self.powers = state_variable((len(connections),), "powers")
@@ -162,26 +214,45 @@ class NormalizedLMS(Solver):
 
 
 class Ridge(Solver):
-    """`C = (γI + Σ eᵀe)⁻¹ Σ eᵀλ̂`, with the sums over all batches and replicas in float32.
+    """Ridge regression: `C = (γI + Σ eᵀe)⁻¹ Σ eᵀλ̂`, the sums over all batches and replicas.
 
     `C` holds the coefficients of the regression: the feedback kernels that send errors to a site,
     side by side, as `(regressors, channels)`.
 
-    γ is forgotten as the rest. What is then left is a millionth of the sum's trace, below which
-    float32 cannot tell: errors that are no full rank (those of a softmax sum to zero) would make
-    the solution NaN.
+    It serves dense layers and convolutions without groups in which K, the number of entries of the
+    error that reach one entry of the input, is at most 1152 (128 filters of 3x3), and costs about
+    K³ operations per layer. Sums are in float32. γ is forgotten as the rest; a millionth of the
+    sum's trace stays in its place, since errors that have no full rank (the errors of a softmax sum
+    to zero) would make the solution NaN.
 
     Args:
-        gamma: γ, added once to the sum.
-        forgetting: Factor on the sums at every step.
+        gamma: γ, added once to the sum, above 0.
+        forgetting: Factor on the sums at every step, above 0 and at most 1, which never forgets.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Reference: Lansdell, Prakash and Kording 2020, "Learning to solve the credit assignment
+    problem", equation 6 (with `forgetting=1`).
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> loss = keras.losses.MeanSquaredError(reduction=None)
+    >>> ta.phases.NodePerturbation(loss, solver=ta.phases.Ridge(forgetting=1.0)).solver
+    Ridge(gamma=0.1, forgetting=1.0)
     """
 
-    def __init__(self, gamma: float, forgetting: float) -> None:
+    def __init__(self, gamma: float = 0.1, forgetting: float = 0.999) -> None:
         super().__init__()
         self.gamma = number("gamma", gamma, above=0)
         self.forgetting = number("forgetting", forgetting, above=0, most=1)
 
-    def build(self, connections: dict[str, Any], groups: list[list[str]]) -> list[keras.Variable]:
+    def __repr__(self) -> str:
+        return f"Ridge(gamma={self.gamma}, forgetting={self.forgetting})"
+
+    def build(
+        self, connections: Mapping[str, Receiver], groups: list[list[str]]
+    ) -> list[keras.Variable]:
         """Create the sums.
 
         Raises:

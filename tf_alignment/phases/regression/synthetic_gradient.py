@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -21,11 +20,24 @@ class SyntheticGradient(GradientRegression):
     tells what the noise costs.
 
     Args:
-        dataset, loss, solver, form, steps, layers, gain, gamma, forgetting, batch_size, seed, name:
-            See `tf_alignment.phases.NodePerturbation`.
+        loss: Loss of each example, `(batch,)`: a Keras loss with `reduction=None`, or any function
+            of `(y_true, y_pred)`; a structure of them for several outputs, whose losses are added.
+        dataset: `(x, y)` or `(x, y, sample_weight)`, arrays of which each step draws
+            `batch_size` examples; or a batched `tf.data.Dataset` of such; or None, where
+            `tf_alignment.phases.interleave` hands on the training batches.
+        solver: How B is fitted: `NormalizedLMS(gain=...)`, `Ridge(gamma=..., forgetting=...)` or a
+            Keras optimizer, used as a template; or, with the defaults of each, `"nlms"`, `"ridge"`
+            or `"sgd"`. By default `"nlms"` in the FA form and `"ridge"` in the DFA form.
+        form: `"fa"`, or `"dfa"` for a model with direct feedback: B is fitted at the output of
+            every tapped block, with the error at the network's output in place of δ.
+        steps: Steps of one run.
+        batch_size: Examples per step on each replica.
+        layers, seed, name: See `tf_alignment.phases.Phase`.
 
     Raises:
-        TypeError, ValueError: As `tf_alignment.phases.NodePerturbation`.
+        TypeError: For a dataset, loss or solver of the wrong type.
+        ValueError: For values out of range; when it runs, for a loss that is not one number per
+            example, a layer that `Ridge` cannot serve, or a model without feedback kernels.
 
     Reference: Lansdell, Prakash and Kording 2020, "Learning to solve the credit assignment
     problem", section 4.4; Jaderberg et al. 2016, "Decoupled neural interfaces using synthetic
@@ -39,43 +51,12 @@ class SyntheticGradient(GradientRegression):
     >>> x, y = np.random.normal(size=(256, 6)), np.random.normal(size=(256, 4))
     >>> loss = lambda y_true, y_pred: keras.ops.sum((y_pred - y_true) ** 2, -1)
     >>> data = x.astype("float32"), y.astype("float32")
-    >>> phase = ta.phases.SyntheticGradient(data, loss, steps=500, seed=1)
+    >>> phase = ta.phases.SyntheticGradient(loss, dataset=data, steps=500, seed=1)
     >>> bool(phase.run(model)["net/top"]["weight_angle"] < 1)
     True
     """
 
     name = "synthetic_gradient"
-
-    def __init__(
-        self,
-        dataset: Any,
-        loss: Any,
-        solver: Any = None,
-        form: str = "fa",
-        steps: int = 100,
-        layers: Sequence[str] | None = None,
-        *,
-        gain: float = 0.1,
-        gamma: float = 0.1,
-        forgetting: float = 0.999,
-        batch_size: int = 32,
-        seed: int | None = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            dataset,
-            loss,
-            solver,
-            form,
-            steps,
-            layers,
-            gain,
-            gamma,
-            forgetting,
-            batch_size,
-            seed,
-            name,
-        )
 
     def targets(
         self, data: Any, losses: tf.Tensor, sent: dict[Site, Sent]

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 import keras
 
 from tf_alignment._support.arguments import boolean
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.maps.dense import Matmul
-from tf_alignment.phases.stateful import StatefulPhase
+from tf_alignment.phases.base import Phase
 
 __all__ = ["DensePhase"]
 
@@ -19,27 +19,28 @@ __all__ = ["DensePhase"]
 _SILENT, _SATURATED = 0.75, 0.25
 
 
-class DensePhase(StatefulPhase):
+class DensePhase(Phase):
     """A phase for layers that act by one matrix product.
 
     Args:
-        layers: See `Phase`; only layers that act by one matrix product. By default all of those.
-        seed: Integer, or None for a random one.
         jit_compile: Whether XLA compiles the simulation.
-        name: See `Phase`.
+        layers: See `Phase`. By default all layers that act by one matrix product and store a
+            feedback kernel.
+        seed, name: See `Phase`.
     """
 
     def __init__(
         self,
-        layers: Sequence[str] | None,
-        seed: int | None,
-        jit_compile: bool,
-        name: str | None,
+        *,
+        jit_compile: bool = True,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, name)
+        super().__init__(layers=layers, seed=seed, name=name)
         self.jit_compile = boolean("jit_compile", jit_compile)
 
-    def connections(self, model: keras.Model) -> dict[str, Connection]:
+    def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The dense layers among the connections that have a feedback kernel."""
         found = super().connections(model)
         dense = {

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tf_alignment import metrics
 from tf_alignment._support.arguments import number
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.spiking.base import DensePhase
-from tf_alignment.phases.stateful import state_variable
+from tf_alignment.phases.state import state_variable
 from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
 from tf_alignment.spiking.lif.plan import Plan, mean
 
@@ -82,16 +82,16 @@ class RDD(DensePhase):
     Arguments are read once: attributes that are set after a run change nothing.
 
     Args:
-        duration: Simulated seconds a layer and run, rounded up to whole rounds (see `Paradigm`).
-        layers: See `Phase`. By default all that act by one matrix product and store a feedback
-            kernel; convolutions keep theirs.
+        duration: Simulated seconds per layer and run, rounded up to whole rounds (see `Paradigm`).
         estimator: Id or `Estimator` object.
-        seed: Integer, or None for a random one. The same seed gives the same drive; with XLA a
-            large layer is simulated in other parts than without, and draws other numbers.
         gamma: \(\gamma\), or None for the standard deviation of B when the phase first runs.
         neuron, drive, window: Constants, by default the paper's.
         jit_compile: Whether XLA compiles the simulation: a few seconds at the first run, and later
             runs take half the time.
+        layers: See `Phase`. By default all layers that act by one matrix product and store a
+            feedback kernel; convolutions keep theirs.
+        seed: See `Phase`. The same seed gives the same drive; with XLA a large layer is simulated
+            in other parts than without, and draws other numbers.
         name: See `Phase`.
 
     Raises:
@@ -130,19 +130,19 @@ class RDD(DensePhase):
 
     def __init__(
         self,
-        duration: float = 30.0,
-        layers: Sequence[str] | None = None,
-        estimator: str | estimators.Estimator = "pooled",
-        seed: int | None = None,
         *,
+        duration: float = 30.0,
+        estimator: str | estimators.Estimator = "pooled",
         gamma: float | None = None,
         neuron: Neuron | None = None,
         drive: Drive | None = None,
         window: Window | None = None,
         jit_compile: bool = True,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, jit_compile, name)
+        super().__init__(jit_compile=jit_compile, layers=layers, seed=seed, name=name)
         self.duration = number("duration", duration, above=0)
         self.estimator = estimators.get(estimator)
         self.gamma = None if gamma is None else number("gamma", gamma, above=0)
@@ -152,9 +152,7 @@ class RDD(DensePhase):
             Window() if window is None else window,
         )
 
-    def create(
-        self, model: keras.Model, connections: dict[str, Connection]
-    ) -> list[keras.Variable]:
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
         """Make the sums of the estimates, and compile one simulation a layer."""
         self._plans: dict[str, Plan] = {}
         self._sums: dict[str, dict[str, keras.Variable]] = {}
@@ -184,7 +182,7 @@ class RDD(DensePhase):
             variable.assign(tf.zeros(variable.shape))
 
     def update(
-        self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
+        self, model: keras.Model, connections: dict[str, Receiver], verbose: int = 0
     ) -> Results:
         """Simulate all layers; then set their feedback kernels."""
         kernels = {path: self._forward(path, c) for path, c in connections.items()}
@@ -210,7 +208,7 @@ class RDD(DensePhase):
         self._count.assign_add(1)
         return {path: result.quantities for path, result in found.items()}
 
-    def _forward(self, path: str, connection: Connection) -> tf.Tensor:
+    def _forward(self, path: str, connection: Receiver) -> tf.Tensor:
         feedback = connection.weights["feedback_kernel"]
         self.check_finite(path, kernel=connection.kernel, feedback_kernel=feedback)
         kernel = tf.cast(tf.convert_to_tensor(connection.kernel), tf.float32)
@@ -223,7 +221,7 @@ class RDD(DensePhase):
             )
         return kernel
 
-    def _scale(self, path: str, connection: Connection) -> float:
+    def _scale(self, path: str, connection: Receiver) -> float:
         """γ: as given, as kept, or as B has it now."""
         kept = float(tf.convert_to_tensor(self._gammas[path]))
         feedback = tf.convert_to_tensor(connection.weights["feedback_kernel"])
@@ -241,7 +239,7 @@ class RDD(DensePhase):
     def _simulate(
         self,
         path: str,
-        connection: Connection,
+        connection: Receiver,
         kernel: tf.Tensor,
         gamma: float,
         bar: keras.utils.Progbar | None,

@@ -15,7 +15,7 @@ from tf_alignment import metrics
 from tf_alignment._support.arguments import boolean, integer, number, number_or_schedule
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment.errors import DivergenceError
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.base import Results
 from tf_alignment.phases.spiking.base import DensePhase
 from tf_alignment.phases.spiking.stacks import Stack, stacks
@@ -70,8 +70,6 @@ class SAL(DensePhase):
     Args:
         steps: Simulated steps of one run, a multiple of `block`.
         chains: Networks that run in parallel.
-        layers: See `Phase`; only layers that act by one matrix product. By default all of those.
-        seed: Integer, or None for a random one.
         rate: Change of B by one pair of weight 1, the mean over chains: a number, or a
             `keras.optimizers.schedules.LearningRateSchedule` that counts blocks over all runs.
         block: Steps after which B changes.
@@ -89,7 +87,9 @@ class SAL(DensePhase):
             trained on MNIST 25°, 24° and 17° against 17°, 12° and 6°.
         jit_compile: Whether XLA compiles the simulation: it takes about 60 % of the time, and a
             second or two once.
-        name: See `Phase`.
+        layers: See `Phase`. By default all layers that act by one matrix product and store a
+            feedback kernel.
+        seed, name: See `Phase`.
 
     Raises:
         ValueError: For values out of range; when it runs, for a model without dense layers with
@@ -123,11 +123,9 @@ class SAL(DensePhase):
 
     def __init__(
         self,
+        *,
         steps: int = 10000,
         chains: int = 64,
-        layers: Sequence[str] | None = None,
-        seed: int | None = None,
-        *,
         rate: float | LearningRateSchedule = 0.07,
         block: int = 50,
         tau: int = 5,
@@ -140,9 +138,11 @@ class SAL(DensePhase):
         bias: float | None = None,
         balanced: bool = True,
         jit_compile: bool = True,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(layers, seed, jit_compile, name)
+        super().__init__(jit_compile=jit_compile, layers=layers, seed=seed, name=name)
         self.steps, self.chains = integer("steps", steps), integer("chains", chains)
         self.block = integer("block", block)
         if self.steps % self.block:
@@ -163,9 +163,7 @@ class SAL(DensePhase):
         self.balanced = boolean("balanced", balanced)
         self._compiled: dict[Any, FeedbackLearning] = {}
 
-    def create(
-        self, model: keras.Model, connections: dict[str, Connection]
-    ) -> list[keras.Variable]:
+    def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
         """Find the spiking networks of `model`."""
         self._paths = {connection: path for path, connection in connections.items()}
         self._stacks = stacks(model, list(connections.values()))
@@ -173,7 +171,7 @@ class SAL(DensePhase):
         return []
 
     def update(
-        self, model: keras.Model, connections: dict[str, Connection], verbose: int = 0
+        self, model: keras.Model, connections: dict[str, Receiver], verbose: int = 0
     ) -> Results:
         """Simulate all networks, then change their feedback kernels."""
         total = self.steps * len(self._stacks)

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from tf_alignment.conversion.graph import Call, Ref, functional_class, record
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.receiver import Receiver
 
 __all__ = ["Stack", "stacks"]
 
@@ -45,7 +45,7 @@ class Stack:
             first connection, i + 1 the units of connection i.
     """
 
-    connections: tuple[Connection, ...]
+    connections: tuple[Receiver, ...]
     below: tuple[int, ...]
 
     @property
@@ -60,7 +60,7 @@ class Stack:
         return [(lower, upper) for upper, lower in enumerate(self.below, 1)]
 
 
-def stacks(model: keras.Model, connections: list[Connection]) -> list[Stack]:
+def stacks(model: keras.Model, connections: list[Receiver]) -> list[Stack]:
     """Sort dense connections into stacks.
 
     Two follow each other where only layers that act on each unit by itself (activation,
@@ -77,7 +77,7 @@ def stacks(model: keras.Model, connections: list[Connection]) -> list[Stack]:
     """
     by_layer = {id(c.layer): c for c in connections}
     parent = _parents(model, by_layer)
-    children: dict[int, list[Connection]] = {}
+    children: dict[int, list[Receiver]] = {}
     for c in connections:
         children.setdefault(parent.get(id(c.layer), 0), []).append(c)
     found = []
@@ -91,7 +91,7 @@ def stacks(model: keras.Model, connections: list[Connection]) -> list[Stack]:
     return found
 
 
-def _parents(model: keras.Model, by_layer: dict[int, Connection]) -> dict[int, int]:
+def _parents(model: keras.Model, by_layer: dict[int, Receiver]) -> dict[int, int]:
     """The layer below each, by id, where it is one of ours."""
     if not isinstance(model, keras.Sequential | functional_class()):
         return {}

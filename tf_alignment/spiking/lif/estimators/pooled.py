@@ -38,7 +38,7 @@ class Pooled(Estimator):
     >>> keras.utils.set_random_seed(0)
     >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
     >>> estimator = ta.spiking.lif.estimators.Pooled(forgetting=1.0)
-    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> phase = ta.phases.RDD(duration=60.0, estimator=estimator, seed=1, jit_compile=False)
     >>> [found] = phase.run(model).values()
     >>> bool(found["correlation"] > 0.5)
     True

@@ -39,7 +39,7 @@ class SGD(Estimator):
     >>> keras.utils.set_random_seed(0)
     >>> model = keras.Sequential([keras.Input((60,)), ta.layers.Dense(5, feedback="fa")])
     >>> estimator = ta.spiking.lif.estimators.SGD(learning_rate=2e-3)
-    >>> phase = ta.phases.RDD(60.0, estimator=estimator, seed=1, jit_compile=False)
+    >>> phase = ta.phases.RDD(duration=60.0, estimator=estimator, seed=1, jit_compile=False)
     >>> [found] = phase.run(model).values()
     >>> bool(found["correlation"] > 0.5)
     True
