@@ -42,6 +42,10 @@ class FeedbackLayer(keras.layers.Layer):
     True
     """
 
+    # of the class too: a layer whose class was exchanged has not run the constructor
+    _connections: tuple[Connection, ...] = ()
+    _on_training: Callable[[], None] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the signature of the constructor, or what one that names nothing passes on to.
 
@@ -52,15 +56,13 @@ class FeedbackLayer(keras.layers.Layer):
         if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
             cls.__signature__ = inspect.Signature(own)
             return
-        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
+        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras."))
         cls.__signature__ = signature_with_feedback(parent)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
         super().__init__(*args, **kwargs)
         set_feedback_arguments(self, **given)
-        self._connections: tuple[Connection, ...] = ()
-        self._on_training: Callable[[], None] | None = None
 
     def on_training(self, hook: Callable[[], None] | None) -> None:
         """Set what is called when the layer is next traced for training; None takes it away.
