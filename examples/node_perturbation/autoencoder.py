@@ -119,7 +119,7 @@ def build(settings: Numbers) -> Run:
     stock = network(
         x.shape[1], settings["hidden"], method.input_noise, ACTIVITY_NOISE if noisy else 0.0
     )
-    model = ta.convert(stock, method.feedback)
+    model = ta.convert(stock, method.feedback, feedback_initializer=None)
     rate = settings["rate"] or method.rate
     optimizer = keras.optimizers.Adam(rate) if method.adam else keras.optimizers.SGD(rate * BATCH)
     steps = len(images(settings, "train")[0]) // BATCH

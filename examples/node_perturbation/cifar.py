@@ -87,7 +87,7 @@ def build(settings: Numbers) -> Run:
     noise = NOISE if noisy else 0.0
     stock = network(data.train.x.shape[1:], data.classes, settings["width"], noise)
     method = "backprop" if name == "backprop" else "dfa"
-    model = ta.convert(stock, method)
+    model = ta.convert(stock, method, feedback_initializer=None)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = len(data.train.x) // BATCH
     model.compile(

@@ -61,7 +61,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
     if settings["passes"]:
         stock.compile(keras.optimizers.SGD(1.0), "mse")
         stock.fit(*data, batch_size=32, epochs=settings["passes"], verbose=0)
-    model = ta.convert(stock, "fa")
+    model = ta.convert(stock, "fa", feedback_initializer=None)
     kind = "rademacher" if settings["estimator"] == "noise of ±c" else "gaussian"
     phase = ta.phases.NodePerturbation(
         half_squared_error,

@@ -82,7 +82,9 @@ def build(settings: Numbers) -> Run:
     data = vectors(settings["dataset"], settings["data_dir"])
     x, y = vectors(settings["dataset"], settings["data_dir"], "test")
     keras.utils.set_random_seed(settings["seed"])
-    model = ta.convert(network(x.shape[1]), method if method == "backprop" else "fa")
+    model = ta.convert(
+        network(x.shape[1]), method if method == "backprop" else "fa", feedback_initializer=None
+    )
     steps = max(1, len(data[0]) // 32)
     model.compile(
         keras.optimizers.SGD(settings["rate"]),

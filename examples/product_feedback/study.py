@@ -138,7 +138,9 @@ class Study:
         keras.utils.set_random_seed(seed)
         # A pattern that every layer matches takes the lowest one too.
         include = ".*" if self.input_layer and method not in ("backprop", "dfa") else None
-        return ta.convert(self.network(), self.feedback(method), include=include)
+        return ta.convert(
+            self.network(), self.feedback(method), include=include, feedback_initializer=None
+        )
 
     def run(self, method: str, seed: int, text: str = "", rate: float | None = None) -> Numbers:
         """Train one method from one seed, or read what came of it before.

@@ -149,7 +149,7 @@ def build(method: str, seed: int, settings: Settings, data: ta.data.Arrays) -> k
     size, channels = data.train.x.shape[2:]
     model = convolutional(size, channels, data.classes, settings.filters, settings.units)
     if method != "bp":
-        model = ta.convert(model, "fa")
+        model = ta.convert(model, "fa", feedback_initializer=None)
     model.compile(
         keras.optimizers.SGD(settings.rate, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

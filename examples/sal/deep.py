@@ -56,7 +56,7 @@ def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> d
     keras.utils.clear_session()
     keras.utils.set_random_seed(arguments.seed)
     stock = NETWORKS[arguments.network](data.train.x.shape[1:], data.classes)
-    model = ta.convert(stock, "fa" if method == "sal" else method)
+    model = ta.convert(stock, "fa" if method == "sal" else method, feedback_initializer=None)
     decay = arguments.decay if method == "kp" else 0.0
     steps = arguments.epochs * (len(data.train.x) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(arguments.rate, steps)

@@ -257,7 +257,9 @@ def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> k
     )
     if settings.method != "backprop":
         rule = keras.saving.deserialize_keras_object(settings.rule)
-        model = ta.convert(model, METHODS[settings.method] if rule is None else rule)
+        model = ta.convert(
+            model, METHODS[settings.method] if rule is None else rule, feedback_initializer=None
+        )
     model.compile(
         optimizer(settings, steps),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

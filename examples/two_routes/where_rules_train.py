@@ -101,7 +101,9 @@ class Study:
         """The network from a seed."""
         keras.utils.set_random_seed(seed)
         model = self.build()
-        return model if self.rule is None else ta.convert(model, self.rule)
+        return (
+            model if self.rule is None else ta.convert(model, self.rule, feedback_initializer=None)
+        )
 
     def run(self, forward: float, feedback: float, seed: int) -> float:
         """Train; return the test accuracy in percent, 10 (chance) for a run that blew up."""

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_conversion import MODELS, example, two_heads
+from stock_models import MODELS, example, two_heads
 
 import tf_alignment as ta
 

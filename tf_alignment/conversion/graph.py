@@ -27,6 +27,7 @@ __all__ = [
     "functional_class",
     "record",
     "takes_training",
+    "transparent",
     "uncompiled",
 ]
 
@@ -87,11 +88,16 @@ class Graph:
     calls: list[Call]
     outputs: Any
 
-    def learns_below(self) -> dict[Ref, bool]:
-        """For every tensor, whether a trainable weight has gone into it."""
+    def learns_below(self, learns_itself: Callable[[Call], bool] | None = None) -> dict[Ref, bool]:
+        """For every tensor, whether a weight that learns has gone into it.
+
+        Args:
+            learns_itself: Whether the layer of a call has such weights; by default, trainable ones.
+        """
+        own = learns_itself or (lambda call: call.learns)
         learns: dict[Ref, bool] = dict.fromkeys(keras.tree.flatten(self.inputs), False)
         for call in self.calls:
-            below = call.learns or any(learns[ref] for ref in call.inputs)
+            below = own(call) or any(learns[ref] for ref in call.inputs)
             learns.update(dict.fromkeys(keras.tree.flatten(call.outputs), below))
         return learns
 
@@ -127,6 +133,17 @@ def functional_class() -> Any:
     return type(keras.Model(x, keras.layers.Identity()(x)))
 
 
+def transparent(model: Any) -> bool:
+    """Whether a model's graph is all that it does: functional or Sequential, without own `call`.
+
+    Args:
+        model: A Keras model or layer.
+    """
+    if isinstance(model, keras.Sequential):
+        return type(model).call is keras.Sequential.call
+    return isinstance(model, functional_class()) and type(model).call is functional_class().call
+
+
 def record(model: keras.Model, scope: tuple[str, ...] = ()) -> Graph:
     """Record a built functional or Sequential model.
 
@@ -152,9 +169,18 @@ def record(model: keras.Model, scope: tuple[str, ...] = ()) -> Graph:
 def fresh_inputs(model: keras.Model) -> Any:
     """New input tensors with the names, shapes and types of a model's, in the same structure."""
     own = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), own
-    )
+    optional = {
+        id(x): getattr(getattr(x, "_keras_history", (None,))[0], "optional", False)
+        for x in keras.tree.flatten(own)
+    }
+
+    def fresh(x: Any) -> Any:
+        kind = {"sparse": True} if x.sparse else {"ragged": True} if x.ragged else {}
+        return keras.Input(
+            batch_shape=x.shape, dtype=x.dtype, name=x.name, optional=optional[id(x)], **kind
+        )
+
+    return keras.tree.map_structure(fresh, own)
 
 
 def clone_operation(operation: Any) -> Any:
@@ -217,7 +243,7 @@ def _lay_open(graph: Graph) -> Graph:
     resolve = functools.partial(_replace, alias)
     for call in graph.calls:
         args, kwargs = resolve(call.args), resolve(call.kwargs)
-        if not isinstance(call.layer, keras.Sequential | functional_class()):
+        if not transparent(call.layer):
             calls.append(dataclasses.replace(call, args=args, kwargs=kwargs))
             continue
         inner = record(call.layer, (*call.scope, call.layer.name))

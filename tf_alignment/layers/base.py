@@ -42,6 +42,7 @@ class FeedbackLayer(keras.layers.Layer):
     True
     """
 
+    # of the class too: a layer whose class was exchanged has not run the constructor
     _connections: tuple[Connection, ...] = ()
     _on_training: Callable[[], None] | None = None
     _told = False
@@ -56,7 +57,7 @@ class FeedbackLayer(keras.layers.Layer):
         if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
             cls.__signature__ = inspect.Signature(own)
             return
-        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras"))
+        parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras."))
         cls.__signature__ = signature_with_feedback(parent)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "kernels",
     "output_taps",
     "walk",
+    "walk_holders",
 ]
 
 _MAY_HOLD_LAYERS = (keras.layers.Layer, list, tuple, set, dict)
@@ -39,9 +40,22 @@ def walk(root: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
     Yields:
         The layer and the names of the layers that hold it, outermost first, without the root's.
     """
+    for layer, holders in walk_holders(root):
+        yield layer, tuple(holder.name for holder in holders)
+
+
+def walk_holders(root: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """As `walk`, with the layers that hold a layer in place of their names.
+
+    Args:
+        root: A Keras model or layer.
+
+    Yields:
+        The layer and the layers that hold it, outermost first, without the root.
+    """
     visited: set[int] = set()
 
-    def visit(value: Any, scope: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    def visit(value: Any, scope: tuple[Any, ...]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         if id(value) in visited:
             return
         visited.add(id(value))
@@ -49,7 +63,7 @@ def walk(root: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
             held: Iterable[Any] = list(value.values())
         elif isinstance(value, keras.layers.Layer):
             yield value, scope
-            scope = () if value is root else (*scope, value.name)
+            scope = () if value is root else (*scope, value)
             held = [v for v in vars(value).values() if isinstance(v, _MAY_HOLD_LAYERS)]
         elif isinstance(value, list | tuple | set):
             held = value

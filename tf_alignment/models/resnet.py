@@ -160,7 +160,7 @@ def resnet(
     if weights is not None:
         source = _application(depth, version) if weights == "imagenet" else weights
         copy_weights_by_name(source, model)
-    return model if feedback is None else convert(model, feedback)
+    return model if feedback is None else convert(model, feedback, feedback_initializer=None)
 
 
 def _check(

@@ -221,4 +221,4 @@ def _check(input_shape: Any, classes: Any, least: int) -> tuple[int, int, int]:
 
 
 def _with(feedback: Any, model: keras.Model) -> keras.Model:
-    return model if feedback is None else convert(model, feedback)
+    return model if feedback is None else convert(model, feedback, feedback_initializer=None)

@@ -1,0 +1,184 @@
+"""A model like another, with weights of its own.
+
+Plain functional and Sequential models are cloned call by call. Their layers without variables go
+into both models: what is adapted to data, or not to be made from its configuration, stays right.
+Other models are saved and loaded again in memory, as `copy.deepcopy` does with every Keras model:
+class, methods, tables and the state of optimizers come along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import random
+import warnings
+from typing import Any
+
+import keras
+
+from tf_alignment.conversion.graph import (
+    clone_operation,
+    copy_weights,
+    fresh_inputs,
+    functional_class,
+    uncompiled,
+)
+from tf_alignment.conversion.registry import stock_class
+from tf_alignment.layers.connection import FeedbackWeights
+from tf_alignment.layers.inspection import walk
+
+__all__ = ["copy_model"]
+
+
+def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
+    """Copy a model.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        The copy, and `{id of a layer: its copy}`. A functional copy may not be compiled.
+
+    Raises:
+        ValueError: If the model cannot be copied.
+    """
+    state = random.getstate()  # seeds of layers that are made and not used shift no others
+    try:
+        with keras.saving.custom_object_scope(_own_objects(model)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no feedback weights.*")
+            warnings.filterwarnings("ignore", message=".*plain Keras.*")
+            new = _clone(model) if _plain(model) else copy.deepcopy(model)
+    except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise _refusal(model, error) from error
+    except ValueError as error:
+        raise _refusal(model, error) from error
+    finally:
+        random.setstate(state)
+    pairs = list(zip(_layers(model), _layers(new), strict=False))
+    if len(_layers(model)) != len(_layers(new)) or any(
+        _stock(a) is not _stock(b) for a, b in pairs
+    ):
+        raise _refusal(model, "its copy has other layers")
+    for a, b in pairs:
+        _carry(a, b)
+    return new, {id(a): b for a, b in pairs}
+
+
+def _refusal(model: keras.Model, why: Any) -> ValueError:
+    text = " ".join(str(why).split())
+    return ValueError(
+        f"Model '{model.name}' of class {type(model).__name__} cannot be copied: Keras has to "
+        "make its layers again from their configuration, and load their state. Use `inplace=True`, "
+        f"which changes the model itself, or mend its `get_config`. Received: inplace=False; "
+        f"{text[:600]}"
+    )
+
+
+def _plain(model: Any) -> bool:
+    return type(model) in (keras.Sequential, functional_class())
+
+
+def _layers(model: Any) -> list[Any]:
+    return [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
+
+
+def _stock(layer: Any) -> type:
+    return stock_class(type(layer)) or type(layer)
+
+
+def _own_objects(model: keras.Model) -> dict[str, Any]:
+    """Classes and functions that Keras would not find by itself when it makes the model again."""
+    found: dict[str, Any] = {}
+
+    def add(value: Any) -> None:
+        one = value if inspect.isfunction(value) else type(value)
+        if one.__module__.partition(".")[0] not in ("keras", "builtins", "numpy", "tensorflow"):
+            found.setdefault(one.__name__, one)
+
+    kept = (
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+    for layer, _ in walk(model):
+        one = _stock(layer)
+        if not one.__module__.startswith(("keras.", "tf_alignment.")):
+            found.setdefault(one.__name__, one)
+        for value in vars(layer).values():
+            if isinstance(value, kept) or (inspect.isfunction(value) and "<" not in value.__name__):
+                add(value)
+    for value in keras.tree.flatten(
+        [getattr(model, "loss", None), getattr(model, "optimizer", None)]
+    ):
+        if value is not None and not isinstance(value, str):
+            add(value)
+    return found
+
+
+def _carry(old: Any, new: Any) -> None:
+    """Give a copied layer what neither configuration nor weights say."""
+    if old is new:
+        return
+    held = vars(new)
+    for name, value in list(vars(old).items()):
+        if isinstance(value, keras.initializers.Initializer) and name in held:
+            if type(held[name]) is type(value):  # it holds the seed that was drawn
+                with contextlib.suppress(AttributeError):
+                    setattr(new, name, value)
+        elif name not in held and not name.startswith("_") and _is_data(value):
+            setattr(new, name, value)
+    if new.trainable != old.trainable:
+        new.trainable = old.trainable
+    for a, b in zip(old._trainable_variables, new._trainable_variables, strict=False):
+        if a.trainable != b.trainable:
+            b.trainable = a.trainable
+    for a, b in zip(old._seed_generators, new._seed_generators, strict=False):
+        b.state.assign(a.state)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether an attribute is a plain value of the user's own."""
+    return isinstance(value, str | int | float | bool | bytes)
+
+
+def _clone(model: keras.Model) -> keras.Model:
+    """A clone of a plain model with the original's weights, compiled or not."""
+    copies: dict[int, Any] = {}
+    pairs: list[tuple[Any, Any]] = []
+
+    def one(layer: Any) -> Any:
+        if id(layer) not in copies:
+            if _plain(layer):
+                copies[id(layer)] = rebuild(layer)
+            else:
+                copies[id(layer)] = _copy_layer(layer)
+                pairs.append((layer, copies[id(layer)]))
+        return copies[id(layer)]
+
+    def rebuild(model: keras.Model) -> keras.Model:
+        if not isinstance(model, keras.Sequential):
+            return keras.models.clone_model(
+                uncompiled(model), input_tensors=fresh_inputs(model), clone_function=one
+            )
+        # one inside another model has an input of its own only if it was given one
+        first = [fresh_inputs(model)] if getattr(model, "inputs", None) else []
+        layers = [*first, *(one(layer) for layer in model.layers)]
+        return keras.Sequential(layers, name=model.name, trainable=model.trainable)
+
+    clone = rebuild(model)
+    for old, new in pairs:
+        copy_weights(old, new)
+    return clone
+
+
+def _copy_layer(layer: Any) -> Any:
+    """A copy of a layer or operation of a plain model; itself where it has nothing of its own."""
+    if not isinstance(layer, keras.layers.Layer):
+        return clone_operation(layer)
+    held = [inner for inner, _ in walk(layer) if inner is not layer]
+    if not layer.variables and not held:
+        return layer
+    if any(hasattr(inner, "adapt") for inner in held):  # what is adapted may be no variable
+        return copy.deepcopy(layer)
+    return clone_operation(layer)

@@ -1,0 +1,144 @@
+"""Feedback given to a layer that is built, and taken away again: its class is exchanged.
+
+Nothing is rebuilt: variables, their values, the graph that the layer is part of, and what an
+optimizer knows of the variables stay. Keras' own `enable_lora` and `quantize` add weights to a
+built layer in the same way, by unlocking its tracker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment import feedback as methods
+from tf_alignment.conversion.registry import is_leaf, stock_class, version
+from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, check_feedback, set_feedback_arguments
+
+__all__ = ["built_shape", "give", "take"]
+
+# what layers with feedback hold besides the feedback arguments
+_OWN = ("feedback_store", "_connections", "_on_training", "_pass")
+
+
+def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
+    """Give a built layer a feedback method, in place.
+
+    Args:
+        layer: A layer whose class has a version with feedback, and which has no method.
+        method: The method.
+        **arguments: `feedback_initializer` and the like.
+
+    Raises:
+        ValueError: If the layer cannot have the method; it is as it was then.
+    """
+    cls = version(type(layer))
+    if cls is None:
+        raise ValueError(f"Layers of class {type(layer).__name__} have no version with feedback.")
+    check_feedback(method, layer)
+    before = type(layer)
+    with _scope(layer):
+        become(layer, cls)
+        try:
+            set_feedback_arguments(layer, method, **arguments)
+            if is_leaf(cls):
+                layer._connections = ()
+                layer._build_feedback(built_shape(layer))
+        except BaseException:
+            take(layer, before)
+            raise
+
+
+def take(layer: Any, cls: type | None = None) -> None:
+    """Take the feedback of a layer away, in place.
+
+    Args:
+        layer: A layer of this library.
+        cls: The class it is to have, by default the one that its class stands for.
+    """
+    ours = type(layer)
+    if is_leaf(ours):
+        held = vars(layer)
+        random = getattr(held.get("feedback"), "random", None)
+        names = [name for name in _OWN if name in held]
+        if random and held.get("_connections"):
+            names.append("seed_generator")
+        for name in names:
+            layer._tracker.untrack(held[name])
+            delattr(layer, name)
+    for name in FEEDBACK_ARGUMENTS:
+        if name in vars(layer):
+            delattr(layer, name)
+    become(layer, cls or stock_class(ours) or ours)
+
+
+def become(layer: Any, cls: type) -> None:
+    """Exchange the class of a layer, and what Keras derived from it when the layer was made."""
+    layer.__class__ = cls
+    for name in ("build", "quantize"):
+        _rebind(layer, name)
+    signature = inspect.signature(layer.call)
+    parameters = [p.name for p in signature.parameters.values()]
+    layer._call_signature = signature
+    layer.call_signature_parameters = parameters
+    layer._call_has_training_arg = "training" in parameters
+    layer._call_has_mask_arg = "mask" in parameters
+    layer._call_has_context_arg = {name: name in parameters for name in layer._call_context_args}
+
+
+def built_shape(layer: Any) -> tuple[int | None, ...]:
+    """The input shape that a layer was built with."""
+    config = layer.get_build_config() or {}
+    shape = config.get("input_shape")
+    if shape is None:
+        shapes = list((config.get("shapes_dict") or {}).values())
+        shape = shapes[0] if shapes else None
+    if shape is None:
+        raise ValueError(
+            f"Layer '{layer.path}' was built without an input shape, so that nobody can tell what "
+            "its feedback weights have to be like. Received: a layer with "
+            f"get_build_config()={config!r}"
+        )
+    return tuple(shape)
+
+
+def _rebind(layer: Any, name: str) -> None:
+    """Let the wrapper that Keras made around a method call that of the layer's present class.
+
+    Keras wraps `build` and `quantize` when a layer is made: the wrapper holds the method of the
+    class that the layer had then.
+    """
+    wrapper = vars(layer).get(name)
+    for cell in getattr(wrapper, "__closure__", None) or ():
+        held = cell.cell_contents
+        if inspect.ismethod(held) and held.__self__ is layer and held.__name__ == name:
+            cell.cell_contents = getattr(type(layer), name).__get__(layer)
+
+
+@contextlib.contextmanager
+def _scope(layer: Any) -> Iterator[None]:
+    """Where new weights of a built layer belong: its name scope, its strategy, its tracker."""
+    with contextlib.ExitStack() as stack:
+        strategy = _strategy(layer)
+        if strategy is not None and not tf.distribute.has_strategy():
+            stack.enter_context(strategy.scope())
+        for part in (layer.path or layer.name).split("/"):
+            stack.enter_context(keras.name_scope(part))
+        locked = layer._tracker.locked
+        layer._tracker.unlock()
+        if locked:
+            stack.callback(layer._tracker.lock)
+        yield
+
+
+def _strategy(layer: Any) -> Any | None:
+    """The strategy of `tf.distribute` that the layer's weights were made under."""
+    for weight in layer.weights:
+        strategy = getattr(weight.value, "distribute_strategy", None)
+        if strategy is not None:
+            return strategy
+    return None

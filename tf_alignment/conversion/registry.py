@@ -1,0 +1,125 @@
+"""Which classes of this library stand for which classes of Keras.
+
+The table is made of the names that `tf_alignment.layers` exports: a layer that has the name of one
+of Keras', and is a subclass of it, is its version with feedback. A new layer needs no entry here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+
+from tf_alignment import layers as drop_in
+from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, FeedbackLayer
+
+__all__ = [
+    "STOCK",
+    "WITH_FEEDBACK",
+    "is_leaf",
+    "is_ours",
+    "overridden",
+    "stock_class",
+    "version",
+]
+
+
+def _pairs() -> dict[type, type]:
+    found: dict[type, type] = {}
+    for name in drop_in.__all__:
+        ours, stock = getattr(drop_in, name), getattr(keras.layers, name, None)
+        if isinstance(ours, type) and isinstance(stock, type) and issubclass(ours, stock):
+            found[stock] = ours
+    return found
+
+
+STOCK: dict[type, Any] = {ours: stock for stock, ours in _pairs().items()}
+"""`{our class: Keras' class}`, layers without a feedback argument too."""
+
+WITH_FEEDBACK: dict[type, Any] = {
+    stock: ours
+    for stock, ours in _pairs().items()
+    if "feedback" in inspect.signature(ours).parameters
+}
+"""`{Keras' class: our class with feedback}`."""
+
+_DERIVED: dict[type, Any] = {}  # versions of classes of users' own
+_ORIGINAL: dict[type, type] = {}  # and back
+
+
+def version(cls: type) -> Any | None:
+    """The class with feedback that a layer of class `cls` can be given, or None.
+
+    Args:
+        cls: A class of layers: one of Keras', one of this library, or a subclass of either that
+            overrides neither `call` nor `build`.
+    """
+    if cls in WITH_FEEDBACK:
+        return WITH_FEEDBACK[cls]
+    if cls in _ORIGINAL:
+        return cls
+    own = _stock_base(cls, STOCK)
+    if own is not None:
+        return cls if STOCK[own] in WITH_FEEDBACK else None
+    base = _stock_base(cls, WITH_FEEDBACK)
+    if base is None or overridden(cls):
+        return None
+    if cls not in _DERIVED:
+        _DERIVED[cls] = _derive(cls, WITH_FEEDBACK[base])
+        _ORIGINAL[_DERIVED[cls]] = cls
+    return _DERIVED[cls]
+
+
+def overridden(cls: type) -> list[str]:
+    """Which of `call` and `build` a subclass of one of Keras' layers with a version overrides."""
+    base = _stock_base(cls, WITH_FEEDBACK)
+    if base is None:
+        return []
+    return [name for name in ("call", "build") if getattr(cls, name) is not getattr(base, name)]
+
+
+def stock_class(cls: type) -> type | None:
+    """The class that a class of ours stands for; None if it stands for none.
+
+    Args:
+        cls: A class of layers.
+    """
+    return _ORIGINAL.get(cls, STOCK.get(cls))
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class of layers is one of this library, or derived from one."""
+    return cls in _ORIGINAL or _stock_base(cls, STOCK) is not None
+
+
+def is_leaf(cls: type) -> bool:
+    """Whether a class of ours has connections of its own, and is not merely a holder of others."""
+    return issubclass(cls, FeedbackLayer)
+
+
+def _stock_base(cls: type, table: dict[type, Any]) -> type | None:
+    """The first class among `cls` and its bases that is in the table."""
+    return next((base for base in cls.__mro__ if base in table), None)
+
+
+def _derive(cls: type, ours: Any) -> Any:
+    """A subclass of both, which saves as `cls` does: its file loads where this library is not."""
+
+    def get_config(self: Any) -> dict[str, Any]:
+        config = super(derived, self).get_config()
+        return {k: v for k, v in config.items() if k not in FEEDBACK_ARGUMENTS}
+
+    names = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "get_config": get_config,
+    }
+    derived: Any = type(cls.__name__, (cls, ours), names)
+    registered = keras.saving.get_registered_name(cls)
+    package, separator, name = registered.partition(">")
+    if separator:  # both get the name; what it stands for stays the user's class
+        for one in (derived, cls):
+            keras.saving.register_keras_serializable(package, name)(one)
+    return derived

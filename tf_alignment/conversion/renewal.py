@@ -1,0 +1,74 @@
+"""What a compiled model has to make anew when its layers have changed: functions and optimizer."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import keras
+
+from tf_alignment.layers.inspection import walk
+
+__all__ = ["carry_optimizer", "renew"]
+
+
+def renew(model: keras.Model) -> None:
+    """Have a changed model trace its functions again, and its optimizer fit its variables.
+
+    An optimizer is made for certain variables. If they have changed, one of the same configuration
+    takes its place, with the old one's values where the variables are the same.
+
+    Args:
+        model: A Keras model.
+    """
+    for layer, _ in walk(model):
+        if isinstance(layer, keras.Model):
+            layer.train_function = layer.test_function = layer.predict_function = None
+    old = getattr(model, "optimizer", None)
+    if not isinstance(old, keras.optimizers.Optimizer) or not old.built:
+        return
+    known = {id(v) for v in _updated(old)}
+    if known == {id(v) for v in model.trainable_variables}:
+        return
+    new = type(old).from_config(old.get_config())
+    new.build(model.trainable_variables)
+    carry_optimizer(old, new)
+    model.optimizer = new
+
+
+def carry_optimizer(old: Any, new: Any) -> None:
+    """Give an optimizer the values of another one, for the variables that both have.
+
+    Args:
+        old: A built optimizer.
+        new: Another of the same configuration.
+    """
+    values: dict[str, collections.deque[Any]] = collections.defaultdict(collections.deque)
+    for variable in _variables(old):
+        values[_suffix(variable, old)].append(variable)
+    for variable in _variables(new):
+        same = values.get(_suffix(variable, new))
+        if same and tuple(same[0].shape) == tuple(variable.shape):
+            variable.assign(same.popleft())
+
+
+def _parts(optimizer: Any) -> list[Any]:
+    """The optimizers of which one is made, itself first."""
+    inner = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "optimizers", ())]
+    return [optimizer, *(part for one in inner if one is not None for part in _parts(one))]
+
+
+def _updated(optimizer: Any) -> list[keras.Variable]:
+    """The variables that an optimizer was built for."""
+    own = (getattr(part, "_trainable_variables", None) or () for part in _parts(optimizer))
+    return list({id(v): v for some in own for v in some}.values())
+
+
+def _variables(optimizer: Any) -> list[keras.Variable]:
+    own = (part.variables for part in _parts(optimizer))
+    return list({id(v): v for some in own for v in some}.values())
+
+
+def _suffix(variable: keras.Variable, optimizer: Any) -> str:
+    """The variable's path without the names of the models that it was made in."""
+    return str(variable.path)

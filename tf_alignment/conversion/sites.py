@@ -1,0 +1,129 @@
+"""Where in a model weights are, and whether anything below them could use the error they send down.
+
+A functional or Sequential model shows its graph. What a layer or model with a `call` of its own
+does with the layers inside cannot be seen: there each is taken to lie above the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tf_alignment.conversion.graph import Call, record, transparent
+from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
+from tf_alignment.layers.connection import FeedbackWeights
+from tf_alignment.layers.inspection import walk, walk_holders
+
+__all__ = ["Site", "own_weights", "sites"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A layer that has weights of its own, or that a class with feedback can be given to.
+
+    Attributes:
+        layer: The layer.
+        holders: The layers that hold it, outermost first, without the model.
+        fed: Whether weights that learn, or would if they were not frozen, lie below it, so that the
+            error it sends down is of use.
+    """
+
+    layer: Any
+    holders: tuple[Any, ...]
+    fed: bool
+
+    @property
+    def path(self) -> str:
+        """Names of the holders and of the layer."""
+        return "/".join(layer.name for layer in (*self.holders, self.layer))
+
+    @property
+    def leaf(self) -> bool:
+        """Whether the layer, given feedback, has connections of its own."""
+        cls = version(type(self.layer))
+        return cls is not None and is_leaf(cls)
+
+
+def sites(model: keras.Model) -> list[Site]:
+    """All sites of a built model, in the order of calls where that can be seen.
+
+    Args:
+        model: A Keras model.
+    """
+    fed = dict(_fed(model))
+    held = {
+        id(layer): (layer, holders)
+        for layer, holders in walk_holders(model)
+        if layer.built and (own_weights(layer) or version(type(layer)) is not None)
+    }
+    order = [key for key in fed if key in held] + [key for key in held if key not in fed]
+    return [Site(*held[key], fed.get(key, False)) for key in order]
+
+
+def own_weights(layer: Any) -> list[keras.Variable]:
+    """What a layer itself, without the layers in it, could learn: also what is frozen now.
+
+    Args:
+        layer: A Keras layer.
+    """
+    if isinstance(layer, FeedbackWeights):
+        return []
+    return list(layer._trainable_variables)  # Keras has no public name for it
+
+
+def _fed(model: keras.Model) -> dict[int, bool]:
+    """`{id of a layer: whether something below could learn}`, in the order of calls."""
+    found: dict[int, bool] = {}
+    calls = _calls(model)
+    if calls is None:
+        _mark(model, False, found)
+        return found
+    for call, below in calls:
+        _mark(call.layer, below, found)
+    return found
+
+
+def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:
+    """The calls of a model that can be seen through, each with whether something below learns."""
+    if not transparent(model):
+        return None
+    try:
+        graph = record(model)
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # no graph to be had
+        return None
+    learns = graph.learns_below(lambda call: any(True for _ in _owners(call.layer)))
+    return [(call, any(learns[ref] for ref in call.inputs)) for call in graph.calls]
+
+
+def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
+    """Note what lies below a layer, and below those in it."""
+    if not isinstance(layer, keras.layers.Layer):
+        return
+    owners = list(_owners(layer))
+    among = below or len(owners) > 1
+    for inner, _ in walk(layer):
+        fed = among or _several_kernels(inner)
+        found[id(inner)] = found.get(id(inner), False) or fed
+
+
+def _owners(layer: Any) -> Iterator[Any]:
+    """The layers in a layer, itself among them, that could learn."""
+    if isinstance(layer, keras.layers.Layer):
+        yield from (inner for inner, _ in walk(layer) if own_weights(inner))
+
+
+def _several_kernels(layer: Any) -> bool:
+    """Whether the layer's first kernel learns from what its last kernel sends down."""
+    cls = version(type(layer))
+    if cls is None or not own_weights(layer):
+        return False
+    stock = stock_class(cls) or cls
+    return any(
+        issubclass(stock, several)
+        for several in STOCK.values()
+        if several.__name__ in ("SeparableConv1D", "SeparableConv2D")
+        or several.__name__.endswith("Cell")
+    )

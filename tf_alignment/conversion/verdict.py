@@ -1,0 +1,268 @@
+"""What became of a model: which layers carry which method, and whether W still carries an error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from tf_alignment.conversion.registry import is_ours, overridden, version
+from tf_alignment.conversion.sites import Site, own_weights, sites
+from tf_alignment.layers.direct import OutputTap
+from tf_alignment.layers.inspection import output_taps
+
+__all__ = ["LayerReport", "check_model", "stays", "summary", "transported", "why_stock"]
+
+_NOT_LEARNED = "nothing below it learns"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """One row of `summary`.
+
+    Attributes:
+        path: Names of the nested models and of the layer.
+        kind: Class name of the layer.
+        method: Id of its method, or `"stock"`.
+        weights: `{name: shape}` of the feedback weights.
+        why: Why the layer is stock, or `""`.
+    """
+
+    path: str
+    kind: str
+    method: str
+    weights: dict[str, tuple[int, ...]]
+    why: str
+
+
+def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = print) -> list[LayerReport]:
+    """Say which layers carry which method, which were left stock, and why.
+
+    Every layer that has weights which could learn is in the table, whoever holds it. The last line
+    is a verdict: whether the error still passes forward weights anywhere (weight transport), where,
+    and why.
+
+    Args:
+        model: A built Keras model.
+        print_fn: Called with each line of the table, or `None` to print nothing.
+
+    Returns:
+        A `LayerReport` for each layer with weights that could learn, in the order of calls where
+        the model shows it.
+
+    Raises:
+        TypeError: If `model` is no Keras model, or `print_fn` no function.
+        ValueError: If the model is not built.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)]
+    >>> rows = ta.summary(ta.convert(keras.Sequential(layers), "sa"), print_fn=None)
+    >>> [(row.method, row.why) for row in rows]
+    [('stock', 'nothing below it learns'), ('sa', '')]
+    """
+    check_model(model)
+    if not (print_fn is None or callable(print_fn)):
+        raise TypeError(
+            f"Argument `print_fn` must be a function or None. Received: print_fn={print_fn!r}"
+        )
+    found = sites(model)
+    taps = output_taps(model)
+    rows = [_report(site, bool(taps)) for site in found if _has_row(site)]
+    rows += [_report(Site(tap, (), True), True) for tap in taps]
+    if print_fn is not None:
+        _print_table(rows, print_fn)
+        print_fn(verdict(found, taps))
+    return rows
+
+
+def verdict(found: list[Site], taps: list[OutputTap]) -> str:
+    """One sentence: whether weight transport remains.
+
+    Args:
+        found: The sites of the model.
+        taps: Its layers of direct feedback.
+    """
+    left = transported(found, bool(taps))
+    signs = sorted({m.id for m in _methods(found) if m.id in ("usf", "brsf", "frsf")})
+    parts = []
+    if left:
+        some = _listed([f"'{site.path}' ({why})" for site, why in left])
+        parts.append(f"Weight transport remains: the error passes the forward weights of {some}")
+    else:
+        parts.append("No weight transport remains: no error passes a forward kernel")
+    if signs:
+        parts.append(f"{_listed(signs)} copies the signs of the forward weights")
+    scales = [site.path for site in found if site.fed and _scales(site.layer) and not taps]
+    if scales:
+        parts.append(
+            f"the scales (gamma) of {_listed([repr(s) for s in scales])} act on the error as they "
+            "do in backprop, each on its own unit"
+        )
+    return "; ".join(parts) + "."
+
+
+def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site, str]]:
+    """The layers past whose forward kernels an error still goes, each with the reason.
+
+    Args:
+        found: The sites of a model.
+        direct: Whether the model has direct feedback.
+    """
+    left = []
+    for site in found:
+        method = getattr(site.layer, "feedback", None) if is_ours(type(site.layer)) else None
+        if method is not None and method.id == "backprop":
+            left.append((site, "its method is backprop"))
+        elif method is None and site.fed and matrices(site.layer):
+            if direct and not _several(site):
+                continue
+            left.append((site, why_stock(site, direct)))
+    return left
+
+
+def why_stock(site: Site, direct: bool = False) -> str:
+    """Why a layer without a method has none.
+
+    Args:
+        site: The layer.
+        direct: Whether the model has direct feedback.
+    """
+    layer = site.layer
+    if direct:
+        if _several(site):
+            return "inside a layer with several kernels the error passes as in backprop"
+        return "the output error comes from the output tap, its own input is cut"
+    if not matrices(layer):
+        if isinstance(layer, keras.layers.Embedding):
+            return "looks rows up, and sends no error"
+        return "has no kernel"
+    if not site.fed:
+        return _NOT_LEARNED
+    mapped = dynamic_time(site)
+    if mapped is not None:
+        return (
+            f"lies in '{mapped.name}', a TimeDistributed with a dynamic time axis, which loses the "
+            "method's backward pass"
+        )
+    if version(type(layer)) is not None:
+        return "excluded, or never converted"
+    own = ", ".join(repr(w.name) for w in matrices(layer))
+    names = overridden(type(layer))
+    if names:
+        return f"its class overrides {' and '.join(f'`{n}`' for n in names)}; holds {own}"
+    if type(layer).__module__.startswith("keras."):
+        return f"keras.layers.{type(layer).__name__} has no version with feedback; holds {own}"
+    return f"custom layer, whose call cannot be seen into; holds {own}"
+
+
+def stays(site: Site) -> str | None:
+    """Why a layer that is fed cannot be converted, or None if it can or needs not."""
+    convertible = version(type(site.layer)) is not None and dynamic_time(site) is None
+    if convertible or not site.fed or not matrices(site.layer):
+        return None
+    return why_stock(site)
+
+
+def dynamic_time(site: Site) -> Any | None:
+    """The `TimeDistributed` with a dynamic time axis that a layer lies in, or None."""
+    for holder in site.holders:
+        if type(holder) is keras.layers.TimeDistributed:
+            shape = (holder.get_build_config() or {}).get("input_shape")
+            if shape is None or shape[1] is None:
+                return holder
+    return None
+
+
+def matrices(layer: Any) -> list[keras.Variable]:
+    """The weights of a layer's own that mix what passes it, as far as their names and shapes tell.
+
+    Biases, positions and rows that are looked up are added; what is not named a kernel and has
+    fewer than two axes longer than 1 scales each unit by itself.
+    """
+    if isinstance(layer, keras.layers.PReLU):
+        return []
+    looks_up = isinstance(layer, keras.layers.Embedding)
+    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
+    found = []
+    for weight in own_weights(layer):
+        name = weight.name
+        if name == "kernel" or name.endswith("_kernel"):
+            found.append(weight)
+        elif looks_up or "embedding" in name:
+            if reversible and (name == "reverse_embeddings" or layer.tie_weights):
+                found.append(weight)
+        elif "bias" not in name and sum(d > 1 for d in weight.shape) > 1:
+            found.append(weight)
+    return found
+
+
+def check_model(model: Any) -> None:
+    """Raise if something is no Keras model, or not built."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"Argument `model` must be a Keras model. Received: {model!r} of type "
+            f"{type(model).__name__}"
+        )
+    if not model.built or (isinstance(model, keras.Sequential) and not model.inputs):
+        raise ValueError(
+            f"The model must be built before it is converted. Received: model '{model.name}' with "
+            f"built={model.built}. Start it with `keras.Input(shape)`, call it on an example, or "
+            "call `model.build(...)`."
+        )
+
+
+def _report(site: Site, direct: bool) -> LayerReport:
+    layer = site.layer
+    ours = is_ours(type(layer)) or isinstance(layer, OutputTap)
+    method = getattr(layer, "feedback", None) if ours else None
+    weights = layer.feedback_weights if method is not None else {}
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    why = why_stock(site, direct) if method is None else ""
+    name = "stock" if method is None else method.id
+    return LayerReport(site.path, type(layer).__name__, name, shapes, why)
+
+
+def _has_row(site: Site) -> bool:
+    """Whether a layer is told of: it has weights, and no layer that holds it tells of them."""
+    inside = any(is_ours(type(holder)) for holder in site.holders)
+    return not inside and bool(own_weights(site.layer) or _holds_feedback(site.layer))
+
+
+def _holds_feedback(layer: Any) -> bool:
+    return is_ours(type(layer)) and getattr(layer, "feedback", None) is not None
+
+
+def _several(site: Site) -> bool:
+    """Whether a layer with a kernel lies with others inside a layer, or has several itself."""
+    return len(matrices(site.layer)) > 1 or any(
+        not isinstance(holder, keras.Model) for holder in site.holders
+    )
+
+
+def _methods(found: Iterable[Site]) -> list[Any]:
+    held = [s.layer.feedback for s in found if _holds_feedback(s.layer)]
+    return [method for method in held if method is not None]
+
+
+def _scales(layer: Any) -> bool:
+    return any(w.name in ("gamma", "scale") for w in own_weights(layer))
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:6])
+    return shown + (f" and {len(names) - 6} more" if names[6:] else "")
+
+
+def _print_table(rows: list[LayerReport], print_fn: Callable[[str], Any]) -> None:
+    header = ("layer", "kind", "method", "feedback weights, or why stock")
+    cells = [header]
+    for row in rows:
+        weights = ", ".join(f"{name} {shape}" for name, shape in row.weights.items())
+        cells.append((row.path, row.kind, row.method, weights or row.why))
+    widths = [max(len(line[i]) for line in cells) for i in range(3)]
+    for line in cells:
+        start = "  ".join(text.ljust(width) for text, width in zip(line[:3], widths, strict=True))
+        print_fn(f"{start}  {line[3]}".rstrip())
