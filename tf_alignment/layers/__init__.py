@@ -16,6 +16,7 @@ from tf_alignment.layers.convolutional import (
 )
 from tf_alignment.layers.core import Dense, EinsumDense
 from tf_alignment.layers.inspection import feedback_layers
+from tf_alignment.layers.wrappers import TimeDistributed
 
 __all__ = [
     "Conv1D",
@@ -32,5 +33,6 @@ __all__ = [
     "MultiHeadAttention",
     "SeparableConv1D",
     "SeparableConv2D",
+    "TimeDistributed",
     "feedback_layers",
 ]

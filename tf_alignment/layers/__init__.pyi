@@ -22,6 +22,7 @@ __all__ = [
     "MultiHeadAttention",
     "SeparableConv1D",
     "SeparableConv2D",
+    "TimeDistributed",
     "feedback_layers",
 ]
 
@@ -427,5 +428,18 @@ class SeparableConv2D(FeedbackLayer, keras.layers.SeparableConv2D):
         dtype: Any = ...,
         trainable: bool = ...,
         autocast: bool = ...,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class TimeDistributed(keras.layers.TimeDistributed):
+    def __init__(
+        self,
+        layer: Any,
+        *,
+        name: str | None = ...,
+        dtype: Any = ...,
+        trainable: bool = ...,
+        autocast: bool = ...,
+        activity_regularizer: Any = ...,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

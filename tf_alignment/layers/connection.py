@@ -22,6 +22,7 @@ from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment._support.seeds import derived_seed, reseeded
+from tf_alignment._support.whereabouts import check_whereabouts
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Connection", "FeedbackWeights"]
@@ -43,6 +44,19 @@ class FeedbackWeights(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Add the weights, once, inside the layer's own name scope."""
         self._create()
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse, for the layer: `model.quantize` visits layers that hold no others, so this one.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"Layer '{self.path.rpartition('/')[0]}' cannot be quantized with a feedback method: "
+            "the quantized call would bypass it. Call `tf_alignment.strip(model)` first; layers "
+            "before this one may have been quantized by now. Received: a model with feedback "
+            f"weights {[w.name for w in self.weights]}"
+        )
 
     def save_own_variables(self, store: Any) -> None:
         """Save each weight under its name."""
@@ -121,6 +135,7 @@ class Connection:
     weights: dict[str, keras.Variable] = dataclasses.field(default_factory=dict)
     aligned: list[str] = dataclasses.field(default_factory=list)
     _zero: Callable[[], tf.Tensor | None] | None = None
+    _reads: dict[str, Callable[[], tf.Tensor | None]] = dataclasses.field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -254,12 +269,11 @@ class Connection:
             x = look.record(self, x)
             if look.backprop:
                 return self.map.apply(x, kernel)
-        stored = {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
+        check_whereabouts(self.layer.name, x, training, bool(self.aligned))
+        stored = self._read()
         seed = self.layer.draw_seed(training) if method.random else None
         z = self.map.apply(tf.stop_gradient(x), method.couple(kernel, stored, self.map))
-        # A feedback weight must be read before the optimizer changes it. TensorFlow orders the two
-        # by a control edge, which its graph optimizer drops where it sees a path of data from read
-        # to update; the path through a custom gradient is one, until it is optimised away as well.
+        # read before the optimizer changes them, see `ops`
         with tf.control_dependencies(list(stored.values())):
             z = tf.identity(z)
 
@@ -284,6 +298,23 @@ class Connection:
             look.respond(self, response)
         return response
 
+    def _read(self) -> dict[str, tf.Tensor]:
+        """The feedback weights: in a graph, those that learn by alignment once a forward pass.
+
+        Their gradient is made at the first call and waits for what that call has read. What a later
+        call read for itself might be read after the update.
+        """
+        kept = {name: read() for name, read in self._reads.items()}
+        known = [read for read in kept.values() if read is not None and _reaches_here(read)]
+        if known and len(known) == len(self.weights) and self.has_aligned():
+            return dict(zip(kept, known, strict=True))
+        graph = tf.compat.v1.get_default_graph()
+        with tf.control_dependencies([read for read in known if read.graph is graph]):
+            reads = {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
+        in_graph = self.aligned and not tf.executing_eagerly()
+        self._reads = {name: weakref.ref(read) for name, read in reads.items()} if in_graph else {}
+        return reads
+
     def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.
 
@@ -292,3 +323,11 @@ class Connection:
         """
         zero = self._zero() if self._zero is not None else None
         return zero is not None and any(loss is zero for loss in self.layer.losses)
+
+
+def _reaches_here(tensor: tf.Tensor) -> bool:
+    """Whether the graph that is being built has the tensor or can capture it."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None and graph is not tensor.graph:
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
