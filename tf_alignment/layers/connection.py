@@ -27,6 +27,8 @@ from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Connection", "FeedbackWeights"]
 
+STREAM = "random_stream"  # in files
+
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class FeedbackWeights(keras.layers.Layer):
@@ -36,14 +38,20 @@ class FeedbackWeights(keras.layers.Layer):
     layers with feedback, and the other way round.
     """
 
-    def populate(self, create: Callable[[], None]) -> None:
-        """Build the layer: `create` adds the weights."""
+    def populate(
+        self, create: Callable[[], None], stream: keras.random.SeedGenerator | None = None
+    ) -> None:
+        """Build the layer: `create` adds the weights; the state of `stream` is saved with them."""
         self._create = create
+        self.stream = tf.Module()  # Keras does not count it among the weights; checkpoints keep it
+        self.stream.state = None if stream is None else stream.state
         self.build(())
 
     def build(self, input_shape: Any) -> None:
         """Add the weights, once, inside the layer's own name scope."""
         self._create()
+        for weight in self.weights:  # `tf.train.Checkpoint` sees attributes alone
+            setattr(self, f"weight_{weight.name}", weight)
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
         """Refuse, for the layer: `model.quantize` visits layers that hold no others, so this one.
@@ -59,9 +67,12 @@ class FeedbackWeights(keras.layers.Layer):
         )
 
     def save_own_variables(self, store: Any) -> None:
-        """Save each weight under its name."""
+        """Save each weight under its name, and where the layer's random numbers are."""
         for variable in self.weights:
             store[variable.name] = variable
+        state = self.stream.state
+        if state is not None:
+            store[STREAM] = state
 
     def load_own_variables(self, store: Any) -> None:
         """Load each weight by name; warn if the file has none, as files of stock layers do."""
@@ -74,13 +85,36 @@ class FeedbackWeights(keras.layers.Layer):
             )
             return
         expected = {variable.name for variable in self.weights}
-        if found != expected:
+        if found - {STREAM} != expected:
             raise ValueError(
                 f"Layer '{self.path}' expects the feedback weights {sorted(expected)}; was the "
                 f"model saved with another method? Received: {sorted(found)}"
             )
         for variable in self.weights:
             variable.assign(store[variable.name])
+        state = self.stream.state
+        if state is not None and STREAM in found:
+            state.assign(store[STREAM])
+
+
+class Valueless(keras.regularizers.Regularizer):
+    """A regularizer's gradient without its value: losses stay comparable across methods.
+
+    Args:
+        regularizer: A Keras regularizer.
+    """
+
+    def __init__(self, regularizer: Any) -> None:
+        self.regularizer = regularizer
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """Zero, with the regularizer's gradient."""
+        value = self.regularizer(x)
+        return value - tf.stop_gradient(value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The regularizer, serialised."""
+        return {"regularizer": keras.regularizers.serialize(self.regularizer)}
 
 
 class Owner(Protocol):
@@ -186,7 +220,7 @@ class Connection:
                 name=f"{prefix}{name}" + ("_aligned" if aligned else ""),
                 shape=tuple(shape),
                 initializer=lambda shape, dtype: tf.cast(initializer(shape, dtype), dtype),
-                regularizer=regularizer if trainable else None,
+                regularizer=Valueless(regularizer) if trainable and regularizer else None,
                 constraint=constraint if trainable else None,
                 trainable=trainable,
                 autocast=False,

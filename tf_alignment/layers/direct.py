@@ -119,6 +119,7 @@ class OutputTap(keras.layers.Layer):
                 trainable=False,
             )
             self._kernels.append(kernel)
+            setattr(self, f"kernel_{index}", kernel)  # `tf.train.Checkpoint` sees attributes alone
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
