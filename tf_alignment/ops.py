@@ -45,6 +45,7 @@ def send_error(
     def op(z: tf.Tensor, x: tf.Tensor, *values: tf.Tensor):  # type: ignore[no-untyped-def]
         def grad(dz: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             dx, found = send(dz, x, dict(zip(names, values, strict=True)))
+            found = {name: _after(values, gradient) for name, gradient in found.items()}
             return (dz, dx, *(found.get(name) for name in names))
 
         return z, grad
@@ -73,7 +74,7 @@ def copy_gradient(
     def op(kernel: tf.Tensor, follower: tf.Tensor):  # type: ignore[no-untyped-def]
         def grad(dkernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             copy = tf.cast(dkernel, follower.dtype)
-            return dkernel, copy if change is None else change(copy)
+            return dkernel, _after([follower], copy if change is None else change(copy))
 
         return kernel, grad
 
@@ -100,13 +101,26 @@ def alignment_loss(weights: Tensors, gradient: Callable[[Tensors], Gradients]) -
         def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             found = gradient(dict(zip(names, values, strict=True)))
             return tuple(
-                tf.cast(upstream, value.dtype) * tf.cast(found[name], value.dtype)
+                _after(values, tf.cast(upstream, value.dtype) * tf.cast(found[name], value.dtype))
                 for name, value in zip(names, values, strict=True)
             )
 
         return tf.zeros((), keras.config.floatx()), grad
 
     return op(*weights.values())
+
+
+def _after(reads: Sequence[tf.Tensor], gradient: tf.Tensor) -> tf.Tensor:
+    """The gradient of a weight, not before the weight has been read.
+
+    TensorFlow orders a read and the optimizer's update by a control edge, which its graph optimizer
+    drops where it sees a path of data from one to the other. The path through a custom gradient is
+    one until it is optimised away as well: then the update may come first.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    here = [read for read in reads if not tf.executing_eagerly() and read.graph is graph]
+    with tf.control_dependencies(here):
+        return tf.identity(gradient)
 
 
 def broadcast_error(

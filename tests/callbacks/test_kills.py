@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-KILLS = {"aligned": 34, "noisy": 33, "phase": 33}
-FILES = {"history.json", "latest.weights.h5", "states.npz", "training_metadata.json"}
+KILLS = {"aligned": 34, "noisy": 33, "phase": 33, "phases": 20}
+FILES = {"history.json", "latest.weights.h5", "manifest.json", "states.npz"}
+FILES |= {"training_metadata.json"}
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,9 @@ def look_at(directory: Path):
     assert len(epochs) <= 3
     pointer = directory / "latest.json"
     current = None
-    if pointer.exists():
-        current = directory / json.loads(pointer.read_text())["directory"]
+    name = json.loads(pointer.read_text())["directory"] if pointer.exists() else "epoch_000000"
+    if name != "epoch_000000":
+        current = directory / name
         assert {path.name for path in current.iterdir()} == FILES
         assert zipfile.ZipFile(current / "states.npz").testzip() is None
         history = json.loads((current / "history.json").read_text())

@@ -1,6 +1,8 @@
 """A killed run resumes to the same weights."""
 
+import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,10 +128,10 @@ class CrashWriting:
 
     def __init__(self, monkeypatch, call, after):
         self.call, self.after, self.calls, self.armed = call, after, 0, False
-        resume = ta.callbacks.resume
-        backup = keras.callbacks.BackupAndRestore
-        steps = [(resume.np, "savez"), (resume, "_flush"), (resume.os, "replace")]
-        for where, name in (*steps, (resume.shutil, "rmtree"), (backup, "on_epoch_end")):
+        resume, backup = ta.callbacks.resume, ta.callbacks.backup
+        of_keras = keras.callbacks.BackupAndRestore
+        steps = [(resume.np, "savez"), (backup, "_flush"), (backup.os, "replace")]
+        for where, name in (*steps, (backup.shutil, "rmtree"), (of_keras, "on_epoch_end")):
             monkeypatch.setattr(where, name, self.wrap(getattr(where, name)))
 
     def arm(self, epoch, logs):
@@ -150,8 +152,11 @@ class CrashWriting:
 
 
 @pytest.mark.parametrize(
-    ("call", "after"),  # 1: Keras' files, 2: states, 3-7: to the disk, 8: the switch, 9: tidying up
-    [(1, False), (1, True), (2, True), (7, True), (8, True), (9, False)],
+    (
+        "call",
+        "after",
+    ),  # 1: Keras' files, 2: states, 3-8: to the disk, 9: the switch, 10: tidying up
+    [(1, False), (1, True), (2, True), (8, True), (9, True), (10, False)],
 )
 def test_a_crash_while_writing_loses_one_epoch_at_most(
     call, after, whole, digits, tmp_path, monkeypatch
@@ -164,7 +169,7 @@ def test_a_crash_while_writing_loses_one_epoch_at_most(
     begun = []
     look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
     parts, history = resumable(tmp_path, digits, look)
-    switched = call > 8 or (call == 8 and after)
+    switched = call > 9 or (call == 9 and after)
     assert begun[0] == (2 if switched else 1)
     assert history.epoch == [0, 1, 2, 3]
     assert_same(whole[0], parts)
@@ -310,3 +315,137 @@ def test_the_epoch_of_the_data_may_be_a_numpy_number(tmp_path):
         Data.epoch = wrong
         with pytest.raises(TypeError, match="integer attribute `epoch`"):
             Resume(tmp_path, data=Data())
+
+
+def aligning(directory, crash=None, resume_first=False, epochs=4, method="wm", **options):
+    """A run whose feedback two phases learn; `Resume` is not told of them."""
+    keras.backend.clear_session()
+    model = training.perceptron((8, 5), 6)
+    model = ta.convert(model, options.pop("feedback", "fa"))
+    model.compile(options.pop("optimizer", None) or keras.optimizers.SGD(0.1), "mse")
+    x, y = training.toy(32, 6, 5)
+    data = ta.data.EpochShuffled(x, y, batch_size=16, seed=5)
+    optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
+    phase = ta.phases.Alignment(
+        method, steps=options.pop("steps", 2), optimizer=optimizer, batch_size=8, seed=2
+    )
+    slow = ta.phases.Alignment("sa", steps=1, optimizer="sgd", batch_size=8, seed=3, name="slow")
+    runs = [
+        ta.callbacks.FeedbackCallback(phase, options.pop("every", "epoch")),
+        ta.callbacks.FeedbackCallback(slow, None, warmup=1),
+    ]
+    resume = Resume(directory, data=data, **options)
+    callbacks = [resume, *runs] if resume_first else [*runs, resume]
+    callbacks = [*([crash] if crash else []), *callbacks]
+    history = model.fit(data.dataset, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
+    return model, history
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("every", ["epoch", 1])
+def test_phases_are_found_in_the_callbacks_of_the_same_fit(every, first, tmp_path):
+    whole, history = aligning(tmp_path / "whole", every=every, resume_first=first)
+    with pytest.raises(Crash):
+        aligning(tmp_path / "parts", CrashAt(2, 0), first, every=every)
+    parts, resumed = aligning(tmp_path / "parts", None, first, every=every)
+    assert_same(whole, parts)
+    if not first:  # what others log after it is not stored
+        assert resumed.history == history.history
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The backup of a run that was killed in its third epoch."""
+    directory = tmp_path_factory.mktemp("kept") / "backup"
+    with pytest.raises(Crash):
+        aligning(directory, CrashAt(2, 0))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"feedback": "kp"}, "FeedbackAlignment.*KolenPollack"),
+        ({"feedback": "frsf"}, "FeedbackAlignment.*FixedRandomSignSymmetry"),
+        ({"method": "ia"}, "phases/alignment/rule/.* was .* and is"),
+        ({"steps": 3}, "phases/alignment/steps was 2 and is 3"),
+        ({"every": 2}, "phases/alignment/every was 'epoch' and is 2"),
+        ({"optimizer": keras.optimizers.SGD(0.2)}, r"optimizer/learning_rate was 0\.1"),
+        ({"optimizer": keras.optimizers.Adam(0.1)}, "optimizer/.* was .* and is"),
+    ],
+    ids=lambda v: str(v)[:30],
+)
+def test_a_backup_of_another_method_or_other_settings_is_refused(change, what, kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "b")
+    with pytest.raises(
+        ValueError, match=rf"(?s)same model, method and settings.*{what}.*backup_dir"
+    ):
+        aligning(tmp_path / "b", **change)
+    _, history = aligning(tmp_path / "b")  # nothing was changed
+    assert history.epoch == [0, 1, 2, 3]
+
+
+def _cut(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def _garble(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _cut, _garble], ids=["lost", "cut", "garbled"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "latest.json",
+        *(
+            f"epoch_000002/{name}"
+            for name in (
+                *("history.json", "latest.weights.h5", "manifest.json", "states.npz"),
+                "training_metadata.json",
+            )
+        ),
+    ],
+)
+def test_damaged_and_lost_files_are_named(name, harm, kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "b")
+    harm(tmp_path / "b" / name)
+    with pytest.raises(ValueError, match="`backup_dir` is damaged") as caught:
+        aligning(tmp_path / "b")
+    assert f"'{name}'" in str(caught.value)
+    assert str(caught.value).endswith(f"Received: backup_dir='{tmp_path / 'b'}'")
+
+
+@pytest.mark.parametrize("target", ["../elsewhere", "/tmp", "epoch_000001/..", 3, None])
+def test_the_pointer_points_into_the_backup(target, kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "b")
+    (tmp_path / "b" / "latest.json").write_text(json.dumps({"directory": target}))
+    with pytest.raises(ValueError, match=r"'latest.json' points to .*no state of this backup"):
+        aligning(tmp_path / "b")
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_before_the_first_epoch(tmp_path):
+    (tmp_path / "file").write_text("")
+    begun = []
+    look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(1))
+    for directory in (tmp_path / "file", tmp_path / "file" / "b"):
+        with pytest.raises(ValueError, match=r"`backup_dir` must be .* that can be written"):
+            aligning(directory, look)
+    assert not begun
+
+
+@pytest.mark.parametrize("feedback", ["brsf", NOISY], ids=["brsf", "noisy"])
+def test_a_random_stream_goes_on_after_saving_and_loading(feedback, tmp_path):
+    layer = ta.layers.Dense(4, feedback=feedback)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), layer])
+    model(np.ones((2, 3)), training=True)
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    other = keras.models.clone_model(model)
+    other.load_weights(tmp_path / "m.weights.h5")
+    want = layer.draw_seed(True).numpy()
+    for again in (loaded, other):
+        np.testing.assert_array_equal(again.layers[-1].draw_seed(True).numpy(), want)

@@ -105,6 +105,16 @@ def test_batch_random_sign_symmetry_holds_its_draw_outside_training(problem):
     close(backward(layer, x, delta, False)[0], backward(layer, x, delta, False)[0])
 
 
+def test_batch_random_sign_symmetry_redraws_where_a_loop_leaves_training_unset(problem):
+    x, delta = problem
+    layer, _, _ = linear("brsf")
+    first, second = (backward(layer, x, delta, None)[0] for _ in range(2))
+    assert np.abs(first - second).max() > 0.01
+    state = layer.seed_generator.state.numpy()
+    layer(x)  # nobody records
+    np.testing.assert_array_equal(layer.seed_generator.state.numpy(), state)
+
+
 def test_kolen_pollack(problem):
     x, delta = problem
     layer, _, stored = linear("kp")

@@ -334,7 +334,7 @@ ROWS = {
     "summary": ({"model": model}, {"print_fn": [3, "print", True, THING]}),
 }
 for _kind in ta.layers.__all__:
-    if hasattr(keras.layers, _kind):
+    if hasattr(keras.layers, _kind) and _kind != "TimeDistributed":
         ROWS[f"layers.{_kind}"] = ({"": POSITIONAL.get(_kind, (3, 3))}, OF_LAYERS)
 for _name in ("alignment_cost", "correlation", "norm_ratio", "path_angle", "relative_error"):
     ROWS[f"metrics.{_name}"] = ({}, {})
@@ -364,6 +364,7 @@ NO_ROW = {
         for name in ("chance", "pair_sums", "sample", "step", "uniforms")
     },
     "layers.FeedbackLayer": "a mixin: its arguments are those of the layers",
+    "layers.TimeDistributed": "Keras checks its argument",
     "spiking.lif.estimators.Estimator": "abstract",
     "phases.CompiledPhase": "abstract",
     "callbacks.DivergenceError": "an exception",

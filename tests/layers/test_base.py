@@ -15,7 +15,11 @@ import tf_alignment as ta
 from tf_alignment.layers.base import FEEDBACK_ARGUMENTS
 from tf_alignment.testing import gradients
 
-KINDS = [kind for kind in ta.layers.__all__ if hasattr(keras.layers, kind)]
+KINDS = [
+    kind
+    for kind in ta.layers.__all__
+    if hasattr(keras.layers, kind) and issubclass(getattr(ta.layers, kind), ta.layers.FeedbackLayer)
+]
 
 
 @pytest.mark.parametrize("name", cases.LAYERS)
@@ -278,12 +282,30 @@ def test_weights_that_ride_on_the_error_share_the_kernels_decay(method, same):
     )
     layer.build((None, 4))
     [learning] = [w for w in layer.feedback_weights.values() if w.trainable]
-    assert (learning.regularizer is layer.kernel.regularizer) == same
+    assert (getattr(learning.regularizer, "regularizer", None) is layer.kernel_regularizer) == same
     assert (learning.constraint is layer.kernel.constraint) == same
     own = ta.layers.Dense(3, feedback=method, feedback_regularizer="l1", kernel_regularizer="l2")
     own.build((None, 4))
     [learning] = [w for w in own.feedback_weights.values() if w.trainable]
-    assert isinstance(learning.regularizer, keras.regularizers.L1)
+    assert isinstance(learning.regularizer.regularizer, keras.regularizers.L1)
+
+
+@pytest.mark.parametrize("method", ["kp", "pfa", "sa"])
+def test_losses_of_methods_are_comparable_under_a_regularizer(method):
+    x = np.ones((2, 4), "float32")
+    stock, layer = (
+        cls(3, kernel_regularizer="l2", kernel_initializer="ones", **extra)
+        for cls, extra in ((keras.layers.Dense, {}), (ta.layers.Dense, {"feedback": method}))
+    )
+    stock(x)
+    with tf.GradientTape() as tape:
+        layer(x)
+        loss = sum(layer.losses)
+    assert float(loss) == pytest.approx(float(sum(stock.losses)))
+    [learning] = [w for w in layer.feedback_weights.values() if w.trainable]
+    gradient = tape.gradient(loss, learning.value)
+    if method != "sa":  # decay that the method is about
+        np.testing.assert_allclose(gradient, 2 * 0.01 * learning.numpy(), rtol=1e-5)
 
 
 def test_shared_layers_and_higher_ranks():

@@ -29,7 +29,21 @@ def _phase():
     return "fa", keras.optimizers.SGD(0.05), [phase]
 
 
-TRAININGS = {"aligned": _aligned, "noisy": _noisy, "phase": _phase}
+def _phases():
+    """Two phases, of which one runs between batches, and neither is handed to `Resume`."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    noise = ta.phases.NodePerturbation(
+        _data(), loss, steps=2, batch_size=8, solver="ridge", seed=3, name="noise"
+    )
+    return "fa", keras.optimizers.SGD(0.05), [*_phase()[2], noise]
+
+
+def _data():
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((96, 20)).astype("float32"), rng.integers(0, 5, 96)
+
+
+TRAININGS = {"aligned": _aligned, "noisy": _noisy, "phase": _phase, "phases": _phases}
 
 
 class Progress(keras.callbacks.Callback):
@@ -58,9 +72,7 @@ def train(name: str, directory: str, result: str, pipe: Connection) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(5)
     feedback, optimizer, phases = TRAININGS[name]()
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((96, 20)).astype("float32")
-    y = rng.integers(0, 5, 96)
+    x, y = _data()
     model = ta.convert(
         keras.Sequential(
             [
@@ -74,8 +86,11 @@ def train(name: str, directory: str, result: str, pipe: Connection) -> None:
     )
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     data = ta.data.EpochShuffled(x, y, batch_size=32, seed=4)
-    resume = ta.callbacks.Resume(directory, data=data, phases=phases)
-    runs = [ta.callbacks.FeedbackCallback(phase, warmup=1) for phase in phases]
+    resume = ta.callbacks.Resume(directory, data=data)
+    runs = [
+        ta.callbacks.FeedbackCallback(phase, every, warmup=1)
+        for phase, every in zip(phases, ("epoch", 2), strict=False)
+    ]
     model.fit(
         data.dataset,
         epochs=EPOCHS,

@@ -13,12 +13,23 @@ from tf_alignment._support.arguments import deprecated, integer, one_of
 if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results
 
-__all__ = ["FeedbackCallback"]
+__all__ = ["FeedbackCallback", "running"]
 
 # Which callback logs under the name of a phase, in the run that a `History` belongs to.
 _taken: weakref.WeakKeyDictionary[Any, dict[str, weakref.ref[FeedbackCallback]]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def running(model: keras.Model) -> dict[str, FeedbackCallback]:
+    """The callbacks with a phase in the present `fit` of a model, by the phase's name.
+
+    Args:
+        model: The model. A callback is known once its `on_train_begin` was called.
+    """
+    history = getattr(model, "history", None)
+    found = {} if history is None else _taken.get(history, {})
+    return {name: callback for name, known in found.items() if (callback := known()) is not None}
 
 
 class FeedbackCallback(keras.callbacks.Callback):

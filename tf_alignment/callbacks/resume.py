@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_alignment._support.arguments import boolean, file_path
+from tf_alignment.callbacks.backup import Backup
+from tf_alignment.callbacks.feedback import running
+from tf_alignment.callbacks.settings import attributes, describe, difference
 from tf_alignment.distribute import worker
 
 __all__ = ["Resume"]
-
-_POINTER = "latest.json"
-_PREFIX = "epoch_"
 
 
 class Resume(keras.callbacks.Callback):
@@ -29,9 +29,9 @@ class Resume(keras.callbacks.Callback):
 
     At the end of each epoch it stores the weights, the optimizer's state and the number of the
     epoch (through `keras.callbacks.BackupAndRestore`) and also what that leaves out: the states of
-    all random generators in the model (dropout masks, noise of feedback methods), what phases keep
-    from run to run, and `History`.
-    Start the same script again, and `model.fit` goes on from there.
+    all random generators in the model (dropout masks, noise of feedback methods), what the phases
+    of all `FeedbackCallback`s of the same `fit` keep from run to run, and `History`. Start the same
+    script again, and `model.fit` goes on from there.
 
     Each epoch is written to a directory of its own, and the switch to it is one atomic renaming:
     killed at any moment, even while writing, a run loses at most the epoch it was in.
@@ -61,11 +61,13 @@ class Resume(keras.callbacks.Callback):
         data: Object with an integer attribute `epoch`, or None.
         delete_checkpoint: Whether the backup is removed when training ends. If False, the same
             call of `fit` finds all its epochs done.
-        phases: What the `FeedbackCallback`s of the same training run.
+        phases: Phases that no `FeedbackCallback` of the same `fit` runs: those of
+            `tf_alignment.phases.interleave`, or of callbacks of one's own.
 
     Raises:
-        ValueError: If `backup_dir` is empty; in `fit`, if the model is not built or the backup is
-            another model's.
+        ValueError: If `backup_dir` is empty; in `fit`, before the first epoch, if the model is not
+            built, the directory cannot be written, the backup is of another model, method, phase or
+            other settings, or a file of it is missing or damaged.
         TypeError: If `data` has no integer attribute `epoch`.
 
     Example:
@@ -105,7 +107,12 @@ class Resume(keras.callbacks.Callback):
         self._history: dict[str, list[Any]] = {}
         self._finished: list[int] = []
         self._resumed = False
-        self._own, self._workers = self.backup_dir, 1
+        self._backup, self._workers = Backup(self.backup_dir, self.backup_dir), 1
+        self._settings: dict[str, Any] = {}  # of this run,
+        self._described: dict[str, Any] = {}  # and of the phases of the backup's
+        self._stored: dict[str, Any] = {}  # states of the backup, by group and number
+        self._results: dict[str, Any] = {}  # what its phases had reported last
+        self._restored: set[str] = set()  # phases
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Restore the state of the last finished epoch, if there is one."""
@@ -114,18 +121,26 @@ class Resume(keras.callbacks.Callback):
                 "`Resume` needs a model that is built before `fit`: give it an input shape, call "
                 f"it or `build` it. Received: an unbuilt model named '{self.model.name}'"
             )
-        self._history, self._finished = {}, []
-        for phase in self.phases:
-            phase.build(self.model)
+        self._history, self._finished, self._restored = {}, [], set()
+        self._stored, self._results, self._described = {}, {}, {}
+        self._settings = describe(self.model, self.data)
         number, self._workers = worker(self.model.distribute_strategy)
-        self._own = self.backup_dir / f"worker_{number}" if self._workers > 1 else self.backup_dir
-        name = self._latest()
-        self._resumed = name is not None
-        if name is not None:
-            self._restore(self._own / name)
+        own = self.backup_dir / f"worker_{number}" if self._workers > 1 else self.backup_dir
+        self._backup = Backup(own, self.backup_dir)
+        self._backup.begin()
+        epochs = self._latest()
+        self._resumed = epochs > 0
+        if epochs:
+            self._restore(*self._backup.state(epochs))
+        self._restore_phases()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Tell the data which epoch it is, and give `History` the epochs of earlier runs."""
+        self._restore_phases()  # of callbacks that are listed after this one
+        if self._resumed and self._described.keys() != self._settings["phases"].keys():
+            self._refuse(
+                difference(sorted(self._described), sorted(self._settings["phases"]), "phases")
+            )
         self._restore_history()
         if self.data is not None:
             self.data.epoch = epoch
@@ -142,28 +157,25 @@ class Resume(keras.callbacks.Callback):
         self._restore_history()
         if self._resumed:
             # Keras keeps the epoch to start from, and would apply it to the next `fit` as well.
-            fresh = self._keras_backup(self._own / "restart")
+            fresh = self._keras_backup(self._backup.directory / "restart")
             fresh.on_epoch_end(-1)
             fresh.on_train_begin()
             shutil.rmtree(fresh.backup_dir)
             self._resumed = False
-        if self.delete_checkpoint and self._own.exists():
-            # Without the pointer the rest is no backup, wherever the removal is interrupted.
-            (self._own / _POINTER).unlink(missing_ok=True)
-            shutil.rmtree(self._own)
+        if self.delete_checkpoint:
+            self._backup.remove()
             if self._workers > 1:
                 with contextlib.suppress(OSError):  # not empty: another worker is not done
                     self.backup_dir.rmdir()
 
-    def _latest(self) -> str | None:
-        """The directory of the last epoch that was stored, by every worker if there are several."""
-        pointer = self._own / _POINTER
-        name = json.loads(pointer.read_text())["directory"] if pointer.exists() else _name(0)
+    def _latest(self) -> int:
+        """After how many epochs the last state is, of every worker if there are several."""
+        epochs = self._backup.latest()
         if self._workers > 1:
             strategy = self.model.distribute_strategy
-            stored = strategy.run(lambda: tf.constant([int(name.removeprefix(_PREFIX))]))
-            name = _name(int(tf.reduce_min(strategy.gather(stored, 0))))
-        return None if name == _name(0) else name
+            stored = strategy.run(lambda: tf.constant([epochs]))
+            epochs = int(tf.reduce_min(strategy.gather(stored, 0)))
+        return epochs
 
     def _keras_backup(self, directory: Path) -> keras.callbacks.BackupAndRestore:
         backup = keras.callbacks.BackupAndRestore(str(directory))
@@ -171,48 +183,82 @@ class Resume(keras.callbacks.Callback):
         return backup
 
     def _states(self) -> list[keras.Variable]:
-        """What is no weight: the states of random generators, and what phases keep."""
+        """What is no weight: the states of random generators."""
         weights = {id(v) for v in self.model.weights}
-        states = {id(v): v for v in self.model.variables if id(v) not in weights}
-        return [*states.values(), *(v for phase in self.phases for v in phase.variables)]
+        return list({id(v): v for v in self.model.variables if id(v) not in weights}.values())
+
+    def _phases(self) -> dict[str, Any]:
+        """The phases of this training run, as far as they are known, by name."""
+        found = {name: callback.phase for name, callback in running(self.model).items()}
+        known = {id(phase) for phase in found.values()}
+        others = [phase for phase in self.phases if id(phase) not in known]
+        return found | {f"{phase.name}#{i}": phase for i, phase in enumerate(others)}
 
     def _store(self, epoch: int) -> None:
-        name = _name(epoch + 1)
-        directory = self._own / name
-        if directory.exists():  # left by a run that was killed before the switch
-            shutil.rmtree(directory)
-        directory.mkdir(parents=True)
-        self._keras_backup(directory).on_epoch_end(epoch)
-        states = {str(i): v.numpy() for i, v in enumerate(self._states())}
-        np.savez(directory / "states.npz", **states)
+        callbacks = running(self.model)
+        states = {f"model/{i}": v.numpy() for i, v in enumerate(self._states())}
+        for name, phase in self._phases().items():
+            phase.build(self.model)
+            states |= {f"{name}/{i}": v.numpy() for i, v in enumerate(phase.variables)}
         history = {"epoch": self._finished, "history": self._history}
-        (directory / "history.json").write_text(json.dumps(history))
-        for file in directory.iterdir():
-            _flush(file)
-        pointer = self._own / f"{_POINTER}.new"
-        pointer.write_text(json.dumps({"directory": name}))
-        _flush(pointer)
-        os.replace(pointer, self._own / _POINTER)
-        # another worker may be killed before it has stored this epoch
-        kept = {name, _name(epoch)} if self._workers > 1 else {name}
-        for other in self._own.glob(f"{_PREFIX}*"):
-            if other.name not in kept:
-                shutil.rmtree(other)
+        history["results"] = {name: callback.results for name, callback in callbacks.items()}
 
-    def _restore(self, directory: Path) -> None:
+        def write(directory: Path) -> None:
+            self._keras_backup(directory).on_epoch_end(epoch)
+            np.savez(directory / "states.npz", **states)
+            (directory / "history.json").write_text(json.dumps(history, default=float))
+
+        # another worker may be killed before it has stored this epoch
+        keep = [epoch] if self._workers > 1 else []
+        self._backup.store(epoch + 1, write, self._settings, keep)
+
+    def _restore(self, directory: Path, settings: dict[str, Any]) -> None:
+        self._described = settings.pop("phases", {})
+        self._refuse(difference(settings, self._settings))
         self._keras_backup(directory).on_train_begin()
-        states = self._states()
         with np.load(directory / "states.npz") as stored:
-            if len(stored.files) != len(states):
-                raise ValueError(
-                    f"The backup in `backup_dir` must be of this model, with {len(states)} states "
-                    f"of random generators and phases. Received: "
-                    f"backup_dir='{self.backup_dir}' with {len(stored.files)}"
-                )
-            for i, variable in enumerate(states):
-                variable.assign(stored[str(i)])
-        history = json.loads((directory / "history.json").read_text())
+            self._stored = dict(stored)
+        self._assign("model", self._states())
+        history = self._backup.read(directory / "history.json")
         self._finished, self._history = history["epoch"], history["history"]
+        self._results = history["results"]
+
+    def _restore_phases(self) -> None:
+        """Give phases that are newly known what they had."""
+        callbacks = running(self.model)
+        described = self._settings.setdefault("phases", {})
+        for name, phase in self._phases().items():
+            if name in self._restored:
+                continue
+            self._restored.add(name)
+            described[name] = attributes(phase)
+            if name in callbacks:
+                described[name]["every"] = callbacks[name].every
+            if not self._resumed:
+                continue
+            self._refuse(difference(self._described.get(name), described[name], f"phases/{name}"))
+            phase.build(self.model)
+            self._assign(name, phase.variables)
+            if name in callbacks:
+                callbacks[name].results = self._results.get(name, {})
+
+    def _assign(self, group: str, variables: Sequence[keras.Variable]) -> None:
+        stored = {k: v for k, v in self._stored.items() if k.rpartition("/")[0] == group}
+        shapes = [stored[f"{group}/{i}"].shape for i in range(len(stored))]
+        present = [tuple(v.shape) for v in variables]
+        if shapes != present:
+            self._refuse(f"the states of '{group}' had shapes {shapes} and have {present}")
+        for i, variable in enumerate(variables):
+            variable.assign(stored[f"{group}/{i}"])
+
+    def _refuse(self, what: str | None) -> None:
+        """Raise if there is a difference to the run of the backup."""
+        if what is not None:
+            raise ValueError(
+                "The backup in `backup_dir` must be of the same model, method and settings: "
+                f"{what}. Give this run a directory of its own. "
+                f"Received: backup_dir='{self.backup_dir}'"
+            )
 
     def _restore_history(self) -> None:
         """Write earlier epochs into `History`, which starts empty after `on_train_begin`."""
@@ -220,14 +266,3 @@ class Resume(keras.callbacks.Callback):
         if self._resumed and not history.epoch:
             history.epoch = list(self._finished)
             history.history.update({name: list(v) for name, v in self._history.items()})
-
-
-def _name(epochs: int) -> str:
-    """The directory of the state after so many epochs."""
-    return f"{_PREFIX}{epochs:06d}"
-
-
-def _flush(file: Path) -> None:
-    """Have the file on the disk, not in the system's memory, before anything refers to it."""
-    with file.open("rb+") as f:
-        os.fsync(f.fileno())

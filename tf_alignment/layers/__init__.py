@@ -28,6 +28,7 @@ from tf_alignment.layers.recurrent import (
     SimpleRNN,
     SimpleRNNCell,
 )
+from tf_alignment.layers.wrappers import TimeDistributed
 
 __all__ = [
     "GRU",
@@ -55,5 +56,6 @@ __all__ = [
     "SeparableConv2D",
     "SimpleRNN",
     "SimpleRNNCell",
+    "TimeDistributed",
     "feedback_layers",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "SeparableConv2D",
     "SimpleRNN",
     "SimpleRNNCell",
+    "TimeDistributed",
     "feedback_layers",
 ]
 
@@ -830,6 +831,19 @@ class SimpleRNNCell(FeedbackLayer, keras.layers.SimpleRNNCell):
         feedback_initializer: Any = "glorot_uniform",
         feedback_regularizer: Any = None,
         feedback_constraint: Any = None,
+        name: str | None = ...,
+        dtype: Any = ...,
+        trainable: bool = ...,
+        autocast: bool = ...,
+        activity_regularizer: Any = ...,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class TimeDistributed(keras.layers.TimeDistributed):
+    def __init__(
+        self,
+        layer: Any,
+        *,
         name: str | None = ...,
         dtype: Any = ...,
         trainable: bool = ...,

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment._support.seeds import named_initializer, per_replica
+from tf_alignment._support.whereabouts import records
 from tf_alignment.layers.connection import Connection, FeedbackWeights
 from tf_alignment.maps.base import LinearMap
 
@@ -144,12 +145,12 @@ class FeedbackLayer(keras.layers.Layer):
                     aggregation="mean",
                 )
 
-        store.populate(create)
-        if store.weights:
-            self.feedback_store = store
         if method.random:
             seed = next(connections[0].seeds("steps"))
             self.seed_generator = keras.random.SeedGenerator(seed)
+        store.populate(create, self.seed_generator if method.random else None)
+        if store.weights or method.random:
+            self.feedback_store = store
         self._connections = connections
 
     @property
@@ -203,9 +204,13 @@ class FeedbackLayer(keras.layers.Layer):
         return None if self.modulation is None else tf.convert_to_tensor(self.modulation)[0]
 
     def draw_seed(self, training: bool | None) -> tf.Tensor:
-        """Two int32 numbers, new at every training step; per replica if the method says so."""
+        """Two int32 numbers, new at every training step; per replica if the method says so.
+
+        A loop of one's own that leaves `training` unset trains where a tape records.
+        """
         generator = self.seed_generator
-        seed = generator.next() if training else generator.state.value
+        trains = training or (training is None and records())
+        seed = generator.next() if trains else generator.state.value
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
         return per_replica(seed) if self.feedback.random == "replica" else seed
 

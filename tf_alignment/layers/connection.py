@@ -22,9 +22,12 @@ from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment._support.seeds import derived_seed, reseeded
+from tf_alignment._support.whereabouts import check_whereabouts
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["Connection", "FeedbackWeights"]
+
+STREAM = "random_stream"  # in files
 
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
@@ -35,19 +38,41 @@ class FeedbackWeights(keras.layers.Layer):
     layers with feedback, and the other way round.
     """
 
-    def populate(self, create: Callable[[], None]) -> None:
-        """Build the layer: `create` adds the weights."""
+    def populate(
+        self, create: Callable[[], None], stream: keras.random.SeedGenerator | None = None
+    ) -> None:
+        """Build the layer: `create` adds the weights; the state of `stream` is saved with them."""
         self._create = create
+        self.stream = tf.Module()  # Keras does not count it among the weights; checkpoints keep it
+        self.stream.state = None if stream is None else stream.state
         self.build(())
 
     def build(self, input_shape: Any) -> None:
         """Add the weights, once, inside the layer's own name scope."""
         self._create()
+        for weight in self.weights:  # `tf.train.Checkpoint` sees attributes alone
+            setattr(self, f"weight_{weight.name}", weight)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse, for the layer: `model.quantize` visits layers that hold no others, so this one.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"Layer '{self.path.rpartition('/')[0]}' cannot be quantized with a feedback method: "
+            "the quantized call would bypass it. Call `tf_alignment.strip(model)` first; layers "
+            "before this one may have been quantized by now. Received: a model with feedback "
+            f"weights {[w.name for w in self.weights]}"
+        )
 
     def save_own_variables(self, store: Any) -> None:
-        """Save each weight under its name."""
+        """Save each weight under its name, and where the layer's random numbers are."""
         for variable in self.weights:
             store[variable.name] = variable
+        state = self.stream.state
+        if state is not None:
+            store[STREAM] = state
 
     def load_own_variables(self, store: Any) -> None:
         """Load each weight by name; warn if the file has none, as files of stock layers do."""
@@ -60,13 +85,36 @@ class FeedbackWeights(keras.layers.Layer):
             )
             return
         expected = {variable.name for variable in self.weights}
-        if found != expected:
+        if found - {STREAM} != expected:
             raise ValueError(
                 f"Layer '{self.path}' expects the feedback weights {sorted(expected)}; was the "
                 f"model saved with another method? Received: {sorted(found)}"
             )
         for variable in self.weights:
             variable.assign(store[variable.name])
+        state = self.stream.state
+        if state is not None and STREAM in found:
+            state.assign(store[STREAM])
+
+
+class Valueless(keras.regularizers.Regularizer):
+    """A regularizer's gradient without its value: losses stay comparable across methods.
+
+    Args:
+        regularizer: A Keras regularizer.
+    """
+
+    def __init__(self, regularizer: Any) -> None:
+        self.regularizer = regularizer
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """Zero, with the regularizer's gradient."""
+        value = self.regularizer(x)
+        return value - tf.stop_gradient(value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The regularizer, serialised."""
+        return {"regularizer": keras.regularizers.serialize(self.regularizer)}
 
 
 class Owner(Protocol):
@@ -128,6 +176,7 @@ class Connection:
     weights: dict[str, keras.Variable] = dataclasses.field(default_factory=dict)
     aligned: list[str] = dataclasses.field(default_factory=list)
     _zero: Callable[[], tf.Tensor | None] | None = None
+    _reads: dict[str, Callable[[], tf.Tensor | None]] = dataclasses.field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -184,7 +233,7 @@ class Connection:
                 name=f"{prefix}{name}" + ("_aligned" if aligned else ""),
                 shape=tuple(shape),
                 initializer=lambda shape, dtype: tf.cast(initializer(shape, dtype), dtype),
-                regularizer=regularizer if trainable else None,
+                regularizer=Valueless(regularizer) if trainable and regularizer else None,
                 constraint=constraint if trainable else None,
                 trainable=trainable,
                 autocast=False,
@@ -268,12 +317,11 @@ class Connection:
             x = look.record(self, x)
             if look.backprop:
                 return self.map.apply(x, kernel)
+        check_whereabouts(self.layer.name, x, training, bool(self.aligned))
         stored = self.stored()
         seed = self.layer.draw_seed(training) if method.random else None
         z = self.map.apply(tf.stop_gradient(x), method.couple(kernel, stored, self.map))
-        # A feedback weight must be read before the optimizer changes it. TensorFlow orders the two
-        # by a control edge, which its graph optimizer drops where it sees a path of data from read
-        # to update; the path through a custom gradient is one, until it is optimised away as well.
+        # read before the optimizer changes them, see `ops`
         with tf.control_dependencies(list(stored.values())):
             z = tf.identity(z)
 
@@ -305,8 +353,21 @@ class Connection:
         return response
 
     def stored(self) -> dict[str, tf.Tensor]:
-        """The method's weights as they are stored, read now."""
-        return {name: tf.convert_to_tensor(weight) for name, weight in self.weights.items()}
+        """The feedback weights: in a graph, those that learn by alignment once a forward pass.
+
+        Their gradient is made at the first call and waits for what that call has read. What a later
+        call read for itself might be read after the update.
+        """
+        kept = {name: read() for name, read in self._reads.items()}
+        known = [read for read in kept.values() if read is not None and _reaches_here(read)]
+        if known and len(known) == len(self.weights) and self.has_aligned():
+            return dict(zip(kept, known, strict=True))
+        graph = tf.compat.v1.get_default_graph()
+        with tf.control_dependencies([read for read in known if read.graph is graph]):
+            reads = {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
+        in_graph = self.aligned and not tf.executing_eagerly()
+        self._reads = {name: weakref.ref(read) for name, read in reads.items()} if in_graph else {}
+        return reads
 
     def learn(
         self, activity: methods.Activity, stored: dict[str, tf.Tensor], training: bool | None
@@ -344,3 +405,11 @@ class Connection:
         """
         zero = self._zero() if self._zero is not None else None
         return zero is not None and any(loss is zero for loss in self.layer.losses)
+
+
+def _reaches_here(tensor: tf.Tensor) -> bool:
+    """Whether the graph that is being built has the tensor or can capture it."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None and graph is not tensor.graph:
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None

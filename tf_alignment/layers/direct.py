@@ -81,6 +81,18 @@ class OutputTap(keras.layers.Layer):
         self.feedback_initializer = named_initializer("feedback_initializer", feedback_initializer)
         self.supports_masking = True
 
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse, for the whole network.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"Model with output tap '{self.name}' cannot be quantized with a feedback method: call "
+            "`tf_alignment.strip(model)` on a fresh model first; layers before the tap may have "
+            f"been quantized by now. Received: feedback={self.feedback!r}"
+        )
+
     def build(self, input_shape: Any) -> None:
         """Create one feedback kernel for each hidden layer."""
         if not isinstance(input_shape, list) or len(input_shape) != 1 + len(self.hidden):
@@ -107,6 +119,7 @@ class OutputTap(keras.layers.Layer):
                 trainable=False,
             )
             self._kernels.append(kernel)
+            setattr(self, f"kernel_{index}", kernel)  # `tf.train.Checkpoint` sees attributes alone
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:

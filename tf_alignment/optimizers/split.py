@@ -93,9 +93,23 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
         )
     # A fixed factor belongs to the whole: the loss is scaled once, for both.
     scale = forward.loss_scale_factor
-    return keras.optimizers.MultiOptimizer(
+    return Split(
         keras.optimizers.OptimizerMap(forward, {ALIGNED: feedback}), loss_scale_factor=scale
     )
+
+
+@keras.saving.register_keras_serializable(package="tf_alignment")
+class Split(keras.optimizers.MultiOptimizer):
+    """A `MultiOptimizer` whose optimizers' states `tf.train.Checkpoint` keeps.
+
+    Args:
+        optimizer_map, loss_scale_factor, name: As of `keras.optimizers.MultiOptimizer`.
+    """
+
+    def __init__(self, optimizer_map: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer_map, *args, **kwargs)
+        for i, optimizer in enumerate(self.optimizers):
+            setattr(self, f"optimizer_{i}", optimizer)
 
 
 def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:

@@ -1,0 +1,107 @@
+"""Where a layer is being called: in places where its backward pass would be lost, unnoticed.
+
+TensorFlow has nothing public that tells. Each function here asks in the one way that was found to,
+and answers False where a version of TensorFlow has it no longer; `tests/_support` notices.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import tensorflow as tf
+
+__all__ = [
+    "check_whereabouts",
+    "in_forward_mode",
+    "in_recomputation",
+    "in_vectorized_map",
+    "records",
+]
+
+_MAPPED = (os.path.join("parallel_for", "control_flow_ops.py"), ("_pfor_impl",))
+_RECOMPUTED = (
+    os.path.join("ops", "custom_gradient.py"),
+    ("inner", "inner_recompute_grad"),
+)
+
+
+def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bool) -> None:
+    """Refuse to call a layer where its error would be lost, or another's.
+
+    Args:
+        name: The layer's.
+        x: Its input.
+        training: As it is called. With False nothing is refused but forward mode.
+        aligns: Whether it has feedback weights that learn by alignment.
+
+    Raises:
+        ValueError: With what to do instead.
+    """
+    if in_forward_mode(x):
+        raise ValueError(
+            f"Layer '{name}' has feedback weights, and forward-mode differentiation would go "
+            "through them: take `tf_alignment.strip(model)` for derivatives of the model's "
+            "function. Received: a call inside `tf.autodiff.ForwardAccumulator`"
+        )
+    if (training or (training is None and records())) and in_vectorized_map():
+        raise ValueError(
+            f"Layer '{name}' cannot be trained inside `vectorized_map`, which drops its backward "
+            "pass: no error would reach the layers below. Fold the mapped axis into the batch "
+            "(`tf_alignment.layers.TimeDistributed` does), or use `tf.map_fn`. Received: a call "
+            "inside `vectorized_map`, as of `keras.layers.TimeDistributed` with an unknown number "
+            "of steps"
+        )
+    if aligns and training is not False and in_recomputation():
+        raise ValueError(
+            f"Layer '{name}' learns by a loss of its forward pass, which `tf.recompute_grad` "
+            "loses: its feedback weights would stand still. Leave the layer out of the recomputed "
+            "function, or take a method without alignment. Received: a call inside "
+            "`tf.recompute_grad` (`keras.remat`, `keras.RematScope`)"
+        )
+
+
+def in_vectorized_map() -> bool:
+    """Whether a function is being traced for `vectorized_map`, which drops custom gradients."""
+    return _called_by(*_MAPPED)
+
+
+def in_recomputation() -> bool:
+    """Whether it is `tf.recompute_grad` that calls."""
+    return _called_by(*_RECOMPUTED)
+
+
+def in_forward_mode(x: tf.Tensor) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` follows the tensor."""
+    try:
+        from tensorflow.python import pywrap_tfe
+
+        return bool(pywrap_tfe.TFE_Py_PackJVPs([x])[1])
+    except (ImportError, AttributeError):
+        return False
+
+
+def records() -> bool:
+    """Whether a gradient tape may be recording."""
+    try:
+        from tensorflow.python.eager import record
+
+        return bool(record.could_possibly_record())
+    except (ImportError, AttributeError):
+        return False
+
+
+def _called_by(file: str, functions: tuple[str, ...]) -> bool:
+    return any(
+        frame.f_code.co_name in functions and frame.f_code.co_filename.endswith(file)
+        for frame in _frames()
+    )
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,66 @@
+"""`TimeDistributed` that keeps the backward pass of the layer it wraps."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment.maps.shapes import dims
+
+__all__ = ["TimeDistributed"]
+
+
+@keras.saving.register_keras_serializable(package="tf_alignment")
+class TimeDistributed(keras.layers.TimeDistributed):
+    """`keras.layers.TimeDistributed` that calls its layer once, on all steps at once.
+
+    Time is folded into the batch: `(batch, time, ...)` becomes `(batch · time, ...)` for the layer
+    and is unfolded again. Keras' own calls the layer once a step, and where the number of steps is
+    unknown maps it with `vectorized_map`, which drops custom gradients. The outputs are the same
+    for every layer that treats the examples of a batch one by one. Batch normalisation takes its
+    statistics over all steps; feedback weights that learn by alignment see all steps.
+
+    Args:
+        layer: The layer to apply to every step, with feedback or without.
+
+    Input shape:
+        `(batch, time, ...)`; both may be unknown.
+
+    Output shape:
+        `(batch, time, ...)`.
+
+    Call arguments:
+        inputs: A tensor.
+        training: Handed to the layer, if it takes it.
+        mask: Boolean, `(batch, time, ...)`; folded and handed to the layer, if it takes one.
+
+    Raises:
+        ValueError: As `keras.layers.TimeDistributed`.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> inputs = keras.Input((None, 4))
+    >>> x = ta.layers.TimeDistributed(ta.layers.Dense(3, feedback="fa"))(inputs)
+    >>> x.shape
+    (None, None, 3)
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The layer's outputs for all steps."""
+        lead = dims(inputs)[:2]
+        known = inspect.signature(self.layer.call).parameters
+        arguments: dict[str, Any] = {}
+        if "mask" in known and mask is not None:
+            arguments["mask"] = _fold(mask)
+        if "training" in known:
+            arguments["training"] = training
+        outputs = self.layer(_fold(inputs), **arguments)
+        unfolded = tf.reshape(outputs, [*lead, *dims(outputs)[1:]])
+        return tf.ensure_shape(unfolded, [*inputs.shape[:2], *outputs.shape[1:]])
+
+
+def _fold(x: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(x, [-1, *dims(x)[2:]])
