@@ -1,5 +1,6 @@
 """Closed forms against autodiff: every primitive, every option, every kind of layer."""
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def on_noise(rule, connection, shape, b, seed, examples):
     return rule.align(activity, {"feedback_kernel": b})["feedback_kernel"]
 
 
-@pytest.mark.parametrize("name", ta.testing.LAYERS)
+@pytest.mark.parametrize("name", cases.AT_ONCE)
 def test_on_noise_the_rules_do_the_same_in_every_layer(name):
     case = ta.testing.LAYERS[name]
     layer, shape = case.layer("fa"), case.input_shape

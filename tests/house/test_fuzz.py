@@ -73,6 +73,9 @@ IMAGES = ta.data.Images(PICTURES, PICTURES, 4, 8)
 
 POSITIONAL = {"EinsumDense": ("ab,bc->ac", 3), "MultiHeadAttention": (2, 4), "Dense": (3,)}
 POSITIONAL |= dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), (3,))
+POSITIONAL |= dict.fromkeys(("SimpleRNN", "LSTM", "GRU"), (3,))
+POSITIONAL |= dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell"), (3,))
+POSITIONAL |= {"GroupQueryAttention": (4, 2, 2)}
 OF_LAYERS = {
     "feedback": [*FEEDBACK, "dfa"],
     "feedback_initializer": [3, "nonsense", True, NAN, {"class_name": "nonsense"}, THING],

@@ -36,9 +36,13 @@ def test_every_layer_passes_the_checks(name):
     assert {check.name for check in report.skipped} <= may_skip
 
 
-def test_the_signature_of_attention_is_the_parents_plus_the_feedback_arguments():
-    parent = inspect.signature(keras.layers.MultiHeadAttention).parameters
-    own = inspect.signature(ta.layers.MultiHeadAttention).parameters
+@pytest.mark.parametrize(
+    "kind",
+    [*("MultiHeadAttention", "GroupQueryAttention"), *("SimpleRNNCell", "LSTMCell", "GRUCell")],
+)
+def test_the_signature_is_the_parents_plus_the_feedback_arguments(kind):
+    parent = inspect.signature(getattr(keras.layers, kind)).parameters
+    own = inspect.signature(getattr(ta.layers, kind)).parameters
     assert [p for p in own if p not in FEEDBACK_ARGUMENTS] == list(parent)
     assert {n: own[n].default for n in FEEDBACK_ARGUMENTS} == FEEDBACK_ARGUMENTS
     assert all(own[n].default == parent[n].default for n in parent)
@@ -241,8 +245,10 @@ def test_feedback_weights_follow_trainable():
 )
 def test_wrong_methods_are_refused_at_construction(feedback, error, match):
     arguments = {"Dense": (3,), "EinsumDense": ("ab,bc->ac", 3), "MultiHeadAttention": (2, 4)}
+    arguments |= {"GroupQueryAttention": (4, 2, 2)}
     for kind in KINDS:
-        positional = arguments.get(kind, (3,) if kind.startswith("Depthwise") else (3, 3))
+        one = kind.startswith(("Depthwise", "Simple", "LSTM", "GRU"))
+        positional = arguments.get(kind, (3,) if one else (3, 3))
         with pytest.raises(error, match=match):
             getattr(ta.layers, kind)(*positional, feedback=feedback)
 
@@ -322,8 +328,9 @@ def test_shared_layers_and_higher_ranks():
 
 
 def test_all_combinations_of_kinds_are_in_the_table():
-    covered = {case.kind for case in cases.LAYERS.values()} | {"MultiHeadAttention"}
-    assert covered == set(KINDS)
+    covered = {case.kind for case in cases.LAYERS.values()}
+    attention = {"MultiHeadAttention", "GroupQueryAttention"}
+    assert covered | attention == {kind for kind in KINDS if not kind.endswith("Cell")}
 
 
 @pytest.mark.parametrize("same", ["seed", "instance"])

@@ -24,7 +24,7 @@ def dot(a, b):
     return float(tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64)))
 
 
-@pytest.mark.parametrize("name", cases.LAYERS)
+@pytest.mark.parametrize("name", cases.AT_ONCE)
 def test_the_three_products_are_one_bilinear_form_and_what_autodiff_gives(name):
     c, x = connection(name)
     kernel = tf.convert_to_tensor(c.kernel)
@@ -42,7 +42,7 @@ def test_the_three_products_are_one_bilinear_form_and_what_autodiff_gives(name):
     np.testing.assert_allclose(dkernel, expected[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", cases.LAYERS)
+@pytest.mark.parametrize("name", cases.AT_ONCE)
 def test_two_steps_through_the_population_equal_the_path_kernel(name):
     c, x = connection(name)
     kernel = tf.convert_to_tensor(c.kernel)
@@ -59,7 +59,7 @@ def test_two_steps_through_the_population_equal_the_path_kernel(name):
         assert wide.map.apply(x, plastic).shape == mixed.shape
 
 
-@pytest.mark.parametrize("name", cases.LAYERS)
+@pytest.mark.parametrize("name", cases.AT_ONCE)
 def test_sending_an_error_down_as_a_regression_on_the_kernel(name):
     c, x = connection(name)
     kernel = tf.convert_to_tensor(c.kernel)
@@ -177,7 +177,7 @@ def test_training_is_the_same_either_way(jit, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", cases.LAYERS)
+@pytest.mark.parametrize("name", cases.AT_ONCE)
 def test_examples_times_positions_and_inputs_of_a_unit(name):
     layer = cases.ours(name, "fa")
     x = cases.inputs(name)

@@ -9,10 +9,9 @@ import keras
 import tensorflow as tf
 
 from tf_alignment.feedback import Activity, Backward
-from tf_alignment.layers.base import FeedbackLayer
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.base import Connection, FeedbackLayer
 from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Steps, in_loop
-from tf_alignment.maps import LinearMap
+from tf_alignment.maps.base import LinearMap
 
 __all__ = ["RecurrentCell", "masked"]
 
@@ -31,6 +30,7 @@ class RecurrentCell(FeedbackLayer):
     """
 
     over_time = True
+    _seeds = "feedback_seed_generator"  # the parent's own draws dropout masks
 
     def _maps(self) -> tuple[LinearMap, LinearMap]:
         return EveryStep(), EveryStep()
@@ -110,16 +110,16 @@ class RecurrentCell(FeedbackLayer):
         held = self._pass.held()
         if held is not None:
             return self._advance(held, x, states, training)
-        if in_loop():
+        if self.feedback.learns == "alignment" and not self._pass.is_open() and in_loop():
             raise ValueError(
-                f"Cell '{self.name}' cannot begin inside a TensorFlow loop: what its feedback "
-                "weights learn from would be lost. Wrap it in `keras.layers.RNN`. Received: "
-                f"feedback={self.feedback!r}"
+                f"Cell '{self.name}' must not be called in a TensorFlow loop of one's own: what "
+                "its feedback weights learn from would be lost. Wrap it in `keras.layers.RNN`. "
+                f"Received: feedback={self.feedback!r}"
             )
         step = self._count_step(training)
         both = [Steps.begin(connection, training) for connection in self._connections]
-        first, second = (s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
-        gates = first, second
+        feed, recur = (s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
+        gates = feed, recur
         self._pass.keep(gates)
         output, states = self._advance(gates, x, states, training)
         self._learn(both, (x, output), step, training)

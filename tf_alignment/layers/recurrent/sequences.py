@@ -22,10 +22,10 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 def _of_cell(name: str, doc: str) -> Any:
-    """A property that is the cell's, None in a stock cell."""
+    """A property that is the cell's."""
 
     def get(self: Any) -> Any:
-        return getattr(self.cell, name, None)
+        return getattr(self.cell, name)  # no default: Keras does not set what is there already
 
     def put(self: Any, value: Any) -> None:
         setattr(self.cell, name, value)

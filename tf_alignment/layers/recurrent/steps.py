@@ -116,6 +116,10 @@ class Pass:
         """A loop is about to begin; what an earlier one left (it may have failed) is gone."""
         self._made[threading.get_ident()] = None
 
+    def is_open(self) -> bool:
+        """Whether a loop over time has begun."""
+        return threading.get_ident() in self._made
+
     def close(self) -> None:
         """The loop has ended."""
         self._made.pop(threading.get_ident(), None)
@@ -126,7 +130,7 @@ class Pass:
 
     def keep(self, made: Any) -> None:
         """Hold `made` to the end of the loop, if one is open."""
-        if threading.get_ident() in self._made:
+        if self.is_open():
             self._made[threading.get_ident()] = made
 
 
