@@ -14,6 +14,10 @@ import keras
 from tf_alignment.feedback.alignment import Alignment
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.feedback.direct import DirectFeedback
+from tf_alignment.feedback.eligibility import (
+    EligibilityPropagation,
+    RandomFeedbackLocalOnline,
+)
 from tf_alignment.feedback.error_driven import KolenPollack, ProductFeedback
 from tf_alignment.feedback.fixed import (
     Backprop,
@@ -32,6 +36,7 @@ from tf_alignment.feedback.rules import (
 __all__ = [
     "LONG_NAMES",
     "METHODS",
+    "RECURRENT_METHODS",
     "ActivationAlignment",
     "Activity",
     "Alignment",
@@ -39,12 +44,14 @@ __all__ = [
     "Backward",
     "BatchRandomSignSymmetry",
     "DirectFeedback",
+    "EligibilityPropagation",
     "Feedback",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
     "InformationAlignment",
     "KolenPollack",
     "ProductFeedback",
+    "RandomFeedbackLocalOnline",
     "Setup",
     "SignSymmetry",
     "SymmetricAlignment",
@@ -69,6 +76,9 @@ _FACTORIES: dict[str, Any] = {
 }
 METHODS: tuple[str, ...] = tuple(_FACTORIES)
 """The string ids of all methods, in the order in which tables list them."""
+_RECURRENT: dict[str, Any] = {"eprop": EligibilityPropagation, "rflo": RandomFeedbackLocalOnline}
+RECURRENT_METHODS: tuple[str, ...] = tuple(_RECURRENT)
+"""The string ids of methods that belong to recurrent layers alone."""
 LONG_NAMES: dict[str, str] = {
     "backpropagation": "backprop",
     "feedback_alignment": "fa",
@@ -83,6 +93,8 @@ LONG_NAMES: dict[str, str] = {
     "activation_alignment": "aa",
     "product_feedback_alignment": "pfa",
     "orthogonal_product_feedback_alignment": "pfa_o",
+    "eligibility_propagation": "eprop",
+    "random_feedback_local_online": "rflo",
 }
 """Long names beside the ids."""
 
@@ -92,7 +104,7 @@ def _letters(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
 
 
-_BY_LETTERS = {_letters(name): name for name in METHODS} | {
+_BY_LETTERS = {_letters(name): name for name in (*METHODS, *RECURRENT_METHODS)} | {
     _letters(name): method for name, method in LONG_NAMES.items()
 }
 
@@ -100,12 +112,13 @@ _BY_LETTERS = {_letters(name): name for name in METHODS} | {
 def _by_name(name: str) -> Feedback:
     letters = _letters(name)
     if letters in _BY_LETTERS:
-        return _FACTORIES[_BY_LETTERS[letters]]()
+        return (_FACTORIES | _RECURRENT)[_BY_LETTERS[letters]]()
     near = difflib.get_close_matches(letters, _BY_LETTERS, 1, 0.6)
     meant = f" Did you mean {_BY_LETTERS[near[0]]!r}?" if near else ""
     raise ValueError(
-        f"Argument `feedback` must be one of {list(METHODS)}, one of their long names "
-        f"({', '.join(LONG_NAMES)}), a `Feedback` object or None.{meant} "
+        f"Argument `feedback` must be one of {list(METHODS)}, in recurrent layers also of "
+        f"{list(RECURRENT_METHODS)}, one of their long names ({', '.join(LONG_NAMES)}), a "
+        f"`Feedback` object or None.{meant} "
         f"Received: feedback={name!r}"
     )
 
@@ -114,8 +127,9 @@ def get(identifier: Any) -> Feedback | None:
     """Turn an identifier into a feedback method.
 
     Args:
-        identifier: `None` (the stock layer), a string id out of `METHODS` or a long name out of
-            `LONG_NAMES` (case, hyphens and underscores do not matter), a `Feedback` object or
+        identifier: `None` (the stock layer), a string id out of `METHODS` or
+            `RECURRENT_METHODS`, a long name out of `LONG_NAMES` (case, hyphens and underscores do
+            not matter), a `Feedback` object or
             class, or the config of one.
 
     Returns:

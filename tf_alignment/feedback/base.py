@@ -174,6 +174,8 @@ class Feedback:
             replicas of a strategy compute the same gradient.
         modulated: Whether the rule reads a signal that all layers receive: `modulator` of
             `Backward` and `Activity`, given by `tf_alignment.modulate`.
+        through_time: Whether an error travels back in time along recurrent kernels. Methods of
+            which it does not belong to recurrent layers.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -193,6 +195,7 @@ class Feedback:
     linear: bool = False
     weights_only: bool = False
     modulated: bool = False
+    through_time: bool = True
 
     @property
     def has_kernel(self) -> bool:

@@ -20,10 +20,12 @@ from tf_alignment.layers.normalization import BatchNormalization
 from tf_alignment.layers.recurrent import (
     GRU,
     LSTM,
+    ALIFCell,
     ConvLSTM1D,
     ConvLSTM2D,
     ConvLSTM3D,
     GRUCell,
+    LeakyRNNCell,
     LSTMCell,
     SimpleRNN,
     SimpleRNNCell,
@@ -33,6 +35,7 @@ from tf_alignment.layers.wrappers import TimeDistributed
 __all__ = [
     "GRU",
     "LSTM",
+    "ALIFCell",
     "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
@@ -51,6 +54,7 @@ __all__ = [
     "GRUCell",
     "GroupQueryAttention",
     "LSTMCell",
+    "LeakyRNNCell",
     "MultiHeadAttention",
     "SeparableConv1D",
     "SeparableConv2D",

@@ -6,10 +6,13 @@ import keras
 
 from tf_alignment.layers.base import FeedbackLayer as FeedbackLayer
 from tf_alignment.layers.inspection import feedback_layers as feedback_layers
+from tf_alignment.layers.recurrent.neurons import ALIFCell as ALIFCell
+from tf_alignment.layers.recurrent.neurons import LeakyRNNCell as LeakyRNNCell
 
 __all__ = [
     "GRU",
     "LSTM",
+    "ALIFCell",
     "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
@@ -28,6 +31,7 @@ __all__ = [
     "GRUCell",
     "GroupQueryAttention",
     "LSTMCell",
+    "LeakyRNNCell",
     "MultiHeadAttention",
     "SeparableConv1D",
     "SeparableConv2D",

@@ -366,6 +366,11 @@ def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback
             "output error has to reach every layer. Build the model with stock layers and call "
             f"`tf_alignment.convert(model, 'dfa')`. Received: feedback={feedback!r}"
         )
+    if not method.through_time and not getattr(layer, "over_time", False):
+        raise ValueError(
+            f"Argument `feedback` must not be '{method.id}' in layer '{layer.name}': it belongs to "
+            f"recurrent layers and cells. Received: feedback={feedback!r}"
+        )
     if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
         raise ValueError(
             f"Layer '{layer.name}' cannot have a feedback method under a quantized dtype policy: "

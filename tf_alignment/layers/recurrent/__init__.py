@@ -7,17 +7,20 @@ from tf_alignment.layers.recurrent.convolutional import (
     ConvLSTM3D,
     ConvLSTMCell,
 )
+from tf_alignment.layers.recurrent.neurons import ALIFCell, LeakyRNNCell
 from tf_alignment.layers.recurrent.sequences import GRU, LSTM, Recurrent, SimpleRNN
 
 __all__ = [
     "GRU",
     "LSTM",
+    "ALIFCell",
     "ConvLSTM1D",
     "ConvLSTM2D",
     "ConvLSTM3D",
     "ConvLSTMCell",
     "GRUCell",
     "LSTMCell",
+    "LeakyRNNCell",
     "Recurrent",
     "SimpleRNN",
     "SimpleRNNCell",

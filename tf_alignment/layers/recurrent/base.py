@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_alignment import probe as probing
 from tf_alignment.feedback import Activity, Backward
 from tf_alignment.layers.base import Connection, FeedbackLayer
-from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Steps, in_loop
+from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Plain, Steps, in_loop
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["RecurrentCell", "masked"]
 
-Gates = tuple[list[Steps], list[Steps]]
+Gates = tuple[Sequence[Steps | Plain], Sequence[Steps | Plain]]
 
 
 class RecurrentCell(FeedbackLayer):
@@ -37,13 +38,13 @@ class RecurrentCell(FeedbackLayer):
 
     def _connect(self) -> list[Connection]:
         feed, recur = self._maps()
-        return [
-            self._connection(feed, name="input", kernel=self.kernel),
-            self._connection(recur, "recurrent", "recurrent", self.recurrent_kernel),
-        ]
+        found = [self._connection(feed, name="input", kernel=self.kernel)]
+        if self.feedback.through_time:
+            found.append(self._connection(recur, "recurrent", "recurrent", self.recurrent_kernel))
+        return found
 
     def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
-        return [input_shape, (input_shape[0], self.units)]
+        return [input_shape, (input_shape[0], self.units)][: len(self._connect())]
 
     def _sizes(self) -> tuple[list[int], list[int]]:
         """Output channels of the parts of both kernels that get an input of their own."""
@@ -66,7 +67,7 @@ class RecurrentCell(FeedbackLayer):
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
         super()._build_feedback(input_shape)
         self._pass = Pass()
-        for connection, sizes in zip(self._connections, self._sizes(), strict=True):
+        for connection, sizes in zip(self._connections, self._sizes(), strict=False):
             if len(sizes) > 1:
                 self._refuse_send(connection)
 
@@ -118,7 +119,12 @@ class RecurrentCell(FeedbackLayer):
             )
         step = self._count_step(training)
         both = [Steps.begin(connection, training) for connection in self._connections]
-        feed, recur = (s.cut(sizes) for s, sizes in zip(both, self._sizes(), strict=True))
+        steps: list[Steps | Plain] = [*both]
+        if not self.feedback.through_time:
+            look, kernel = probing.current(), tf.convert_to_tensor(self.recurrent_kernel)
+            true = look is not None and look.backprop
+            steps.append(Plain(self._maps()[1], kernel, cut=not true))
+        feed, recur = (s.parts(sizes) for s, sizes in zip(steps, self._sizes(), strict=True))
         gates = feed, recur
         self._pass.keep(gates)
         output, states = self._advance(gates, x, states, training)
@@ -133,7 +139,7 @@ class RecurrentCell(FeedbackLayer):
         training: bool | None,
     ) -> None:
         """Let what learns by alignment see the first time step."""
-        for steps, x, bias in zip(both, received, self._biases(), strict=True):
+        for steps, x, bias in zip(both, received, self._biases(), strict=False):
             if steps.backprop:
                 continue
             c, x = steps.connection, tf.stop_gradient(x)

@@ -72,7 +72,8 @@ class ConvLSTMCell(RecurrentCell, _StockCell):
         return feed, recur
 
     def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
-        return [input_shape, self.compute_output_shape(input_shape)[0]]
+        both = [input_shape, self.compute_output_shape(input_shape)[0]]
+        return both[: len(self._connect())]
 
     def _sizes(self) -> tuple[list[int], list[int]]:
         return [self.filters] * 4, [self.filters] * 4

@@ -47,6 +47,7 @@ class Recurrent(keras.layers.Layer):
     """
 
     cell_class: ClassVar[type]
+    over_time = True
 
     feedback = _of_cell("feedback", "The feedback method, or None.")
     feedback_initializer = _of_cell("feedback_initializer", "Initializer of feedback weights.")

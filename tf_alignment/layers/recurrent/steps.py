@@ -16,12 +16,13 @@ import tensorflow as tf
 from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment.feedback.base import Backward
-from tf_alignment.maps import Matmul
+from tf_alignment.maps.base import LinearMap
+from tf_alignment.maps.dense import Matmul
 
 if TYPE_CHECKING:
     from tf_alignment.layers.connection import Connection
 
-__all__ = ["EveryStep", "Pass", "Steps", "in_loop"]
+__all__ = ["EveryStep", "Pass", "Plain", "Steps", "in_loop"]
 
 _CARRIER = "carrier"
 
@@ -72,7 +73,7 @@ class Steps:
             weights = {_CARRIER: tf.stop_gradient(carrier)}
         return cls(connection, coupled, stored, weights, seed, backprop=False)
 
-    def cut(self, sizes: list[int]) -> list[Steps]:
+    def parts(self, sizes: list[int]) -> list[Steps]:
         """The gates that get an input of their own, by their numbers of output channels."""
         if len(sizes) == 1:
             return [self]
@@ -101,6 +102,30 @@ class Steps:
             return linear_map.transpose(dz, weights[_CARRIER], x), {}
         c = Backward(linear_map, x, self.kernel, weights, self.seed)
         return self.connection.layer.feedback.send(c, dz)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plain:
+    """A forward product without feedback weights, as `Steps`.
+
+    Attributes:
+        map: The bilinear map.
+        kernel: Forward kernel.
+        cut: Whether no error is sent on (e-prop's, along a recurrent kernel).
+    """
+
+    map: LinearMap
+    kernel: tf.Tensor
+    cut: bool
+
+    def parts(self, sizes: list[int]) -> list[Plain]:
+        """The gates that get an input of their own, by their numbers of output channels."""
+        kernels = tf.split(self.kernel, sizes, axis=-1) if len(sizes) > 1 else [self.kernel]
+        return [dataclasses.replace(self, kernel=kernel) for kernel in kernels]
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """`x · W` at one time step."""
+        return self.map.apply(tf.stop_gradient(x) if self.cut else x, self.kernel)
 
 
 class Pass:

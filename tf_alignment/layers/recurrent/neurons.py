@@ -1,0 +1,190 @@
+"""Cells that Keras does not have: leaky rate units, and spiking ones whose threshold adapts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tf_alignment._support.arguments import number
+from tf_alignment.layers.recurrent.base import Gates
+from tf_alignment.layers.recurrent.cells import SimpleRNNCell
+from tf_alignment.layers.recurrent.steps import Plain
+
+__all__ = ["ALIFCell", "LeakyRNNCell"]
+
+_package = keras.saving.register_keras_serializable(package="tf_alignment")
+
+
+class _OwnCell(SimpleRNNCell):
+    """A cell with the weights of `SimpleRNNCell` and dynamics of its own."""
+
+    def call(  # type: ignore[override]
+        self, sequence: Any, states: Any, training: bool | None = False
+    ) -> Any:
+        """One time step, with the method's backward pass."""
+        if self.feedback is not None:
+            return super().call(sequence, states, training=training)
+        gates = tuple(
+            [Plain(linear_map, tf.convert_to_tensor(kernel), cut=False)]
+            for linear_map, kernel in zip(
+                self._maps(), (self.kernel, self.recurrent_kernel), strict=True
+            )
+        )
+        return self._advance(gates, self._tensor(sequence), states, training)  # type: ignore[arg-type]
+
+    def _drive(
+        self, gates: Gates, inputs: tf.Tensor, h: tf.Tensor, training: bool | None
+    ) -> tf.Tensor:
+        """`x W + b + h U`, with dropout."""
+        [feed], [recur] = gates
+        mask, recurrent_mask = self._input_mask(inputs), self.get_recurrent_dropout_mask(h)
+        if training and mask is not None:
+            inputs = inputs * mask
+        if training and recurrent_mask is not None:
+            h = h * recurrent_mask
+        u = feed(inputs)
+        if self.bias is not None:
+            u = ops.add(u, self.bias)
+        return u + recur(h)
+
+
+@_package
+class LeakyRNNCell(_OwnCell):
+    """Rate units with a leak: `h(t) = (1 − α) h(t−1) + α φ(x(t) W + b + h(t−1) U)`.
+
+    With `leak=1` it is `SimpleRNNCell`. The leak is a memory of the unit's own, along which an
+    error travels back in time without a kernel; "rflo" and "eprop" keep this path alone.
+
+    Args:
+        units: Number of units.
+        leak: α, above 0 and at most 1: the time step over the time constant.
+        **kwargs: Further arguments of `tf_alignment.layers.SimpleRNNCell`.
+
+    Raises:
+        ValueError: If `leak` is out of its range; and see `tf_alignment.layers.SimpleRNNCell`.
+
+    Reference: Murray 2019, "Local online learning in recurrent networks with random feedback",
+    equation 1.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> cell = ta.layers.LeakyRNNCell(8, leak=0.2, feedback="rflo")
+    >>> keras.layers.RNN(cell)(tf.ones((2, 5, 4))).shape
+    TensorShape([2, 8])
+    """
+
+    def __init__(self, units: int, leak: float = 0.1, **kwargs: Any) -> None:
+        if number("leak", leak, above=0) > 1:
+            raise ValueError(f"Argument `leak` must be at most 1. Received: leak={leak!r}")
+        super().__init__(units, **kwargs)
+        self.leak = float(leak)
+
+    def _advance(
+        self, gates: Gates, inputs: tf.Tensor, states: Any, training: bool | None
+    ) -> tuple[tf.Tensor, Any]:
+        several = isinstance(states, list | tuple)
+        h = states[0] if several else states
+        u = self._drive(gates, inputs, h, training)
+        h = (1.0 - self.leak) * h + self.leak * self._gate_activation(u)
+        return h, [h] if several else h
+
+    def get_config(self) -> dict[str, Any]:
+        """The parent's config and the leak."""
+        return {**super().get_config(), "leak": self.leak}
+
+
+@_package
+class ALIFCell(_OwnCell):
+    """Leaky integrate-and-fire neurons whose threshold adapts; its output are spikes.
+
+    `v(t) = α v(t−1) + x(t) W + b + z(t−1) U − v_th z(t−1)`, `a(t) = ρ a(t−1) + z(t−1)`,
+    `z(t) = 1` where `v(t) > v_th + β a(t)`. In place of the derivative of a spike stands
+    `ψ = (γ / v_th) max(0, 1 − |v − v_th − β a| / v_th)`. The reset passes no error, and `U` has no
+    entries between a neuron and itself by convention only: nothing enforces it here. With `beta=0`
+    the neurons are LIF neurons.
+
+    Args:
+        units: Number of neurons.
+        tau: Time constant of the potential, in time steps: `α = exp(−1/τ)`.
+        tau_adaptation: Time constant of the threshold, in time steps: `ρ = exp(−1/τ_a)`.
+        beta: How far a spike raises the threshold, 0 or more.
+        threshold: `v_th`, above 0.
+        gamma: Height of the pseudo-derivative, above 0.
+        **kwargs: Further arguments of `tf_alignment.layers.SimpleRNNCell`; it has no activation.
+
+    Call arguments:
+        sequence: `(batch, features)`, the input of one time step.
+        states: `[z, v, a]`, each `(batch, units)`.
+        training: Whether dropout is applied.
+
+    Raises:
+        ValueError: If a number is out of its range; and see `tf_alignment.layers.SimpleRNNCell`.
+
+    Reference: Bellec et al. 2020, "A solution to the learning dilemma for recurrent networks of
+    spiking neurons", equations 6 to 10.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> cell = ta.layers.ALIFCell(8, beta=0.2, feedback="eprop")
+    >>> keras.layers.RNN(cell, return_sequences=True)(tf.ones((2, 5, 4))).shape
+    TensorShape([2, 5, 8])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        tau: float = 20.0,
+        tau_adaptation: float = 200.0,
+        beta: float = 0.2,
+        threshold: float = 1.0,
+        gamma: float = 0.3,
+        **kwargs: Any,
+    ) -> None:
+        given = {"tau": tau, "tau_adaptation": tau_adaptation, "threshold": threshold}
+        for name, value in {**given, "gamma": gamma}.items():
+            number(name, value, above=0)
+        if number("beta", beta) < 0:
+            raise ValueError(f"Argument `beta` must be 0 or more. Received: beta={beta!r}")
+        kwargs.pop("activation", None)
+        super().__init__(units, activation=None, **kwargs)
+        self.tau, self.tau_adaptation = float(tau), float(tau_adaptation)
+        self.beta, self.threshold, self.gamma = float(beta), float(threshold), float(gamma)
+        self.state_size = [self.units] * 3
+        self.output_size = self.units
+
+    def _advance(
+        self, gates: Gates, inputs: tf.Tensor, states: Any, training: bool | None
+    ) -> tuple[tf.Tensor, Any]:
+        z, v, a = states
+        keep, keep_threshold = (math.exp(-1.0 / t) for t in (self.tau, self.tau_adaptation))
+        v = keep * v + self._drive(gates, inputs, z, training)
+        v = v - self.threshold * tf.stop_gradient(z)
+        a = keep_threshold * a + z
+        spikes = _spike(v - self.threshold - self.beta * a, self.threshold, self.gamma)
+        return spikes, [spikes, v, a]
+
+    def get_initial_state(self, batch_size: Any = None) -> list[tf.Tensor]:
+        """No spikes, no potential, no adaptation: three tensors of zeros, `(batch, units)`."""
+        return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(3)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parent's config and the neurons' constants."""
+        own = ("tau", "tau_adaptation", "beta", "threshold", "gamma")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def _spike(distance: tf.Tensor, threshold: float, gamma: float) -> tf.Tensor:
+    """1 where a potential is above its threshold; a triangle in place of the derivative."""
+
+    @tf.custom_gradient
+    def op(distance: tf.Tensor) -> Any:
+        def grad(dz: tf.Tensor) -> tf.Tensor:
+            return dz * (gamma / threshold) * tf.nn.relu(1.0 - tf.abs(distance) / threshold)
+
+        return tf.cast(distance > 0, distance.dtype), grad
+
+    return op(distance)
