@@ -40,6 +40,7 @@ _check_backend()
 from tf_alignment import (  # noqa: E402
     analysis,
     callbacks,
+    constraints,
     data,
     distribute,
     feedback,
@@ -73,6 +74,7 @@ __all__ = [
     "__version__",
     "analysis",
     "callbacks",
+    "constraints",
     "convert",
     "data",
     "distribute",

@@ -26,6 +26,7 @@ from tf_alignment.feedback.fixed import (
     FixedRandomSignSymmetry,
     SignSymmetry,
 )
+from tf_alignment.feedback.imperfect import Imperfect
 from tf_alignment.feedback.rules import (
     ActivationAlignment,
     InformationAlignment,
@@ -48,6 +49,7 @@ __all__ = [
     "Feedback",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
+    "Imperfect",
     "InformationAlignment",
     "KolenPollack",
     "ProductFeedback",

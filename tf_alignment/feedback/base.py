@@ -126,6 +126,8 @@ class Activity:
         seed: Two int32 numbers, new at every step and different on each replica, or None.
         step: Training step, an int32 scalar, or None if no coefficient needs it.
         modulator: As of `Backward`.
+        stored: `{name: tensor}`, all weights of the method as they are stored, in float32: those
+            too that do not learn by alignment.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -144,6 +146,7 @@ class Activity:
     seed: tf.Tensor | None = None
     step: tf.Tensor | None = None
     modulator: tf.Tensor | None = None
+    stored: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def output(self) -> tf.Tensor:

@@ -78,6 +78,8 @@ class FeedbackLayer(keras.layers.Layer):
         if self._on_training is not None:
             with tf.init_scope():  # a step is being traced; a check may read variables
                 self._on_training()
+        if self.feedback.modulated:
+            self._check_signal()
 
     def _connect(self) -> list[Connection]:
         """The connections of the built layer."""
@@ -214,7 +216,7 @@ class FeedbackLayer(keras.layers.Layer):
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
         return per_replica(seed) if self.feedback.random == "replica" else seed
 
-    def check_signal(self) -> None:
+    def _check_signal(self) -> None:
         """Warn if the rule waits for a signal that nobody gives."""
         if self.feedback.modulated and not self._told:
             self._told = True

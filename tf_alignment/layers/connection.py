@@ -138,6 +138,9 @@ class Owner(Protocol):
     def draw_seed(self, training: bool | None) -> tf.Tensor:
         """Two int32 numbers, new at every training step."""
 
+    def read_modulator(self) -> tf.Tensor | None:
+        """The signal that all layers receive, if the method is `modulated`."""
+
     def begin_training(self) -> None:
         """Say that the layer is being traced for training."""
 
@@ -344,6 +347,7 @@ class Connection:
             seed,
             step,
             self.layer.read_modulator(),
+            stored,
         )
         self.learn(activity, stored, training)
         cast = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}

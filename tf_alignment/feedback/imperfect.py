@@ -1,0 +1,323 @@
+"""Feedback paths as they are in hardware and in brains: coarse, noisy, unequal, sparse, defective.
+
+Order of what happens to the kernel K that a method sends the error through:
+
+    rank       K P, P a projection on random directions
+    Dale       what has the wrong sign is 0
+    bits       a few evenly spaced levels
+    mismatch   times 1 + mismatch · ξ, ξ fixed
+    density    times 0 or 1, fixed; likewise what is stuck off
+    stuck on   the largest magnitude, with a sign of its own
+    noise      plus noise · rms(K) · ξ, ξ new at every step
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_alignment._support.arguments import integer, number
+from tf_alignment._support.seeds import derived_seed
+from tf_alignment.constraints import signs_of_units
+from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
+from tf_alignment.feedback.direct import DirectFeedback
+from tf_alignment.feedback.error_driven import ProductFeedback
+from tf_alignment.maps.base import LinearMap
+from tf_alignment.maps.wide import widen
+
+__all__ = ["Imperfect", "quantise"]
+
+_OF_THE_ERROR = "as the kernel"
+
+
+def quantise(x: tf.Tensor, bits: int) -> tf.Tensor:
+    """Round to a few evenly spaced levels, symmetric around 0: `Δ round(x / Δ)`.
+
+    The levels are `-n Δ, ..., 0, ..., n Δ` with `n = 2^(bits - 1) - 1` and `Δ = max|x| / n`. One
+    bit is `mean|x| · sign(x)`, and 0 stays 0.
+
+    Args:
+        x: A tensor; the range is that of all its entries.
+        bits: Number of bits, 1 or more.
+
+    Returns:
+        A tensor like `x`, of its type.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tf_alignment.feedback.imperfect import quantise
+    >>> quantise(tf.constant([-1.5, 0.2, 0.4, 1.3]), 3).numpy().tolist()
+    [-1.5, 0.0, 0.5, 1.5]
+    """
+    exact = tf.cast(x, tf.float32)
+    if bits == 1:
+        return tf.cast(tf.reduce_mean(tf.abs(exact)) * tf.sign(exact), x.dtype)
+    levels = 2.0 ** (bits - 1) - 1.0
+    step = tf.reduce_max(tf.abs(exact)) / levels
+    return tf.cast(step * tf.round(tf.math.divide_no_nan(exact, step)), x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tf_alignment")
+class Imperfect(Feedback):
+    r"""Any method over a feedback path that is not as good as its numbers.
+
+    Where the method sends the error through a kernel K, `dx = δ Kᵀ`, this sends
+
+    $$ dx = q(\delta) \, \tilde K^\top, \quad
+       \tilde K = g \circ q(K P) + s \max|K P| + \nu \, \xi_t $$
+
+    with g and s fixed per synapse, and noise new at every step. The weights that are stored stay
+    exact, and are read through the defects. A rule that learns by alignment (`sa`, `aa`, `wm` ...)
+    is given the weights as the path shows them, all but the noise, and its gradient changes what is
+    stored: it can learn around a defect, if it sees it. `kp` and `pfa` copy the forward kernel's
+    gradient, and see nothing of the path. Synapses that are absent or stuck do not learn in the
+    first case.
+
+    A method without a kernel that carries the error (`brsf`, or one that overrides `send`) is given
+    a map whose `transpose` has the defects.
+
+    Args:
+        method: What `tf_alignment.feedback.get` accepts; not "dfa", whose path is no layer's.
+        bits: Number of bits of the kernel, 1 to 16, or None: see `quantise`.
+        error_bits: Likewise of δ, over the examples and units of a replica's batch; the same as
+            `bits` by default, None for an exact error.
+        noise: Read noise: standard deviation per synapse over the root mean square of the kernel,
+            drawn anew at every step and on every replica (of "brsf", once for all), the same for
+            all examples.
+        mismatch: Device mismatch: each synapse is `max(0, 1 + mismatch · ξ)` times its value, ξ
+            standard normal and fixed.
+        density: Fraction of the synapses that exist, above 0 and at most 1.
+        rank: The error passes through this many fixed random directions of the units' space (of
+            each group's, in grouped maps): P = U Uᵀ with orthonormal U. None: all.
+        stuck_off: Fraction of synapses stuck at 0 (stuck-at-0 faults).
+        stuck_on: Fraction of synapses stuck at the largest magnitude of the kernel, with a fixed
+            random sign (stuck-at-1 faults).
+        excitatory: Dale's law: this fraction of the units, which send the error, has only positive
+            feedback synapses and the others only negative ones; what has the wrong sign is 0. None:
+            no such law.
+        seed: Integer: the defects follow from it and from the path of the layer's kernel, so that
+            runs with other weights have the same. None: from the kernel's seed.
+
+    Raises:
+        ValueError: For numbers out of range, and for "dfa", None or another `Imperfect` as method.
+        TypeError: If `method` is no method.
+
+    References: Rasch et al. 2021, "A flexible and fast PyTorch toolkit for simulating training and
+    inference on analog crossbar arrays" (read noise, device variation); Hanut & Kadmon 2025,
+    arXiv:2502.20580 (error feedback of low rank; there its directions learn). The combination, and
+    what a learning rule sees of it, are this library's.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> chip = ta.feedback.Imperfect("sa", bits=4, mismatch=0.2, noise=0.05, seed=1)
+    >>> layer = ta.layers.Dense(8, feedback=chip)
+    >>> layer(tf.ones((2, 4))).shape
+    TensorShape([2, 8])
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel', 'imperfect_gain']
+    """
+
+    def __init__(
+        self,
+        method: Any,
+        *,
+        bits: int | None = None,
+        error_bits: int | str | None = _OF_THE_ERROR,
+        noise: float = 0.0,
+        mismatch: float = 0.0,
+        density: float = 1.0,
+        rank: int | None = None,
+        stuck_off: float = 0.0,
+        stuck_on: float = 0.0,
+        excitatory: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        from tf_alignment.feedback import get
+
+        inner = get(method)
+        if inner is None or isinstance(inner, DirectFeedback | Imperfect):
+            raise ValueError(
+                "Argument `method` must be the feedback method of a layer: neither None nor 'dfa' "
+                f"nor another `Imperfect`. Received: method={method!r}"
+            )
+        self.method = inner
+        self.bits = None if bits is None else integer("bits", bits, 1, 16)
+        if error_bits is None or error_bits == _OF_THE_ERROR:
+            self.error_bits = None if error_bits is None else self.bits
+        else:
+            self.error_bits = integer("error_bits", error_bits, 1, 16)
+        self.noise = number("noise", noise, least=0)
+        self.mismatch = number("mismatch", mismatch, least=0)
+        self.density = number("density", density, above=0, most=1)
+        self.rank = None if rank is None else integer("rank", rank)
+        self.stuck_off = number("stuck_off", stuck_off, least=0, most=1)
+        self.stuck_on = number("stuck_on", stuck_on, least=0, most=1)
+        if self.stuck_off + self.stuck_on > 1:
+            raise ValueError(
+                "Arguments `stuck_off` and `stuck_on` must add up to at most 1. Received: "
+                f"stuck_off={stuck_off!r}, stuck_on={stuck_on!r}"
+            )
+        self.excitatory = (
+            None if excitatory is None else number("excitatory", excitatory, least=0, most=1)
+        )
+        self.seed = None if seed is None else integer("seed", seed, 0)
+        self.id = f"imperfect_{inner.id}"  # type: ignore[misc]
+        self.learns = inner.learns  # type: ignore[misc]
+        self.random = inner.random or ("replica" if self.noise else None)
+        self.scheduled, self.linear = inner.scheduled, inner.linear
+        self.weights_only, self.modulated = inner.weights_only, inner.modulated
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the method has one."""
+        return self.method.has_kernel
+
+    def no_kernel_because(self) -> str:
+        """As of the method."""
+        return self.method.no_kernel_because()
+
+    def build(self, setup: Setup) -> None:
+        self.method.build(setup)
+        of = setup.seed() if self.seed is None else derived_seed(self.seed, setup.kernel.path)
+        shape = tuple(setup.kernel.shape)
+
+        def random(what: str) -> np.random.Generator:
+            return np.random.default_rng(derived_seed(of, what))
+
+        def gain(*_: Any) -> tf.Tensor:
+            device = np.maximum(
+                0.0, 1.0 + self.mismatch * random("mismatch").standard_normal(shape)
+            )
+            exists = random("density").random(shape) < self.density
+            works = random("stuck").random(shape) >= self.stuck_off + self.stuck_on
+            return tf.constant(device * exists * works, tf.float32)
+
+        def stuck(*_: Any) -> tf.Tensor:
+            on = random("stuck").random(shape) < self.stuck_on
+            return tf.constant(on * random("signs").choice([-1.0, 1.0], shape), tf.float32)
+
+        def signs(*_: Any) -> tf.Tensor:
+            drawn = signs_of_units(setup.units, self.excitatory or 0.0, derived_seed(of, "dale"))
+            return tf.constant(np.reshape(drawn, of_units), tf.float32)
+
+        square, axes = widen(setup.map, shape, 1.0), setup.map.unit_axes(shape)
+        of_units = tuple(n if i in axes else 1 for i, n in enumerate(shape))
+
+        def projection(*_: Any) -> tf.Tensor:
+            count, units = square.blocks, square.block_shape[0]
+            kept = min(self.rank or units, units)
+            drawn = random("rank").standard_normal((count, units, kept))
+            u = np.linalg.qr(drawn)[0]
+            return tf.constant((u @ u.transpose(0, 2, 1)).reshape(square.fixed_shape), tf.float32)
+
+        parts = {
+            "imperfect_gain": (self._has_gain, shape, gain),
+            "imperfect_stuck": (self.stuck_on > 0, shape, stuck),
+            "imperfect_signs": (self.excitatory is not None, of_units, signs),
+            "imperfect_rank": (self.rank is not None, square.fixed_shape, projection),
+        }
+        for name, (present, dims, draw) in parts.items():
+            if present:
+                setup.add(name, dims, draw, trainable=False)
+
+    @property
+    def _has_gain(self) -> bool:
+        return self.mismatch > 0 or self.density < 1 or self.stuck_off + self.stuck_on > 0
+
+    def path(
+        self,
+        kernel: tf.Tensor,
+        weights: Mapping[str, tf.Tensor],
+        linear_map: LinearMap,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The kernel that the error really passes.
+
+        Args:
+            kernel: What the method would send the error through, of the forward kernel's shape.
+            weights: The layer's feedback weights by name.
+            linear_map: The connection's map.
+            seed: Two int32 numbers for the read noise; None for a path without noise.
+
+        Returns:
+            A tensor like `kernel`, of its type.
+        """
+        held = {n: tf.cast(w, tf.float32) for n, w in weights.items() if n.startswith("imperfect")}
+        k = tf.cast(kernel, tf.float32)
+        if self.rank is not None:
+            square = widen(linear_map, tuple(kernel.shape), 1.0)
+            k = square.compose(square.unfold(k), held["imperfect_rank"])
+        if self.excitatory is not None:
+            k = held["imperfect_signs"] * tf.nn.relu(held["imperfect_signs"] * k)
+        full = tf.reduce_max(tf.abs(k))
+        if self.bits is not None:
+            k = quantise(k, self.bits)
+        if self._has_gain:
+            k = held["imperfect_gain"] * k
+        if self.stuck_on:
+            k = k + full * held["imperfect_stuck"]
+        if self.noise and seed is not None:
+            size = self.noise * tf.sqrt(tf.reduce_mean(tf.square(k)))
+            k = k + size * tf.random.stateless_normal(k.shape, seed)
+        return tf.cast(k, kernel.dtype)
+
+    def couple(
+        self, kernel: tf.Tensor, weights: Mapping[str, tf.Tensor], linear_map: LinearMap
+    ) -> tf.Tensor:
+        return self.method.couple(kernel, weights, linear_map)
+
+    def feedback_kernel(self, c: Backward) -> tf.Tensor:
+        """The path, without its noise."""
+        return self.path(self.method.feedback_kernel(c), c.weights, c.map)
+
+    def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
+        if self.error_bits is not None:
+            dz = quantise(dz, self.error_bits)
+        # beside the seed that the method draws from
+        seed = None if c.seed is None else tf.stack([c.seed[0], c.seed[1] + 0x2545F491])
+        if isinstance(self.method, ProductFeedback):  # two kernels in a row: the defects of both
+            path = self.path(self.method.feedback_kernel(c), c.weights, c.map, seed)
+            return c.map.transpose(dz, path, c.x), self.method.send(c, dz)[1]
+        defective = copy.copy(c.map)
+
+        def transpose(dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+            return c.map.transpose(dz, self.path(kernel, c.weights, c.map, seed), like)
+
+        defective.transpose = transpose  # type: ignore[method-assign]
+        return self.method.send(dataclasses.replace(c, map=defective), dz)
+
+    def align(
+        self, activity: Activity, weights: Mapping[str, tf.Tensor]
+    ) -> Mapping[str, tf.Tensor]:
+        """The method's gradient where its kernel is what the path shows."""
+        kernel = weights.get("feedback_kernel")
+        if kernel is None or kernel.shape != activity.kernel.shape:
+            return self.method.align(activity, weights)
+        seen = self.path(kernel, activity.stored, activity.map)
+        found = dict(self.method.align(activity, {**weights, "feedback_kernel": seen}))
+        if self._has_gain:
+            works = tf.cast(activity.stored["imperfect_gain"] > 0, kernel.dtype)
+            found["feedback_kernel"] = works * tf.cast(found["feedback_kernel"], kernel.dtype)
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("noise", "mismatch", "density", "rank", "stuck_off", "stuck_on", "excitatory")
+        return {
+            "method": keras.saving.serialize_keras_object(self.method),
+            "bits": self.bits,
+            "error_bits": self.error_bits,
+            **{name: getattr(self, name) for name in names},
+            "seed": self.seed,
+        }
+
+    def __repr__(self) -> str:
+        usual = type(self)(self.method).get_config()
+        given = {n: v for n, v in self.get_config().items() if v != usual[n]}
+        arguments = [repr(self.method), *(f"{name}={value!r}" for name, value in given.items())]
+        return f"Imperfect({', '.join(arguments)})"
