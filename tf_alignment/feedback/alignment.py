@@ -20,6 +20,7 @@ from tf_alignment import primitives
 from tf_alignment._support.arguments import boolean, number, number_or_schedule, one_of
 from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
+from tf_alignment.feedback.conditioning import conditioned, first_examples
 from tf_alignment.primitives import Gradient, Local, Primitive
 
 __all__ = ["Alignment", "Coefficient", "serialize_coefficient"]
@@ -37,7 +38,7 @@ BUILT_IN: dict[str, Primitive] = {
     "self": primitives.self_,
 }
 
-NORMALIZERS = ("input", "response", "variance", "noise")
+NORMALIZERS = ("input", "response", "variance", "noise", "covariance")
 
 
 @_package
@@ -75,7 +76,15 @@ class Alignment(Feedback):
             number of positions. `"noise"`: likewise, and the whole gradient, decay included, by
             1 + d/n with d inputs of a unit and n examples times positions; for white noise, rate
             times coefficient of 1 is then the fastest step of least mean squares in every layer.
+            `"covariance"`: times a damped inverse of the input's covariance in the batch, which
+            decay and self are not, and divided by nothing: a least-squares step, an extension of
+            this library for rules of amp, sparse, decay and self that learn from the layer's own
+            input (see `damping`). It looks at the first examples of a batch, up to 1024 rows of
+            inputs; layers whose input has no rows (einsum, depthwise, transposed) take four steps
+            of conjugate gradients. The inverse needs connections between a layer's inputs.
             `None`: nothing, as published. Under a strategy each replica divides by what it sees.
+        damping: With `normalize="covariance"`, what is added to the covariance's diagonal, over its
+            mean eigenvalue.
         positions: `"sum"` (as published) or `"mean"` over the positions of a convolution.
 
     A layer called several times in one forward pass (shared, or unrolled over time) aligns at its
@@ -115,6 +124,7 @@ class Alignment(Feedback):
         feedback_bias: bool = False,
         normalize: str | None = None,
         positions: str = "sum",
+        damping: float = 1e-3,
     ) -> None:
         self.terms = _check_terms(terms)
         self.response = one_of("response", response, ("linear", "output"))
@@ -140,6 +150,9 @@ class Alignment(Feedback):
                 "input. Received: normalize='noise', noise=None"
             )
         self.positions = one_of("positions", positions, ("sum", "mean"))
+        self.damping = number("damping", damping, above=0)
+        if self.normalize == "covariance":
+            self._check_conditioned()
         self.random = None if self.noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
         self.weights_only = all(primitive.weights_only for primitive, _ in self.terms)
@@ -212,17 +225,40 @@ class Alignment(Feedback):
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:
-        """The closed-form gradient of `loss` for every weight in `weights`."""
+        """The closed-form gradient of `loss` for every weight in `weights`.
+
+        With `normalize="covariance"` it is the step in its place, and descends no loss.
+        """
+        if self.normalize == "covariance":
+            activity = first_examples(activity)
         local = self.local(activity, weights)
         total = Gradient()
         for primitive, coefficient in self.terms:
             gradient = primitive.gradient(local)
             total = total + gradient.scaled(self._at(coefficient, activity))
+        if self.normalize == "covariance":
+            return {"feedback_kernel": conditioned(local, total, self.damping)}
         gradients = total.resolve(local)
         if self.normalize != "noise":
             return gradients
         step = self._step(local)
         return {name: tf.cast(step, g.dtype) * g for name, g in gradients.items()}
+
+    def _check_conditioned(self) -> None:
+        given = {
+            "batch_center": self.batch_center,
+            "feature_center": self.feature_center,
+            "feature_normalize": self.feature_normalize,
+            "feedback_activation": self.feedback_activation,
+            "feedback_bias": self.feedback_bias,
+        }
+        wrong = [name for name, value in given.items() if value]
+        if wrong or any(primitive is primitives.null for primitive, _ in self.terms):
+            raise ValueError(
+                "`normalize` must not be 'covariance' with the term null or an option that changes "
+                "x B: the covariance of the input does not condition them. Received: "
+                f"normalize='covariance', {', '.join(wrong) or 'null among the terms'}"
+            )
 
     def _step(self, local: Local) -> float | tf.Tensor:
         """What the whole gradient is multiplied with."""
@@ -303,6 +339,7 @@ class Alignment(Feedback):
             "feedback_bias": self.feedback_bias,
             "normalize": self.normalize,
             "positions": self.positions,
+            "damping": self.damping,
         }
 
     def _plain_options(self) -> dict[str, Any]:

@@ -76,6 +76,10 @@ class WeightMirror(_Named):
     is below the input's power and collapses where it is above; it has to be tuned per network and
     does not transfer to other depths.
 
+    An extension of this library, whitened WM, is `WeightMirror(noise=None,
+    normalize="covariance")`: the presynaptic side is whitened, and B follows
+    `(α/β) (C + λ)⁻¹ xᵀy`, which is W in the directions that the activity shows.
+
     Args:
         alpha: Coefficient of amp, a number or schedule.
         beta: Coefficient of decay.
@@ -177,6 +181,11 @@ class ActivationAlignment(_Named):
     for SA. Costs two more products a step. As published:
     `ActivationAlignment(2e-3, 2e-3, noise=None, normalize=None, response_bias=True)`; on the
     layer's input B learns only what that input shows it, and angles stay large.
+
+    An extension of this library is `ActivationAlignment(noise=None, normalize="covariance")`: AA on
+    the layer's own input, times a damped inverse of its covariance. With rate · α = 1, a step is
+    the damped least-squares step: where a batch has as many rows as a unit has inputs, B is W of
+    the step before in all directions that the batch shows.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.

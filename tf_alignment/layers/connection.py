@@ -144,9 +144,6 @@ class Owner(Protocol):
     def begin_training(self) -> None:
         """Say that the layer is being traced for training."""
 
-    def check_signal(self) -> None:
-        """Warn if a `modulated` rule waits for a signal that nobody gives."""
-
     def read_modulator(self) -> tf.Tensor | None:
         """The signal of a `modulated` rule, a float32 scalar, or None."""
 
@@ -388,8 +385,6 @@ class Connection:
             look.activities.setdefault(self, []).append(activity)
         if training:
             self.layer.begin_training()
-            if method.modulated:
-                self.layer.check_signal()
         if self.aligned and method.learns == "alignment" and not self.has_aligned():
 
             def align(weights: ops.Tensors) -> ops.Gradients:

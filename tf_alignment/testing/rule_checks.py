@@ -120,6 +120,8 @@ def closed_form(trial: Trial) -> None:
     rule: Any = trial.rule
     if rule.learns != "alignment" or not hasattr(rule, "loss"):
         raise NotApplicable("the rule has no loss of its own")
+    if getattr(rule, "normalize", None) == "covariance":
+        raise NotApplicable("a conditioned gradient is that of no loss")
     _ = trial.formed
     layer = trial.rewind()
     for index, c in enumerate(layer.connections):

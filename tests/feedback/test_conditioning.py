@@ -1,0 +1,160 @@
+"""`normalize="covariance"` against numpy: the matrix of the map, inverted in float64."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_alignment as ta
+from tf_alignment.feedback import conditioning
+from tf_alignment.maps.patches import patches_of
+from tf_alignment.testing import LAYERS
+
+AA = ta.feedback.ActivationAlignment
+WM = ta.feedback.WeightMirror
+OWN = {"noise": None, "normalize": "covariance"}
+SINGLE = [name for name in LAYERS if "separable" not in name]
+WITH_PATCHES = [n for n in SINGLE if n.startswith(("dense", "conv"))]
+
+
+def built(name, rule):
+    layer = LAYERS[name].layer(rule)
+    layer(LAYERS[name].inputs())
+    return layer, ta.testing.activity(layer, LAYERS[name].inputs())
+
+
+def matrix(activity):
+    """A with z = A k for flattened z and kernel k, one column per entry of the kernel."""
+    shape = tuple(activity.kernel.shape)
+    unit = np.eye(np.prod(shape), dtype="float32").reshape(-1, *shape)
+    columns = [np.ravel(activity.map.apply(activity.x, tf.constant(k))) for k in unit]
+    return np.stack(columns, 1).astype("float64")
+
+
+def step(layer, activity):
+    weights = {"feedback_kernel": tf.convert_to_tensor(layer.feedback_weights["feedback_kernel"])}
+    return layer.feedback.align(activity, weights)["feedback_kernel"].numpy()
+
+
+@pytest.mark.parametrize("damping", [1e-3, 0.3])
+@pytest.mark.parametrize("name", WITH_PATCHES)
+def test_the_step_is_damped_least_squares(name, damping):
+    layer, activity = built(name, AA(2.0, 1.5, damping=damping, **OWN))
+    a, b = matrix(activity), np.ravel(layer.feedback_weights["feedback_kernel"])
+    w = np.ravel(layer.kernel)
+    groups = getattr(activity.map, "groups", 1)
+    covariance = a.T @ a
+    # of each group its own mean
+    diagonal = np.reshape(np.diag(covariance), (-1, groups, layer.kernel.shape[-1] // groups))
+    shift = damping * diagonal.mean((0, 2), keepdims=True) * np.ones_like(diagonal)
+    expected = np.linalg.solve(covariance + np.diag(shift.ravel()), a.T @ (a @ (1.5 * b - 2.0 * w)))
+    np.testing.assert_allclose(np.ravel(step(layer, activity)), expected, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("rows", [5, 40])
+def test_both_forms_on_a_dense_layer(rows):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, 12)).astype("float32") + 1.0
+    layer = ta.layers.Dense(3, feedback=AA(1.0, 1.0, **OWN))
+    layer.build((None, 12))
+    activity = ta.testing.activity(layer, x)
+    b, w = layer.feedback_weights["feedback_kernel"].numpy(), layer.kernel.numpy()
+    shift = 1e-3 * np.sum(x.astype("float64") ** 2) / 12
+    wide = np.linalg.solve(x.T @ x + shift * np.eye(12), x.T @ (x @ (b - w)))
+    narrow = x.T @ np.linalg.solve(x @ x.T + shift * np.eye(rows), x @ (b - w))
+    np.testing.assert_allclose(wide, narrow, atol=1e-4)
+    np.testing.assert_allclose(step(layer, activity), wide, rtol=1e-3, atol=1e-4)
+    if rows > 12:  # one step with rate · α = 1 goes all the way
+        np.testing.assert_allclose(b - step(layer, activity), w, atol=0.1)
+
+
+@pytest.mark.parametrize("name", [n for n in SINGLE if n not in WITH_PATCHES])
+def test_layers_without_patches_take_steps_of_conjugate_gradients(name):
+    layer, activity = built(name, AA(1.0, 1.0, **OWN))
+    assert patches_of(activity.map) is None
+    a, b = matrix(activity), np.ravel(layer.feedback_weights["feedback_kernel"])
+    covariance = a.T @ a
+    covariance += 1e-3 * np.mean(np.diag(covariance)) * np.eye(len(covariance))
+    left = direction = a.T @ (a @ (b - np.ravel(layer.kernel)))
+    found = np.zeros_like(left)
+    for _ in range(4):
+        along = covariance @ direction
+        far = left @ left / (direction @ along)
+        found, rest = found + far * direction, left - far * along
+        direction = rest + rest @ rest / (left @ left) * direction
+        left = rest
+    np.testing.assert_allclose(np.ravel(step(layer, activity)), found, rtol=5e-3, atol=5e-4)
+
+
+def test_whitened_weight_mirror_on_activity_far_from_white():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((64, 6)).astype("float32") @ np.diag([9, 3, 1, 1, 0.5, 0.3]) + 5.0
+    layer = ta.layers.Dense(3, feedback=WM(0.7, 0.5, damping=1e-6, **OWN))
+    layer.build((None, 6))
+    activity = ta.testing.activity(layer, x.astype("float32"))
+    b, w = layer.feedback_weights["feedback_kernel"].numpy(), layer.kernel.numpy()
+    np.testing.assert_allclose(step(layer, activity), 0.5 * b - 0.7 * w, atol=2e-2)
+
+
+def test_only_the_first_rows_are_looked_at(monkeypatch):
+    monkeypatch.setattr(conditioning, "ROWS", 8)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((32, 5)).astype("float32")
+    layer = ta.layers.Dense(3, feedback=AA(**OWN))
+    layer.build((None, 5))
+    whole, part = (step(layer, ta.testing.activity(layer, a)) for a in (x, x[:8]))
+    np.testing.assert_array_equal(whole, part)
+    x = rng.standard_normal((8, 6, 6, 2)).astype("float32")
+    layer = ta.layers.Conv2D(3, 3, padding="same", feedback=AA(**OWN))
+    layer.build(x.shape)
+    activity = ta.testing.activity(layer, x)
+    first = conditioning.first_examples(activity)
+    assert first.x.shape[0] == 4  # 36 positions each, of which every 18th
+    rows = np.reshape(
+        tf.image.extract_patches(first.x, [1, 3, 3, 1], [1] * 4, [1] * 4, "SAME"), (144, 18)
+    )
+    p = rows[::18].astype("float64")
+    residual = p @ np.reshape(
+        2 * (layer.feedback_weights["feedback_kernel"] - layer.kernel), (18, 3)
+    )
+    shift = 1e-3 * np.sum(p**2) / 18
+    expected = p.T @ np.linalg.solve(p @ p.T + shift * np.eye(8), residual)
+    np.testing.assert_allclose(np.reshape(step(layer, activity), (18, 3)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", [AA(**OWN), WM(**OWN)], ids=["aa", "wm"])
+def test_check_rule(rule, two_replicas):
+    report = ta.testing.check_rule(rule, strategy=two_replicas)
+    assert {check.name for check in report.skipped} == {"closed_form"}
+
+
+def test_it_trains_with_partial_batches_and_is_saved(tmp_path):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((150, 8)).astype("float32")
+    y = (x[:, 0] * x[:, 1] > 0).astype(int)
+    rule = ta.feedback.Alignment({"amp": 2.0, "sparse": 2.0}, normalize="covariance", damping=1e-2)
+    model = ta.convert(ta.models.perceptron((8, 24, 2)), rule)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(ta.optimizers.split(keras.optimizers.SGD(0.1, momentum=0.9)), loss)
+    history = model.fit(x, y, epochs=15, batch_size=64, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+    for layer in ta.layers.feedback_layers(model):
+        kernel = layer.feedback_weights["feedback_kernel"]
+        assert float(ta.metrics.weight_angle(layer.kernel, kernel)) < 15.0
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert ta.layers.feedback_layers(loaded)[0].feedback == rule
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ta.feedback.InformationAlignment(**OWN),
+        lambda: AA(batch_center=True, **OWN),
+        lambda: AA(feedback_bias=True, **OWN),
+        lambda: AA(damping=0.0, **OWN),
+    ],
+)
+def test_what_it_does_not_condition_is_refused(make):
+    with pytest.raises(ValueError, match=r"covariance|damping"):
+        make()

@@ -1,0 +1,151 @@
+"""Alignment on a layer's own activity: gradients times a damped inverse of its covariance.
+
+Real activity has most of its power in one direction. Plain gradient steps are unstable along it, or
+slow along all others. With the inverse of the batch's covariance in front, one step goes as far in
+every direction that the batch shows: a damped least-squares step (a block Kaczmarz step where the
+rows are fewer than the inputs of a unit).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tf_alignment.feedback.base import Activity
+from tf_alignment.maps.patches import Patches, patches_of
+from tf_alignment.primitives import Gradient, Local
+
+__all__ = ["conditioned", "first_examples"]
+
+ROWS = 1024  # what a step looks at: more cost more than they tell
+EXAMPLES = 4  # at the least: positions of one image are alike
+ITERATIONS = 4  # of conjugate gradients
+
+
+def first_examples(activity: Activity) -> Activity:
+    """The activity of as many examples as a step looks at.
+
+    Args:
+        activity: The forward pass.
+    """
+    found = patches_of(activity.map)
+    known = found.positions(activity.z) if found is not None else None
+    if isinstance(known, int):
+        count: int | tf.Tensor = _examples(known)
+    else:
+        one = activity.x[:1], activity.z[:1]
+        positions = activity.map.pairs(*one, tuple(activity.kernel.shape))
+        needed = tf.cast(tf.math.ceil(ROWS / positions), tf.int32)
+        count = tf.maximum(EXAMPLES, needed)
+    return dataclasses.replace(activity, x=activity.x[:count], z=activity.z[:count])
+
+
+def conditioned(local: Local, gradient: Gradient, damping: float) -> tf.Tensor:
+    r"""The step for B: `(PᵀP + λ I)⁻¹ Pᵀ R`, and the parts that come from weights as they are.
+
+    P has a row per example and position, R is what the rule's gradient for `x B` is in these rows:
+    `β P B - α y` for α amp + β sparse, and `λ = damping · tr(PᵀP) / d`, d the inputs of a unit.
+    Where rows are fewer than d, `Pᵀ (P Pᵀ + λ I)⁻¹ R` gives the same. Maps without such rows take
+    some steps of conjugate gradients.
+
+    Args:
+        local: What the primitives were computed from.
+        gradient: The rule's gradient.
+        damping: Over the mean eigenvalue of the covariance.
+
+    Raises:
+        ValueError: If the rule has a part that goes through `y Bᵀ`.
+    """
+    if gradient.to_reconstruction is not None:
+        raise ValueError(
+            "`normalize` must not be 'covariance' for rules with terms that go through y Bᵀ, as "
+            "null does: the covariance of the input does not condition them. "
+            "Received: normalize='covariance'"
+        )
+    found = patches_of(local.map)
+    step = (
+        _iterated(local, gradient, damping)
+        if found is None
+        else _solved(found, local, gradient, damping)
+    )
+    step = tf.cast(step, local.feedback.dtype)
+    return step if gradient.direct is None else step + gradient.direct
+
+
+def _solved(patches: Patches, local: Local, gradient: Gradient, damping: float) -> tf.Tensor:
+    shape = tuple(local.feedback.shape)
+    p = tf.cast(patches.inputs(local.x, shape), tf.float32)
+    y = tf.cast(patches.responses(local.y), tf.float32)
+    r = -_number(gradient.hebb) * y
+    if gradient.to_projection is not None:
+        r += tf.cast(patches.responses(gradient.to_projection), tf.float32)
+    p, r = (_thinned(a, patches.positions(local.y)) for a in (p, r))
+    if gradient.projected is not None:
+        r += tf.matmul(p, tf.cast(patches.matrix(gradient.projected), tf.float32))
+    inputs = p.shape[-1]
+    power = tf.reduce_sum(tf.square(p), [1, 2], keepdims=True) / inputs
+    shift = tf.maximum(damping * power, 1e-12)
+
+    def narrow() -> tf.Tensor:
+        gram = tf.matmul(p, p, transpose_b=True)
+        solved = tf.linalg.cholesky_solve(_cholesky(gram, shift), r)
+        return tf.matmul(p, solved, transpose_a=True)
+
+    def wide() -> tf.Tensor:
+        covariance = tf.matmul(p, p, transpose_a=True)
+        return tf.linalg.cholesky_solve(
+            _cholesky(covariance, shift), tf.matmul(p, r, transpose_a=True)
+        )
+
+    step = tf.cond(tf.shape(p)[1] < inputs, narrow, wide)
+    return patches.kernel(step, shape)
+
+
+def _thinned(rows: tf.Tensor, positions: int | tf.Tensor) -> tf.Tensor:
+    """Every k-th row, so that about `ROWS` are left."""
+    count = rows.shape[1]
+    if count is None and isinstance(positions, int):  # of an unknown batch
+        count = positions * _examples(positions)
+    if count is not None:
+        return rows[:, :: max(1, count // ROWS)]
+    thinned = rows[:, :: tf.maximum(1, tf.shape(rows)[1] // ROWS)]
+    return tf.ensure_shape(thinned, [rows.shape[0], None, rows.shape[2]])
+
+
+def _examples(positions: int) -> int:
+    return max(EXAMPLES, -(-ROWS // positions))
+
+
+def _cholesky(square: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    return tf.linalg.cholesky(square + shift * tf.eye(tf.shape(square)[-1]))
+
+
+def _iterated(local: Local, gradient: Gradient, damping: float) -> tf.Tensor:
+    x, linear_map, like = tf.cast(local.x, tf.float32), local.map, local.feedback
+
+    def covariance(kernel: tf.Tensor) -> tf.Tensor:
+        return linear_map.outer(x, linear_map.apply(x, kernel), like)
+
+    right = tf.zeros_like(like)
+    if gradient.projected is not None:
+        right += covariance(tf.cast(gradient.projected, tf.float32))
+    rest = -_number(gradient.hebb) * tf.cast(local.y, tf.float32)
+    if gradient.to_projection is not None:
+        rest += tf.cast(gradient.to_projection, tf.float32)
+    right += linear_map.outer(x, rest, like)
+    diagonal = linear_map.outer(tf.square(x), tf.ones_like(rest), like)
+    shift = tf.maximum(damping * tf.reduce_mean(diagonal), 1e-12)
+    step, left, direction = tf.zeros_like(right), right, right
+    size = tf.reduce_sum(tf.square(left))
+    for _ in range(ITERATIONS):
+        along = covariance(direction) + shift * direction
+        far = tf.math.divide_no_nan(size, tf.reduce_sum(direction * along))
+        step, left = step + far * direction, left - far * along
+        before, size = size, tf.reduce_sum(tf.square(left))
+        direction = left + tf.math.divide_no_nan(size, before) * direction
+    return step
+
+
+def _number(value: float | tf.Tensor) -> float | tf.Tensor:
+    return tf.cast(value, tf.float32) if tf.is_tensor(value) else value
