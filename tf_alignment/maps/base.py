@@ -14,6 +14,8 @@ product is dead code and is never computed. A subclass overrides one where it kn
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 __all__ = ["LinearMap"]
@@ -51,6 +53,14 @@ class LinearMap:
     def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
         """Shape of a weight per unit, broadcastable to the response to an input of this rank."""
         return (*[1] * (rank - 1), kernel_shape[-1])
+
+    def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes of a kernel that tell the units apart."""
+        return (len(kernel_shape) - 1,)
+
+    def units(self, kernel_shape: tuple[int, ...]) -> int:
+        """Number of output channels."""
+        return math.prod(kernel_shape[i] for i in self.unit_axes(kernel_shape))
 
     def input_channels(self, kernel_shape: tuple[int, ...]) -> int | None:
         """Number of input channels, where the kernel alone tells."""

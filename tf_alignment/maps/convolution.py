@@ -44,10 +44,6 @@ class _Spatial(LinearMap):
     def channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def units(self, kernel_shape: tuple[int, ...]) -> int:
-        """Number of output channels."""
-        return kernel_shape[-1]
-
     def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
         shape = [1] * rank
         shape[self.channel_axis] = self.units(kernel_shape)
@@ -109,8 +105,8 @@ class Convolution(_Spatial):
 class DepthwiseConvolution(_Spatial):
     """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
 
-    def units(self, kernel_shape: tuple[int, ...]) -> int:
-        return kernel_shape[-2] * kernel_shape[-1]
+    def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return len(kernel_shape) - 2, len(kernel_shape) - 1
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.depthwise_conv(
@@ -132,8 +128,8 @@ class TransposedConvolution(_Spatial):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.output_padding = output_padding
 
-    def units(self, kernel_shape: tuple[int, ...]) -> int:
-        return kernel_shape[-2]
+    def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (len(kernel_shape) - 2,)
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.conv_transpose(

@@ -34,10 +34,13 @@ class Einsum(LinearMap):
         return keras.ops.einsum(self.equation, x, kernel)
 
     def output_channels(self, kernel_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
-        size = dict(zip(self.kernel, kernel_shape, strict=True))
+        sizes = dict(zip(self.kernel, kernel_shape, strict=True))
         more = rank - len(self.input.replace("...", ""))  # the axes of an ellipsis
         labels = self.output.replace("...", "." * more)
-        return tuple(size.get(label, 1) for label in labels)
+        return tuple(sizes.get(label, 1) for label in labels)
+
+    def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(i for i, label in enumerate(self.kernel) if label in self.output)
 
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
         sizes = zip(self.kernel, kernel_shape, strict=True)

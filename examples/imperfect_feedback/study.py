@@ -1,0 +1,249 @@
+"""How good must a feedback path be? Accuracy and gradient angle against each of its defects.
+
+    python examples/imperfect_feedback/study.py --output results/imperfect
+    python examples/imperfect_feedback/study.py --data mnist --data-dir ~/tensorflow_datasets
+    python examples/imperfect_feedback/study.py --data cifar10 --data-dir ~/tensorflow_datasets
+
+One defect at a time, around every method: bits of the kernel and of the error, read noise, device
+mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
+MNIST, ResNet-8 on CIFAR-10. All methods of a seed start from the same forward weights and see the
+same batches; weight decay is the same for all, since Kolen-Pollack and product feedback need it.
+A method and defect is compiled once for all seeds. Runs go into one JSON file, and those that are
+in it are not made again; the figure is drawn from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+import tf_alignment as ta
+
+METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
+DEFECTS: dict[str, tuple[float, ...]] = {
+    "bits": (1, 2, 3, 4, 5, 6, 8),
+    "noise": (0.1, 0.3, 1.0, 3.0),
+    "mismatch": (0.1, 0.2, 0.5, 1.0),
+    "density": (0.5, 0.25, 0.1, 0.03),
+    "rank": (1, 2, 4, 8, 16),
+}
+LABELS = {
+    "bits": "bits",
+    "noise": "read noise / rms weight",
+    "mismatch": "mismatch",
+    "density": "density",
+    "rank": "rank",
+}
+QUICK = {"bits": (1, 2, 4), "noise": (1.0,), "mismatch": (0.5,), "density": (0.1,), "rank": (2,)}
+
+
+class Settings(NamedTuple):
+    """What differs between the datasets."""
+
+    rate: float
+    decay: float
+    epochs: int
+    batch_size: int
+
+
+SETTINGS = {
+    "digits": Settings(0.05, 0.05, 12, 32),
+    "mnist": Settings(0.05, 0.02, 3, 64),
+    "cifar10": Settings(0.05, 0.01, 10, 128),
+}
+
+
+def network(name: str, seed: int) -> keras.Model:
+    """The network of a dataset and seed, in stock Keras."""
+    keras.utils.set_random_seed(seed)
+    if name == "cifar10":
+        return ta.models.resnet(8)
+    sizes = (64, 64, 64, 64, 10) if name == "digits" else (784, 256, 256, 10)
+    return ta.models.perceptron(sizes)
+
+
+def load(name: str, data_dir: str | None) -> ta.data.Arrays:
+    """The data, centred; flat for the perceptrons."""
+    data = ta.data.load(name, data_dir)
+    mean, deviation = data.train.x.mean(), data.train.x.std()
+    data = data.map(lambda x: (x - mean) / deviation)
+    return data if name == "cifar10" else data.map(lambda x: x.reshape(len(x), -1))
+
+
+def rule(method: str, defect: str | None, value: float) -> Any:
+    """The method, over a path with the defect."""
+    if defect is None:
+        return ta.feedback.get(method)
+    given: dict[str, Any] = {defect: int(value) if defect in ("bits", "rank") else value}
+    return ta.feedback.Imperfect(method, seed=1, **given)
+
+
+def runs_of(
+    name: str,
+    method: str,
+    defect: str | None,
+    value: float,
+    seeds: list[int],
+    data: Any,
+    epochs: int,
+) -> list[dict[str, Any]]:
+    """Train one method over one path from every seed's start."""
+    settings = SETTINGS[name]
+    feedback = rule(method, defect, value)
+    model = ta.convert(network(name, seeds[0]), feedback)
+    steps = epochs * (len(data.train.x) // settings.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - steps // 6, warmup_target=settings.rate, warmup_steps=steps // 6
+    )
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=settings.decay, global_clipnorm=1.0)
+    model.compile(
+        ta.optimizers.split(sgd),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=8,
+    )
+    model.optimizer.build(model.trainable_variables)
+    start = [v.numpy() for v in model.optimizer.variables]
+    probe = data.test.x[:256], data.test.y[:256]
+    found = []
+    for seed in seeds:
+        new = ta.convert(network(name, seed), feedback)
+        for variable, other in zip(model.variables, new.variables, strict=True):
+            variable.assign(other)
+        for variable, number in zip(model.optimizer.variables, start, strict=True):
+            variable.assign(number)
+        x, y = data.train
+        train = ta.data.EpochShuffled(x, y, settings.batch_size, seed=seed, drop_remainder=True)
+        model.fit(
+            train.dataset, epochs=epochs, callbacks=[train.callback], verbose=0, shuffle=False
+        )
+        logits = model.predict(data.test.x, batch_size=500, verbose=0)
+        accuracy = float(np.mean(np.argmax(logits, -1) == data.test.y))
+        angles = ta.metrics.gradient_angle(model, *probe)
+        hidden = [a["kernel"] for a in list(angles.values())[:-1]]  # the last is 0 in all
+        found.append(
+            {
+                "data": name,
+                "method": method,
+                "defect": defect,
+                "value": value,
+                "seed": seed,
+                "epochs": epochs,
+                "accuracy": accuracy,
+                "gradient_angle": float(np.mean(hidden)),
+            }
+        )
+    return found
+
+
+def figure(runs: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy above, gradient angle below, one column per defect; bars are standard deviations.
+
+    Dotted lines are the methods over an ideal path.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [d for d in DEFECTS if any(r["defect"] == d for r in runs)]
+    fig, axes = plt.subplots(2, len(names), figsize=(3.1 * len(names), 5.6), squeeze=False)
+    kinds = {"accuracy": 100, "gradient_angle": 1}
+    for (row, kind), (column, defect) in itertools.product(enumerate(kinds), enumerate(names)):
+        axis = axes[row, column]
+        for index, method in enumerate(METHODS):
+            points: dict[tuple[str | None, float], list[float]] = {}
+            for r in runs:
+                if r["method"] == method:
+                    points.setdefault((r["defect"], r["value"]), []).append(kinds[kind] * r[kind])
+            values = sorted(value for of, value in points if of == defect)
+            if not values:
+                continue
+            at = [points[defect, value] for value in values]
+            spread = [np.std(p, ddof=1) if len(p) > 1 else 0.0 for p in at]
+            style = {"color": f"C{index}", "marker": "o", "ms": 3, "label": method}
+            axis.errorbar(values, [np.mean(p) for p in at], spread, **style)
+            if (None, 0.0) in points:
+                axis.axhline(np.mean(points[None, 0.0]), color=f"C{index}", lw=0.6, ls=":")
+        if defect != "bits":
+            axis.set_xscale("log")
+        axis.set_xlabel(LABELS[defect])
+    axes[0, 0].set_ylabel("test accuracy, %")
+    axes[1, 0].set_ylabel("gradient angle, hidden layers, °")
+    axes[0, 0].legend(fontsize=7)
+    fig.tight_layout()
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Test accuracy and gradient angle, means and standard deviations over the seeds."""
+    cases = list(dict.fromkeys((r["defect"], r["value"]) for r in runs))
+    order = [None, *DEFECTS]
+    cases.sort(key=lambda case: (order.index(case[0]), case[1]))
+    methods = [m for m in METHODS if any(r["method"] == m for r in runs)]
+    lines = ["| path | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for defect, value in cases:
+        cells = []
+        for method in methods:
+            own = [
+                r for r in runs if (r["method"], r["defect"], r["value"]) == (method, defect, value)
+            ]
+            if not own:
+                cells.append("")
+                continue
+            accuracy = [100 * r["accuracy"] for r in own]
+            spread = f" ± {statistics.stdev(accuracy):.1f}" if len(own) > 1 else ""
+            angle = np.mean([r["gradient_angle"] for r in own])
+            cells.append(f"{np.mean(accuracy):.1f}{spread}, {angle:.0f}°")
+        name = "ideal" if defect is None else f"{LABELS[defect]} {value:g}"
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, print the table and draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", choices=list(SETTINGS), default="digits")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--defects", nargs="+", choices=list(DEFECTS), default=list(DEFECTS))
+    parser.add_argument("--quick", action="store_true", help="one or a few values per defect")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--output", type=Path, default=Path("imperfect_feedback"))
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    file = given.output / f"{given.data}.json"
+    runs = json.loads(file.read_text("utf-8")) if file.exists() else []
+    data = load(given.data, given.data_dir)
+    epochs = given.epochs or SETTINGS[given.data].epochs
+    values = QUICK if given.quick else DEFECTS
+    cases: list[tuple[str | None, float]] = [(None, 0.0)]
+    cases += [(defect, value) for defect in given.defects for value in values[defect]]
+    for defect, value in cases:
+        for method in given.methods:
+            key = (given.data, method, defect, value, epochs)
+            known = {
+                r["seed"]
+                for r in runs
+                if (r["data"], r["method"], r["defect"], r["value"], r["epochs"]) == key
+            }
+            seeds = [seed for seed in range(given.seeds) if seed not in known]
+            if seeds:
+                runs += runs_of(given.data, method, defect, value, seeds, data, epochs)
+                file.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
+                keras.backend.clear_session()
+        print(table([r for r in runs if r["defect"] == defect and r["value"] == value]), flush=True)
+    figure(runs, given.output / f"{given.data}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The study of imperfect paths trains, goes on where it stopped, and draws its figure."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_alignment as ta
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    def load(folder, name):
+        monkeypatch.syspath_prepend(str(FOLDER / folder))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        module = __import__(name)
+        monkeypatch.delitem(sys.modules, name)
+        return module
+
+    return load
+
+
+def test_the_study_of_imperfect_paths(script, tmp_path, monkeypatch, capsys):
+    study = script("imperfect_feedback", "study")
+    monkeypatch.setattr(study, "QUICK", {"bits": (1,), "rank": (2,)})
+    arguments = "study --quick --methods fa sa --defects bits rank --seeds 2 --epochs 1 --output"
+    monkeypatch.setattr(sys, "argv", [*arguments.split(), str(tmp_path)])
+    study.main()
+    runs = json.loads((tmp_path / "digits.json").read_text("utf-8"))
+    assert len(runs) == 2 * 3 * 2  # methods, paths (the ideal one too), seeds
+    assert {(r["defect"], r["value"]) for r in runs} == {(None, 0.0), ("bits", 1), ("rank", 2)}
+    assert all(0 <= r["accuracy"] <= 1 and 0 < r["gradient_angle"] < 180 for r in runs)
+    ideal = {r["seed"]: r["accuracy"] for r in runs if r["defect"] is None and r["method"] == "sa"}
+    assert min(ideal.values()) > 0.2
+    said = capsys.readouterr().out
+    assert f"{100 * np.mean(list(ideal.values())):.1f}" in said
+    assert (tmp_path / "digits.png").stat().st_size > 10_000
+    monkeypatch.setattr(study, "runs_of", None)  # nothing is made again
+    study.main()
+
+
+def test_the_study_of_own_activity(script, tmp_path, monkeypatch):
+    train = script("own_activity", "train")
+    variants = ["backprop", "aa, covariance"]
+    file = tmp_path / "digits.json"
+    options = ["digits", "--seeds", "1", "--epochs", "2", "--output", str(file)]
+    monkeypatch.setattr(sys, "argv", ["train", *options, "--variants", *variants])
+    train.main()
+    runs = json.loads(file.read_text("utf-8"))
+    assert [r["variant"] for r in runs] == variants
+    assert all(r["accuracy"] > 0.5 for r in runs)
+    assert runs[0]["gradient_angle"] < 0.1 < runs[1]["gradient_angle"] < 60
+    assert isinstance(train.VARIANTS["aa, covariance"], ta.feedback.ActivationAlignment)
