@@ -36,15 +36,17 @@ __all__ = ["Imperfect", "quantise"]
 _OF_THE_ERROR = "as the kernel"
 
 
-def quantise(x: tf.Tensor, bits: int) -> tf.Tensor:
+def quantise(x: tf.Tensor, bits: int, each: bool = False) -> tf.Tensor:
     """Round to a few evenly spaced levels, symmetric around 0: `Δ round(x / Δ)`.
 
     The levels are `-n Δ, ..., 0, ..., n Δ` with `n = 2^(bits - 1) - 1` and `Δ = max|x| / n`. One
     bit is `mean|x| · sign(x)`, and 0 stays 0.
 
     Args:
-        x: A tensor; the range is that of all its entries.
+        x: A tensor.
         bits: Number of bits, 1 or more.
+        each: Whether each example, along the first axis, has its own mean and maximum, instead of
+            all entries one.
 
     Returns:
         A tensor like `x`, of its type.
@@ -56,10 +58,11 @@ def quantise(x: tf.Tensor, bits: int) -> tf.Tensor:
     [-1.5, 0.0, 0.5, 1.5]
     """
     exact = tf.cast(x, tf.float32)
+    axes = list(range(1 if each else 0, exact.shape.rank))
     if bits == 1:
-        return tf.cast(tf.reduce_mean(tf.abs(exact)) * tf.sign(exact), x.dtype)
+        return tf.cast(tf.reduce_mean(tf.abs(exact), axes, keepdims=True) * tf.sign(exact), x.dtype)
     levels = 2.0 ** (bits - 1) - 1.0
-    step = tf.reduce_max(tf.abs(exact)) / levels
+    step = tf.reduce_max(tf.abs(exact), axes, keepdims=True) / levels
     return tf.cast(step * tf.round(tf.math.divide_no_nan(exact, step)), x.dtype)
 
 
@@ -85,8 +88,8 @@ class Imperfect(Feedback):
     Args:
         method: What `tf_alignment.feedback.get` accepts; not "dfa", whose path is no layer's.
         bits: Number of bits of the kernel, 1 to 16, or None: see `quantise`.
-        error_bits: Likewise of δ, over the examples and units of a replica's batch; the same as
-            `bits` by default, None for an exact error.
+        error_bits: Likewise of δ, in a range per example, as of a converter that is scaled to the
+            largest input; the same as `bits` by default, None for an exact error.
         noise: Read noise: standard deviation per synapse over the root mean square of the kernel,
             drawn anew at every step and on every replica (of "brsf", once for all), the same for
             all examples.
@@ -278,7 +281,7 @@ class Imperfect(Feedback):
 
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         if self.error_bits is not None:
-            dz = quantise(dz, self.error_bits)
+            dz = quantise(dz, self.error_bits, each=True)
         # beside the seed that the method draws from
         seed = None if c.seed is None else tf.stack([c.seed[0], c.seed[1] + 0x2545F491])
         if isinstance(self.method, ProductFeedback):  # two kernels in a row: the defects of both
