@@ -89,17 +89,15 @@ def run(name: str, variant: str, seed: int, data: ta.data.Arrays, epochs: int) -
     ).history
     seconds = time.process_time() - start
     _, accuracy = model.evaluate(data.test.x, data.test.y, batch_size=500, verbose=0)
-    return {
-        "data": name,
-        "variant": variant,
-        "seed": seed,
-        "epochs": epochs,
+    measured = {
         "accuracy": accuracy,
         "loss": history["loss"][-1],
-        "weight_angle": history.get("mean/weight_angle", [0.0])[-1],
-        "gradient_angle": history.get("mean/gradient_angle", [math.nan])[-1],
+        "weight_angle": history["mean/weight_angle"][-1],
+        "gradient_angle": history["mean/gradient_angle"][-1],
         "processor_seconds": seconds,
     }
+    known = {k: float(v) if math.isfinite(v) else None for k, v in measured.items()}
+    return {"data": name, "variant": variant, "seed": seed, "epochs": epochs, **known}
 
 
 def table(runs: list[dict]) -> str:
@@ -111,7 +109,10 @@ def table(runs: list[dict]) -> str:
             continue
         values = [100 * r["accuracy"] for r in own]
         spread = statistics.stdev(values) if len(values) > 1 else math.nan
-        angles = [np.mean([r[k] for r in own]) for k in ("gradient_angle", "weight_angle")]
+        angles = [
+            np.mean([math.nan if r[k] is None else r[k] for r in own])
+            for k in ("gradient_angle", "weight_angle")
+        ]
         lines.append(
             f"{variant:16} {len(own):2} {np.mean(values):9.1f} ± {spread:4.1f} "
             f"{angles[0]:14.1f}° {angles[1]:12.1f}°"
