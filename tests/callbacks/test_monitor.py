@@ -77,6 +77,28 @@ def test_every_method_has_what_it_has(feedback, digits):
     assert all(math.isfinite(v) for values in history.values() for v in values)
 
 
+def test_what_it_compiled_is_kept_from_fit_to_fit(digits, monkeypatch):
+    made = []
+    probe = ta.metrics.GradientProbe
+    monkeypatch.setattr(
+        ta.callbacks.monitor, "GradientProbe", lambda model: made.append(model) or probe(model)
+    )
+    x, y = digits
+    monitor = AlignmentMonitor(probe_data=(x[:32], y[:32]))
+    model = classifier("sa", depth=2)
+    for _ in range(3):
+        fit(model, digits, monitor)
+    assert made == [model]
+    angles = ta.metrics.gradient_angle(model, x[:32], y[:32])  # of the weights as they are now
+    found = monitor.records[-1]["net/hidden_0/gradient_angle"]
+    assert found == pytest.approx(angles["net/hidden_0"]["kernel"], abs=1e-3)
+    model.compile(ta.optimizers.split("sgd"), LOSS)  # the loss may be another
+    fit(model, digits, monitor)
+    other = classifier("fa", depth=2)
+    fit(other, digits, monitor)
+    assert made == [model, model, other]
+
+
 def test_without_probe_data_only_kernels_are_measured(digits):
     history = fit(classifier(), digits, AlignmentMonitor())
     assert "mean/weight_angle" in history

@@ -55,6 +55,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
     that grew `max_growth`-fold, feedback weights `max_norm_ratio` times larger or smaller than
     their forward kernel. Messages name layer, method and what to change.
 
+    What it measures with is compiled once, and kept from `fit` to `fit` as long as the model stays
+    the same and is not compiled again.
+
     When training begins it also calls `ta.optimizers.check`, which warns if feedback weights that
     learn by alignment are under an optimizer with momentum.
 
@@ -129,6 +132,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
         self.records: list[dict[str, Any]] = []
         self._kernels: list[Kernel] = []
         self._watch: NormWatch | None = None
+        self._measured: list[Any] = []  # what the compiled functions were made of
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start afresh, and warn of an optimizer that alignment does not stand."""
@@ -148,13 +152,28 @@ class AlignmentMonitor(keras.callbacks.Callback):
         """Look at the built model; compile what measures it."""
         self._kernels = kernels(self.model)
         self._watch = NormWatch(self.model, self.max_norm_ratio, self.max_growth)
+        parts = self._parts()
+        if not _same(parts, self._measured):
+            self._compile()
+            self._measured = parts
+        if self.model.optimizer is not None:
+            optimizers.check(self.model)
+
+    def _parts(self) -> list[Any]:
+        """What the measures depend on; while these objects are the same, so are the functions."""
+        found: list[Any] = [self.model, self.probe_data, self.model.optimizer]
+        found += self.model.metrics[:1]  # of the loss, made anew when the model is compiled
+        for kernel in self._kernels:
+            found += [kernel.variable, kernel.connection]
+            found.append(None if kernel.connection is None else kernel.connection.layer.feedback)
+        return found
+
+    def _compile(self) -> None:
         # Concrete: as a tf.function it would count as retraced once per monitor, and warn.
         self._kernel_measures = tf.function(self._measure_kernels).get_concrete_function()
         self._gradients = None
         if self.probe_data is not None and self._kernels:
             self._gradients = GradientProbe(self.model)
-        if self.model.optimizer is not None:
-            optimizers.check(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Now and then, look at loss and norms."""
@@ -262,6 +281,10 @@ class AlignmentMonitor(keras.callbacks.Callback):
             self._writer.flush()
         if self.csv is not None:
             _append_row(self.csv, {"epoch": epoch, **measured})
+
+
+def _same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _append_row(file: Path, row: dict[str, Any]) -> None:
