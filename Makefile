@@ -55,7 +55,7 @@ PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-with test-versions coverage lint format hooks bench \
-  bench-quick peers tpu-check docs docs-serve notebook dist check-dist clean
+  bench-quick bench-keep measure peers tpu-check docs docs-serve notebook dist check-dist clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
@@ -69,6 +69,8 @@ help:
 	@echo "make hooks      have git run both before every commit"
 	@echo "make bench      time, memory and compilation of a training step; phases; spikes; the import"
 	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
+	@echo "make bench-keep  keep what bench-quick measured, for later runs to be compared with"
+	@echo "make measure    bench, bench-quick and peers in one go, for an idle machine"
 	@echo "make peers      gradients and step times beside those of BioTorch"
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make docs       build the documentation site into build/site"
@@ -138,6 +140,11 @@ hooks: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py --output $(BENCH)/import_time.json
 	$(BIN)/python benchmarks/step_time.py --output $(BENCH)/step_time.json $(ARGS)
+	$(BIN)/python benchmarks/step_time.py --models mlp --modes fit --fused-sgd \
+	  --output $(BENCH)/fused_sgd.json
+	$(BIN)/python benchmarks/step_time.py --models resnet20 resnet20_fused --modes fit \
+	  --methods fa sa dfa --policy mixed_bfloat16 --output $(BENCH)/bfloat16.json
+	$(BIN)/python benchmarks/ablation.py --output $(BENCH)/ablation.json
 	$(BIN)/python benchmarks/memory.py --output $(BENCH)/memory.json
 	$(BIN)/python benchmarks/phase_time.py --output $(BENCH)/phase_time.json
 	$(BIN)/python benchmarks/spiking.py --output $(BENCH)/spiking.json
@@ -153,6 +160,11 @@ bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/phase_time.py --models mlp --phases np --rounds 3 \
 	  --output $(BENCH)/phase_time.json
 	$(BIN)/python benchmarks/report.py $(BENCH)
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+# What later runs of bench-quick are held against: to be made while nothing else runs.
+bench-keep: $(STAMP)
+	$(BIN)/python benchmarks/compare.py --keep $(BENCH)-quick
 
 # BioTorch's layers need torch and numpy alone; what else it requires is for its data and models.
 $(PEERS_STAMP): Makefile
@@ -166,6 +178,12 @@ $(PEERS_STAMP): Makefile
 
 peers: $(STAMP) $(PEERS_STAMP)
 	@$(BIN)/python benchmarks/peers.py --python $(PEERS_VENV)/bin/python $(ARGS)
+
+# All numbers of the documentation's pages on speed, one run after the other.
+measure: $(STAMP) $(PEERS_STAMP)
+	$(MAKE) bench
+	$(MAKE) bench-quick
+	$(MAKE) peers ARGS="--output $(BENCH)/peers.json"
 
 $(TPU_STAMP): setup.py
 	@echo "Installing the TPU build of TensorFlow into $(TPU_VENV) (once; 2 GB)"

@@ -43,5 +43,6 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
     "mlp": (ta.models.perceptron, 64),
     "lenet_cifar": (lenet_cifar, 128),
     "resnet20": (functools.partial(ta.models.resnet, 20), 128),
+    "resnet20_fused": (functools.partial(ta.models.resnet, 20, batch_normalization="fused"), 128),
 }
 """`{name: (function that builds the network, batch size)}`."""

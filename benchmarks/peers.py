@@ -40,6 +40,8 @@ from tf_alignment.layers.direct import OutputTap
 
 LIBRARIES = ("tf_alignment", "biotorch")
 MEASURED = ("mlp", "lenet")
+OWN_VARIANTS = ("one_pass_sgd", "one_pass_sgd_xla")
+"""Backprop here, in other ways than stock Keras'."""
 TINY = ("tiny_dense", "tiny_deep", "tiny_conv")
 SEED = 0
 Report = dict[str, Any]
@@ -324,12 +326,13 @@ def compare(peer: Peer, name: str) -> Report:
 
 def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
     """This library's side of the timing, see `step_time.stepper`."""
-    model = build(networks.NETWORKS[name], method)
+    own = method in OWN_VARIANTS
+    model = build(networks.NETWORKS[name], "backprop" if own else method)
     model.compile(
         # a rate so small that no method leaves the start
-        keras.optimizers.SGD(1e-6, momentum=0.9),
+        (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
+        jit_compile=method.endswith("xla"),
     )
     return step_time.stepper(model, tf.constant(arrays["x"]), tf.constant(arrays["y"]))
 
@@ -351,7 +354,7 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
     sides = {"tf_alignment": stepper, "biotorch": peer.stepper}
     turns: dict[tuple[str, str], Turn] = {}
     for library, side in sides.items():
-        for method in networks.METHODS:
+        for method in _measured(library):
             step_time.progress(f"{name}: {library}, {method}")
             turns[library, method] = side(name, method, arrays)
             turns[library, method](3)  # tracing and warm-up
@@ -370,8 +373,13 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
         {"network": name, "library": library, "method": method}
         | _summary(times[library, method], times[library, "backprop"])
         for library in LIBRARIES
-        for method in networks.METHODS
+        for method in _measured(library)
     ]
+
+
+def _measured(library: str) -> tuple[str, ...]:
+    """What is timed: the methods, and other ways to backprop."""
+    return networks.METHODS + (networks.VARIANTS if library == "biotorch" else OWN_VARIANTS)
 
 
 def _summary(times: list[tuple[float, float]], plain: list[tuple[float, float]]) -> Report:
@@ -445,10 +453,13 @@ def time_table(rows: list[Report]) -> str:
         "| method | " + " | ".join(f"{n}: {library}" for n, library in columns) + " |",
         "|---" * (1 + len(columns)) + "|",
     ]
-    for method in networks.METHODS:
+    for method in (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS):
         cells = [f"`{method}`"]
         for column in columns:
-            row = cell[*column, method]
+            row = cell.get((*column, method))
+            if row is None:
+                cells.append("–")
+                continue
             low, high = row["processor_ratio_range"]
             cells.append(
                 f"{row['processor_ratio']:.2f} ({low:.2f}-{high:.2f}), "
@@ -522,6 +533,7 @@ def main() -> None:
                 print(f"written: {arguments.fixture}")
                 return
             report: Report = {
+                "processor": files.processor(),
                 "versions": {
                     "tensorflow": tf.__version__,
                     "keras": keras.__version__,

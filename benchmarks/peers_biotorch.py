@@ -140,10 +140,23 @@ def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -
 def stepper(
     network: networks.Network, method: str, arrays: networks.Arrays
 ) -> Callable[[int], tuple[float, float]]:
-    """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop."""
+    """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop.
+
+    Args:
+        network: The network.
+        method: In `peers_networks.METHODS`, or one of its `VARIANTS`: plain torch then.
+        arrays: From `peers_networks.draw`.
+    """
+    variant = method if method in networks.VARIANTS else ""
+    method = "backprop" if variant else method
     model = build(network, method).train()
     x, y = batch(arrays)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    if "channels_last" in variant:
+        model = model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+    if "compiled" in variant:
+        model = torch.compile(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, fused=bool(variant))
 
     def run(steps: int) -> tuple[float, float]:
         start, processor = time.perf_counter(), time.process_time()

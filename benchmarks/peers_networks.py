@@ -12,10 +12,13 @@ import math
 
 import numpy as np
 
-__all__ = ["METHODS", "NETWORKS", "Arrays", "Layer", "Network", "draw"]
+__all__ = ["METHODS", "NETWORKS", "VARIANTS", "Arrays", "Layer", "Network", "draw"]
 
 METHODS = ("backprop", "fa", "dfa", "usf", "brsf", "frsf")
 """The methods that both libraries have, by the name that both give them; backprop the control."""
+
+VARIANTS = ("channels_last", "compiled", "compiled_channels_last")
+"""Backprop in torch, in other ways than the default: whichever is fastest is the best peer."""
 
 Arrays = dict[str, np.ndarray]
 """`"x"`, `"y"`, and `"layer.quantity"` of every layer."""

@@ -101,6 +101,22 @@ def compiling(times: Rows) -> str:
     )
 
 
+def parts(rows: Rows) -> str:
+    """A Markdown table of `ablation.py`: steps without a part, over the whole step."""
+    names = list(dict.fromkeys(row["model"] for row in rows))
+    ratios = {(row["model"], row["variant"]): row for row in rows}
+
+    def cell(name: str, variant: str) -> str:
+        row = ratios.get((name, variant))
+        if row is None:
+            return "–"
+        low, high = row["processor_ratio_range"]
+        return f"{row['processor_ratio']:.2f} ({low:.2f}-{high:.2f})"
+
+    variants = dict.fromkeys(row["variant"] for row in rows)
+    return markdown(("step", *names), ((v, *(cell(n, v) for n in names)) for v in variants))
+
+
 def draw(times: Rows, path: Path) -> None:
     """Time against operations, a panel a network."""
     from matplotlib.figure import Figure
@@ -129,12 +145,23 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where the JSON files are")
     directory = parser.parse_args().directory
     times = read(directory, "step_time")
+    for name in sorted(
+        {json.loads(p.read_text()).get("processor", "unknown") for p in directory.glob("*.json")}
+    ):
+        print(f"Processor: {name}")
     print("A training step: time over stock Keras' (of processor time), operations, peak memory\n")
     print(table(times, read(directory, "memory")))
     print(f"\nTracing and compiling, seconds\n\n{compiling(times)}")
+    for title, kind in (
+        ("With `ta.optimizers.SGD`, over stock Keras with Keras' SGD", "fused_sgd"),
+        ("In mixed_bfloat16", "bfloat16"),
+    ):
+        if read(directory, kind):
+            print(f"\n{title}\n\n{table(read(directory, kind), [])}")
     for title, kind, shown in (
         ("A step of a phase over two forward and one backward pass", "phase_time", phases),
         ("Simulated spikes", "spiking", spikes),
+        ("Processor time of a step, over the whole step", "ablation", parts),
     ):
         rows = read(directory, kind)
         if rows:

@@ -4,9 +4,9 @@ Every method trains the same network on the same batch, in two modes: `fit`, thr
 that `fit` compiles, and `function`, in a bare `tf.function` around the step. The networks take
 turns, a few steps each, in an order that changes from round to round, so that slow drifts of the
 machine fall on all of them alike. Reported are medians over the rounds: of the time, and of the
-ratio to stock Keras in the same round. Beside it stand the ratio of processor time, which other
-work on the machine hardly touches, and that of floating-point operations (see `flops.py`), which
-the time can be held against.
+ratio to stock Keras in the same round. Beside it stand the ratio of processor time with its range,
+which other work on the machine touches less, and that of floating-point operations (see
+`flops.py`), which the time can be held against.
 
 The input is one batch in memory. The pipeline's autotuner is off: with it a step can be read as
 twice as long as it is.
@@ -36,20 +36,21 @@ MODES = ("fit", "function")
 Row = dict[str, Any]
 
 
-def build(name: str, method: str, jit_compile: bool) -> keras.Model:
+def build(name: str, method: str, jit_compile: bool, fused: bool = False) -> keras.Model:
     """Build and compile one of the networks.
 
     Args:
         name: Name in `models.MODELS`.
         method: Method id, or `"stock"` for the network as Keras has it.
         jit_compile: Whether XLA compiles the step.
+        fused: Whether the optimizer is `ta.optimizers.SGD` instead of Keras'.
 
     Returns:
         The compiled model.
     """
     # Rates so small that no method leaves the start, however badly it would learn from noise.
-    forward = keras.optimizers.SGD(1e-6, momentum=0.9)
-    feedback = keras.optimizers.SGD(1e-6, name="feedback")
+    sgd = ta.optimizers.SGD if fused else keras.optimizers.SGD
+    forward, feedback = sgd(1e-6, momentum=0.9), sgd(1e-6, name="feedback")
     model = models.MODELS[name][0]()
     if method != STOCK:
         model = ta.convert(model, method)
@@ -98,13 +99,24 @@ def stepper(
         compiled = bool(model.jit_compile)
         step = tf.function(lambda: model.train_step((x, y)), autograph=False, jit_compile=compiled)
 
+    return timed(step, model.name)
+
+
+def timed(step: Callable[[], Any], name: str) -> Callable[[int], tuple[float, float]]:
+    """Return a function that runs so many steps, see `stepper`.
+
+    Args:
+        step: One step, which returns `{"loss": value}`.
+        name: Of what is timed, for the error where the loss is not finite.
+    """
+
     def run(steps: int) -> tuple[float, float]:
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(steps):
             logs = step()
         # Reading a value waits for the last step.
         if not np.isfinite(float(logs["loss"])):
-            raise RuntimeError(f"The loss of '{model.name}' is not finite: not a normal step.")
+            raise RuntimeError(f"The loss of '{name}' is not finite: not a normal step.")
         seconds = time.perf_counter() - start, time.process_time() - processor
         return seconds[0] / steps, seconds[1] / steps
 
@@ -112,7 +124,13 @@ def stepper(
 
 
 def measure(
-    name: str, methods: list[str], modes: list[str], rounds: int, seconds: float, jit: bool
+    name: str,
+    methods: list[str],
+    modes: list[str],
+    rounds: int,
+    seconds: float,
+    jit: bool,
+    fused: bool = False,
 ) -> list[Row]:
     """Time one network with every method.
 
@@ -123,6 +141,7 @@ def measure(
         rounds: How often every method takes its turn.
         seconds: About how long a turn is.
         jit: Whether XLA compiles the step.
+        fused: Whether the methods, but not stock Keras, train with `ta.optimizers.SGD`.
 
     Returns:
         One row a mode and method, stock Keras first: milliseconds a step, the ratios, and the
@@ -134,7 +153,7 @@ def measure(
     compiling: dict[tuple[str, str], float] = {}
     for method in (STOCK, *methods):
         progress(f"{name}: compiling {method}")
-        model = build(name, method, jit)
+        model = build(name, method, jit, fused and method != STOCK)
         operations[method] = flops.step_flops(model, x, y)
         for mode in modes:
             step = steppers[mode, method] = stepper(model, x, y, mode)
@@ -178,7 +197,9 @@ def _row(
         "milliseconds": 1000 * statistics.median(time for time, _ in times),
         "time_ratio": statistics.median(wall),
         "time_ratio_range": [min(wall), max(wall)],
+        "processor_milliseconds": 1000 * statistics.median(time for _, time in times),
         "processor_ratio": statistics.median(processor),
+        "processor_ratio_range": [min(processor), max(processor)],
     }
 
 
@@ -193,14 +214,14 @@ def show(rows: list[Row]) -> None:
     first = rows[0]
     print(f"{first['model']}, batch size {first['batch_size']}, {first['mode']}")
     print(
-        f"  {'method':<10}{'ms a step':>10}{'time':>8}{'(range)':>15}{'processor':>11}"
+        f"  {'method':<10}{'ms a step':>10}{'time':>8}{'processor':>11}{'(range)':>15}"
         f"{'operations':>12}{'compile s':>11}"
     )
     for row in rows:
-        low, high = row["time_ratio_range"]
+        low, high = row["processor_ratio_range"]
         print(
             f"  {row['method']:<10}{row['milliseconds']:>10.2f}{row['time_ratio']:>8.2f}"
-            f"{f'({low:.2f}-{high:.2f})':>15}{row['processor_ratio']:>11.2f}"
+            f"{row['processor_ratio']:>11.2f}{f'({low:.2f}-{high:.2f})':>15}"
             f"{row['flops_ratio']:>12.2f}{row['compile_seconds']:>11.1f}"
         )
     print()
@@ -221,6 +242,10 @@ def parse() -> argparse.Namespace:
         "--seconds", type=float, default=0.5, help="about the length of a turn (default: 0.5)"
     )
     parser.add_argument("--jit", action="store_true", help="compile the step with XLA")
+    parser.add_argument("--policy", default="float32", help="dtype policy (default: float32)")
+    parser.add_argument(
+        "--fused-sgd", action="store_true", help="ta.optimizers.SGD for the methods, not for stock"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("results/step_time.json"), help="JSON file to write"
     )
@@ -231,6 +256,7 @@ def main() -> None:
     """Measure, print and write."""
     arguments = parse()
     tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    keras.config.set_dtype_policy(arguments.policy)
     print(f"time and operations over stock Keras {'with' if arguments.jit else 'without'} XLA\n")
     rows: list[Row] = []
     for name in arguments.models:
@@ -241,6 +267,7 @@ def main() -> None:
             arguments.rounds,
             arguments.seconds,
             arguments.jit,
+            arguments.fused_sgd,
         )
         for mode in arguments.modes:
             show([row for row in found if row["mode"] == mode])
@@ -248,6 +275,8 @@ def main() -> None:
     report = {
         **files.circumstances(),
         "xla": arguments.jit,
+        "policy": arguments.policy,
+        "fused_sgd": arguments.fused_sgd,
         "rounds": arguments.rounds,
         "rows": rows,
     }

@@ -157,6 +157,50 @@ def test_step_time_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_ablation_runs(tmp_path):
+    output = tmp_path / "ablation.json"
+    script = [sys.executable, str(BENCHMARKS / "ablation.py"), "--models", "mlp"]
+    script += ["--rounds", "2", "--seconds", "0.02", "--output", str(output)]
+    subprocess.run(script, check=True, capture_output=True, text=True)
+    rows = {row["variant"]: row for row in json.loads(output.read_text())["rows"]}
+    assert rows["the whole step"]["processor_ratio"] == 1.0
+    assert rows["forward pass"]["processor_ratio"] < 1.0
+
+
+def quick(directory, ratio, low=None, high=None):
+    row = {"model": "mlp", "mode": "fit", "method": "fa", "processor_ratio": ratio}
+    row["processor_ratio_range"] = [low or ratio, high or ratio]
+    (directory / "step_time.json").write_text(json.dumps({"rows": [row]}))
+
+
+def test_kept_numbers_are_compared_beyond_their_spread(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import compare
+
+    kept = tmp_path / "kept.json"
+
+    def run(*arguments):
+        command = ["compare.py", str(tmp_path), "--kept", str(kept), *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        compare.main()
+
+    quick(tmp_path, 1.0, 0.95, 1.1)
+    run()
+    assert "No numbers are kept" in capsys.readouterr().out
+    run("--keep")
+    for ratio, low, fails in ((0.5, 0.5, False), (1.09, 1.08, False), (1.2, 1.15, True)):
+        quick(tmp_path, ratio, low)
+        with pytest.raises(SystemExit) as end:
+            run()
+        assert bool(end.value.code) == fails
+    assert "slower: mlp, fit, fa: 1.20, kept 1.00 (spread 0.10)" in capsys.readouterr().out
+    kept.write_text(kept.read_text().replace('"processor": "', '"processor": "Another '))
+    with pytest.raises(SystemExit):
+        run()
+    assert "Kept on another processor: Another" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_memory_runs(tmp_path):
     output = tmp_path / "memory.json"
     script = [sys.executable, str(BENCHMARKS / "memory.py"), "--models", "mlp"]
