@@ -11,8 +11,11 @@ rules, `phases` what learns between training steps, `spiking` networks of neuron
 `metrics` how aligned a layer is, `callbacks` what runs phases and watches a training.
 """
 
+import importlib as _importlib
 import importlib.util as _importlib_util
 import os as _os
+
+from tf_alignment._support import startup as _startup
 
 
 def _check_backend() -> None:
@@ -35,7 +38,12 @@ def _check_backend() -> None:
         )
 
 
-_check_backend()
+if _startup.is_command():
+    with _startup.quiet():
+        _check_backend()
+        _importlib.import_module("tensorflow")  # here, where it may say what it likes
+else:
+    _check_backend()
 
 from tf_alignment import (  # noqa: E402
     analysis,

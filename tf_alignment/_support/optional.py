@@ -10,6 +10,8 @@ __all__ = ["require"]
 _DISTRIBUTIONS = {
     "matplotlib": ("matplotlib", "examples"),
     "optuna": ("optuna", "examples"),
+    "yaml": ("PyYAML", "dev"),
+    "tensorboard": ("tensorboard", "dev"),
     "sklearn": ("scikit-learn", "examples"),
     "tensorflow_datasets": ("tensorflow-datasets", "examples"),
     "tensorflow_probability": ("tensorflow-probability", "tfp"),

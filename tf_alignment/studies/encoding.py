@@ -19,14 +19,14 @@ import sys
 import sysconfig
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["Encoder", "decode", "digest", "import_files", "load_reference"]
+__all__ = ["Encoder", "decode", "digest", "load_reference", "own_objects"]
 
 _FUNCTION, _KERAS = "<function>", "<keras>"
 _INSTALLED = tuple(
@@ -185,14 +185,19 @@ def load_reference(reference: str) -> Any:
     return found
 
 
-def import_files(files: dict[str, str]) -> None:
-    """Import modules from their files, under their names.
+def own_objects(files: dict[str, str], sources: Iterable[str]) -> dict[str, Any]:
+    """Import the user's modules from their files; the classes and functions in them by name.
+
+    With `keras.saving.custom_object_scope` around it, Keras finds classes that nobody registered.
 
     Args:
         files: `Encoder.files`.
+        sources: `"module:name"`, as the keys of `Encoder.sources`.
     """
     for name, file in files.items():
         _from_file(name, file)
+    found = [load_reference(reference) for reference in sources]
+    return {each.__name__: each for each in found}
 
 
 def _from_file(name: str, file: str) -> types.ModuleType:

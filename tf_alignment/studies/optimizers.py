@@ -15,7 +15,7 @@ def sgd(
     run: Any,
     learning_rate: float = 0.1,
     momentum: float = 0.9,
-    weight_decay: float = 0.0,
+    weight_decay: float = 0.01,
     warmup: float = 1 / 6,
     global_clipnorm: float | None = 1.0,
     feedback_rate: float = 0.5,

@@ -13,15 +13,11 @@ import numpy as np
 
 from tf_alignment import plots
 from tf_alignment._support.arguments import file_path, one_of
-from tf_alignment.studies.statistics import Mean, mean_of, paired
+from tf_alignment._support.statistics import Mean, mean_of, paired
 from tf_alignment.studies.store import Store, read_json, write_json
 
 __all__ = ["Results"]
 
-_DEGREES = {
-    "hidden/gradient_angle": "gradient angle °",
-    "weight": "weight angle °",
-}
 _LABELS = {
     "val_accuracy": "test accuracy",
     "accuracy": "training accuracy",
@@ -174,6 +170,30 @@ class Results:
                 found[variant] = np.array(padded, float)
         return found
 
+    def label(self, metric: str) -> str:
+        """A measure's name on axes."""
+        return _LABELS.get(metric, metric)
+
+    def sweep(self, metric: str | None = None) -> dict[str, dict[float, list[float | None]]]:
+        """Values over the cases, if these have a `value` each: what `ta.plots.sweep` draws.
+
+        Args:
+            metric: See `values`.
+
+        Returns:
+            `{variant: {value of the case: one value a seed}}`, or nothing.
+        """
+        places = {case["name"]: case["value"] for case in self.description["cases"]}
+        if any(value is None for value in places.values()):
+            return {}
+        return {
+            variant: {
+                float(value): list(self.values(variant, metric, case).values())
+                for case, value in places.items()
+            }
+            for variant in self.variants
+        }
+
     def cost(self, variant: str, case: str | None = None) -> dict[str, float | None]:
         """`step_time`, `operations`, `memory` over those of stock Keras; empty if not measured."""
         return next((r["cost"] for r in self.of(variant, case) if r.get("cost")), {})
@@ -293,7 +313,7 @@ class Results:
                 labels[name] = f"{label}, {case}" if len(self.cases) > 1 else label
                 for variant, values in found.items():
                     results[variant][name] = values
-        return plots.learning_curves(results, path, labels, self.description["title"])
+        return plots.learning_curves(results, path, labels)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write one row a run: names, seed, status, and all measures of its last epoch.

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean, file_path, integer, integers, one_of
-from tf_alignment.studies.encoding import Encoder
+from tf_alignment.studies.encoding import Encoder, decode
 from tf_alignment.studies.executors import LocalProcesses, carry_out
 from tf_alignment.studies.optimizers import sgd
 from tf_alignment.studies.plan import Plan, Task, versions
@@ -242,7 +242,11 @@ class Study:
         for variant in self.variants:
             for name in ("phases", "callbacks", "optimizer", "compile", "settings", "include"):
                 encoder.encode(name, getattr(variant, name))
-            encoder.encode("feedback", methods.get(variant.feedback))
+            method = methods.get(variant.feedback)
+            encoded = encoder.encode("feedback", method)
+            own = {} if method is None else {type(method).__name__: type(method)}
+            with keras.saving.custom_object_scope(own):
+                decode(encoded)  # a `get_config` that lacks an argument fails here
 
     def _describe(self, plan: Plan, store: Store) -> None:
         """Write what a report needs to know besides the runs."""

@@ -18,7 +18,7 @@ from tf_alignment.conversion import convert
 from tf_alignment.conversion.graph import record
 from tf_alignment.layers.inspection import kernels
 from tf_alignment.studies.cost import measure_cost
-from tf_alignment.studies.encoding import decode, import_files
+from tf_alignment.studies.encoding import decode, own_objects
 from tf_alignment.studies.sources import hold_out, open_data
 from tf_alignment.studies.store import Store, read_json
 from tf_alignment.studies.variants import Run, construct
@@ -43,7 +43,9 @@ def make(store: Store, name: str) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
-        result = _train(store, name, content)
+        objects = own_objects(content["files"], content["sources"])
+        with keras.saving.custom_object_scope(objects):
+            result = _train(store, name, content)
     texts = list(dict.fromkeys(str(warning.message) for warning in caught))
     for text in texts:
         print("warning:", text)  # noqa: T201 - to the log
@@ -57,7 +59,6 @@ def make(store: Store, name: str) -> dict[str, Any]:
 
 def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
-    import_files(task["files"])
     asked, backup = task["run"], store.file("unfinished", name, "")
     run = Run(
         **{key: asked[key] for key in ("variant", "case", "value", "seed", "epochs", "batch_size")},

@@ -20,7 +20,8 @@ def test_one_panel_a_quantity_and_one_line_a_method():
     accuracy, angle = figure.axes
     assert (accuracy.get_ylabel(), angle.get_ylabel()) == ("accuracy", "angle")
     assert (len(accuracy.lines), len(angle.lines)) == (3, 2)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["backprop", "fa", "kp"]
+    names = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert names == ["backprop", "fa", "kp"]
     np.testing.assert_allclose(accuracy.lines[0].get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0.55, 0.85, 0.96])
 
@@ -29,18 +30,24 @@ def test_the_band_is_one_standard_deviation():
     figure = plots.learning_curves({"fa": {"angle": [[90.0, 80.0], [90.0, 60.0]]}})
     (band,) = figure.axes[0].collections
     heights = band.get_paths()[0].vertices
-    assert heights[heights[:, 0] == 2, 1].min() == pytest.approx(60)
-    assert heights[heights[:, 0] == 2, 1].max() == pytest.approx(80)
+    # of a sample of two, 20 apart: √200
+    assert heights[heights[:, 0] == 2, 1].min() == pytest.approx(70 - 200**0.5)
+    assert heights[heights[:, 0] == 2, 1].max() == pytest.approx(70 + 200**0.5)
 
 
 def test_a_method_looks_the_same_in_every_panel_and_no_two_look_alike():
     methods = [f"method {i}" for i in range(13)]
     runs = {name: {"accuracy": [0.1, 0.2], "angle": [90, 80]} for name in methods}
-    first, second = plots.learning_curves(runs).axes
-    looks = [(line.get_color(), str(line.get_linestyle())) for line in first.lines]
-    dashes = [(line.get_color(), line._unscaled_dash_pattern) for line in first.lines]
-    assert looks == [(line.get_color(), str(line.get_linestyle())) for line in second.lines]
-    assert len({str(look) for look in dashes}) == 13
+    first, second, *others = plots.learning_curves(runs).axes
+    assert [len(panel.lines) for panel in (first, second, *others)] == [7] * 4
+
+    def looks(*panels):
+        lines = [line for panel in panels for line in panel.lines]
+        return {str((line.get_color(), line._unscaled_dash_pattern)) for line in lines}
+
+    assert looks(first) == looks(second) and len(looks(first)) == 7
+    # the first method is in both groups
+    assert len(looks(first, others[0])) == 13
 
 
 def test_labels_choose_and_order_the_panels():
@@ -71,7 +78,7 @@ def test_nothing_to_draw(runs):
 
 def test_a_quantity_that_nobody_has():
     with pytest.raises(ValueError, match="at least one method"):
-        plots.learning_curves(RUNS, labels={"loss": "loss"})
+        plots.learning_curves(RUNS, labels={"accuracy": "accuracy", "loss": "loss"})
 
 
 def test_values_of_another_shape():
@@ -88,3 +95,38 @@ def test_heavy_libraries_are_imported_where_they_are_used():
     heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "tensorflow_probability", "optuna"}
     assert "tf_alignment" in run.stdout
     assert not [name for name in heavy if name in run.stdout]
+
+
+class History:
+    """As Keras has it."""
+
+    def __init__(self, **history):
+        self.history = history
+
+
+def test_histories_are_drawn_without_their_layers():
+    monitored = {f"layer{i}/gradient_angle": [80.0, 70.0] for i in range(40)}
+    history = History(loss=[2.0, 1.0], **monitored, **{"mean/gradient_angle": [80.0, 70.0]})
+    figure = plots.learning_curves({"fa": history, "kp": [history, history]})
+    assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "mean/gradient_angle"]
+    assert figure.get_figwidth() == 7.5
+    assert "2 seeds" in figure.get_supxlabel()
+
+
+def test_what_is_no_history():
+    with pytest.raises(ValueError, match=r"results\['fa'\] of type float"):
+        plots.learning_curves({"fa": 0.5})
+
+
+def test_layers_go_from_dark_to_light():
+    history = History(
+        **{"net/a/gradient_angle": [90, 60], "net/b/gradient_angle": [80, 50], "loss": [1, 2]},
+        **{"mean/gradient_angle": [85, 55]},
+    )
+    figure = plots.layer_curves({"fa": history})
+    (panel,) = figure.axes
+    dark, light = (sum(line.get_color()[:3]) for line in panel.lines)
+    assert dark < light
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    with pytest.raises(ValueError, match="must hold '<layer>/error_angle'"):
+        plots.layer_curves({"fa": history}, measure="error_angle")

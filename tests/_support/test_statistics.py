@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tf_alignment.studies.statistics import mean_of, paired
+from tf_alignment._support.statistics import mean_of, paired
 
 
 def test_deviation_and_interval():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["Mean", "mean_of", "paired"]
+__all__ = ["Mean", "deviation", "mean_of", "paired"]
 
 # Two-sided 95 % quantiles of Student's distribution for 1, 2, 3 ... degrees of freedom
 _STUDENT = (
@@ -60,7 +60,7 @@ def mean_of(values: Sequence[float | None]) -> Mean:
         values: None and NaN are left out.
 
     Example:
-    >>> from tf_alignment.studies.statistics import mean_of
+    >>> from tf_alignment._support.statistics import mean_of
     >>> mean_of([1.0, 2.0, 3.0]).text(spread="deviation")
     '2.00 ± 1.00'
     """
@@ -75,6 +75,25 @@ def mean_of(values: Sequence[float | None]) -> Mean:
     quantile = _STUDENT[degrees - 1] if degrees <= len(_STUDENT) else 1.96 + 2.5 / degrees
     interval = quantile * deviation / math.sqrt(len(array))
     return Mean(len(array), float(array.mean()), deviation, interval)
+
+
+def deviation(runs: np.ndarray) -> np.ndarray:
+    """Standard deviation over the first axis, with n - 1, NaN left out; 0 for fewer than two.
+
+    Args:
+        runs: `(seeds, ...)`.
+
+    Example:
+    >>> import numpy as np
+    >>> from tf_alignment._support.statistics import deviation
+    >>> deviation(np.array([[1.0, np.nan], [3.0, 5.0]])).round(3).tolist()
+    [1.414, 0.0]
+    """
+    valid = np.isfinite(runs)
+    count = valid.sum(axis=0)
+    mean = np.where(valid, runs, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(valid, (runs - mean) ** 2, 0.0).sum(axis=0)
+    return np.sqrt(squares / np.maximum(count - 1, 1))
 
 
 def paired(values: Mapping[int, float | None], baseline: Mapping[int, float | None]) -> Mean:

@@ -1,0 +1,41 @@
+"""TensorFlow's messages at start-up, kept from the screen of a command.
+
+`TF_CPP_MIN_LOG_LEVEL` does not silence TensorFlow 2.21: the messages come before its logging is set
+up. What does is to turn the standard error output away while it is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+__all__ = ["is_command", "quiet"]
+
+
+def is_command() -> bool:
+    """Whether the process is `python -m tf_alignment ...`."""
+    arguments = sys.orig_argv
+    return any(pair == ("-m", "tf_alignment") for pair in itertools.pairwise(arguments))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what is written to the standard error output, and show it only if an import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,270 @@
+"""Curves over the epochs: of several methods over several seeds, and of the layers of a network."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_alignment._support.optional import require
+from tf_alignment._support.statistics import deviation
+from tf_alignment.plots.style import MOST, Style, caption, dress, new_figure, save, styles
+
+__all__ = ["layer_curves", "learning_curves"]
+
+_COLUMNS = 3
+_MEANS = ("mean", "hidden")
+
+
+def learning_curves(
+    results: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    title: str | None = None,
+) -> Any:
+    """Draw one panel a quantity and in it one line a method, over the epochs.
+
+    A line is the mean over seeds, the band around it one standard deviation (with n - 1) to either
+    side. Colours and dashes belong to the method, the same in every figure. More than seven methods
+    are divided among rows of panels, each with the first method besides.
+
+    Args:
+        results: `{method: {quantity: values}}` with values of shape `(seeds, epochs)` or
+            `(epochs,)`; a Keras `History` in the place of the inner dictionary, or a list of them,
+            one a seed. The number of epochs may differ between methods. A method that lacks a
+            quantity, or whose values are all NaN, has no line in that panel.
+        path: File to write; its ending chooses the format. `None` writes none.
+        labels: `{quantity: label of its axis}`. Given, it chooses and orders the panels; by default
+            every quantity has one, labelled with its name, but for those of single layers.
+        title: Title above the panels.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If there is nothing to draw, no method has a quantity of `labels`, or values
+            have another shape.
+        ImportError: If matplotlib is not installed.
+
+    Example:
+        >>> runs = {"fa": {"accuracy": [[0.5, 0.8], [0.6, 0.9]]}, "kp": {"accuracy": [0.7, 0.95]}}
+        >>> figure = learning_curves(runs, labels={"accuracy": "test accuracy"})
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['test accuracy']
+    """
+    curves = {method: _quantities(method, found) for method, found in results.items()}
+    known = list(dict.fromkeys(name for quantities in curves.values() for name in quantities))
+    labels = _default_labels(known) if labels is None else labels
+    unknown = [name for name in labels if name not in known]
+    if not labels or unknown:
+        raise ValueError(
+            "`results` must hold at least one method with each quantity to draw. "
+            f"Received: quantities {known} and labels={dict(labels)!r}"
+        )
+    looks = styles(curves)
+    groups = _groups(list(curves))
+    columns = min(_COLUMNS, len(labels))
+    rows = math.ceil(len(labels) / columns)
+    figure, axes = new_figure(rows * len(groups), columns)
+    counts: set[int] = set()
+    for block, group in zip(np.split(axes, len(groups)), groups, strict=True):
+        handles = {}
+        for panel, (name, label) in zip(block.flat, labels.items(), strict=False):
+            for method in group:
+                values = curves[method].get(name)
+                if values is not None and not np.all(np.isnan(values)):
+                    handles[method] = _line(panel, values, looks[method])
+                    counts.add(len(values))
+            _over_epochs(panel, label)
+        for panel in list(block.flat)[len(labels) :]:
+            panel.remove()
+        # in the first panel of the group, where its own lines are
+        block.flat[0].legend(
+            [handles[method] for method in group if method in handles],
+            [method for method in group if method in handles],
+            fontsize=8,
+            loc="best",
+            handlelength=2.4,
+        )
+    if title is not None:
+        figure.suptitle(title)
+    if max(counts, default=1) > 1:
+        caption(figure, f"mean of {_numbers(counts)} seeds, band: ± 1 standard deviation (n - 1)")
+    return save(figure, path)
+
+
+def layer_curves(
+    histories: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    measure: str = "gradient_angle",
+    label: str | None = None,
+    title: str | None = None,
+) -> Any:
+    """Draw one panel a method and in it one line a layer, over the epochs.
+
+    Colours go from the lowest layer (dark) to the highest (light), in the order of the history.
+
+    Args:
+        histories: `{method: History}`, or `{method: {"<layer>/<measure>": values}}` with values
+            `(seeds, epochs)`, of which the mean is drawn, or `(epochs,)`; from `AlignmentMonitor`.
+        path: File to write, or None.
+        measure: Which of the monitor's measures.
+        label: Of the axes; by default that of the measure.
+        title: Title above the panels.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If no method has this measure for a layer.
+
+    Example:
+        >>> import tf_alignment as ta
+        >>> history = {"a/gradient_angle": [90, 60], "b/gradient_angle": [80, 50]}
+        >>> len(ta.plots.layer_curves({"fa": history}).axes[0].lines)
+        2
+    """
+    found = {}
+    for method, history in histories.items():
+        layers = {
+            name.removesuffix(f"/{measure}"): values
+            for name, values in _quantities(method, history).items()
+            if name.endswith(f"/{measure}") and name.partition("/")[0] not in _MEANS
+        }
+        if layers:
+            found[method] = layers
+    if not found:
+        raise ValueError(
+            f"`histories` must hold '<layer>/{measure}', as AlignmentMonitor writes. "
+            f"Received: histories of {list(histories)}"
+        )
+    columns = min(_COLUMNS, len(found))
+    figure, axes = new_figure(math.ceil(len(found) / columns), columns)
+    colours = require("matplotlib", "Drawing a figure").colormaps["viridis"]
+    names = list(dict.fromkeys(layer for layers in found.values() for layer in layers))
+    places = {name: 0.9 * i / max(1, len(names) - 1) for i, name in enumerate(names)}
+    common = os.path.commonpath([name.rpartition("/")[0] for name in names])
+    common = f"{common}/" if common else ""
+    handles: dict[str, Any] = {}
+    for panel, (method, layers) in zip(axes.flat, found.items(), strict=False):
+        for name, values in layers.items():
+            mean = _mean(values)
+            marker = "o" if len(mean) == 1 else None
+            epochs = np.arange(1, len(mean) + 1)
+            (handles[name],) = panel.plot(
+                epochs, mean, color=colours(places[name]), linewidth=1.4, marker=marker
+            )
+        _over_epochs(panel, label or _named(measure))
+        panel.set_title(method, fontsize=10)
+    for panel in list(axes.flat)[len(found) :]:
+        panel.remove()
+    shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, 10).astype(int))]
+    figure.legend(
+        [handles[name] for name in shown],
+        [name.removeprefix(common) for name in shown],
+        loc="outside right upper",
+        fontsize=8,
+    )
+    if title is not None:
+        figure.suptitle(title)
+    return save(figure, path)
+
+
+def _quantities(method: str, found: Any) -> dict[str, np.ndarray]:
+    """A dictionary, a `History` or a list of either as `{quantity: (seeds, epochs)}`."""
+    if isinstance(found, Sequence) and not isinstance(found, str) and found:
+        seeds = [getattr(history, "history", history) for history in found]
+        maps = [history for history in seeds if isinstance(history, Mapping)]
+        if len(maps) == len(seeds):
+            names = dict.fromkeys(name for history in maps for name in history)
+            return {
+                name: _stacked([_curves(method, name, h[name])[0] for h in maps if name in h])
+                for name in names
+            }
+    found = getattr(found, "history", found)
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            "`results` must hold a dictionary, a Keras `History` or a list of these. "
+            f"Received: results[{method!r}] of type {type(found).__name__}"
+        )
+    return {name: _curves(method, name, values) for name, values in found.items()}
+
+
+def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    length = max(map(len, rows))
+    return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
+
+
+def _curves(method: str, name: str, values: Any) -> np.ndarray:
+    array = np.atleast_2d(np.asarray(values, dtype=float))
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(
+            "`results` must hold arrays of shape (seeds, epochs) or (epochs,), at least one epoch. "
+            f"Received: results[{method!r}][{name!r}] of shape {np.shape(values)}"
+        )
+    return array
+
+
+def _default_labels(names: Iterable[str]) -> dict[str, str]:
+    """All quantities but those of single layers, of which there can be hundreds."""
+    names = list(names)
+    whole = [n for n in names if "/" not in n or n.partition("/")[0] in _MEANS]
+    return {name: name for name in whole or names}
+
+
+def _groups(methods: list[str]) -> list[list[str]]:
+    """At most seven methods each; from the second group on with the first method in front."""
+    if len(methods) <= MOST:
+        return [methods]
+    first, rest = methods[0], methods[1:]
+    count = math.ceil(len(rest) / (MOST - 1))
+    return [[first, *map(str, part)] for part in np.array_split(rest, count)]
+
+
+def _mean(runs: np.ndarray) -> np.ndarray:
+    """Over seeds; those that are NaN at an epoch are left out there."""
+    valid = np.isfinite(runs)
+    count = np.maximum(valid.sum(axis=0), 1)
+    mean = np.where(valid, runs, 0.0).sum(axis=0) / count
+    return np.where(valid.any(axis=0), mean, np.nan)
+
+
+def _line(panel: Any, runs: np.ndarray, style: Style) -> Any:
+    """Draw mean and band of the runs."""
+    mean, spread = _mean(runs), deviation(runs)
+    epochs = np.arange(1, runs.shape[1] + 1)
+    (line,) = panel.plot(
+        epochs,
+        mean,
+        color=style.colour,
+        linestyle=style.dashes,
+        linewidth=1.6,
+        # One epoch is a point: a line through it would not show.
+        marker="o" if len(epochs) == 1 else None,
+    )
+    if len(runs) > 1:
+        panel.fill_between(
+            epochs, mean - spread, mean + spread, color=style.colour, alpha=0.15, linewidth=0
+        )
+    return line
+
+
+def _over_epochs(panel: Any, label: str) -> None:
+    ticker = require("matplotlib.ticker", "Drawing a figure")
+    panel.set_xlabel("epoch")
+    panel.set_ylabel(label)
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    dress(panel)
+
+
+def _named(measure: str) -> str:
+    text = measure.replace("_", " ")
+    return f"{text} (degrees)" if measure.endswith("angle") else text
+
+
+def _numbers(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"

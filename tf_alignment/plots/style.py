@@ -1,0 +1,120 @@
+"""Colours of methods, and what all figures share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_alignment._support.optional import require
+
+__all__ = ["MOST", "WIDTH", "Style", "caption", "dress", "new_figure", "save", "styles"]
+
+WIDTH = 7.5
+"""Of every figure, inches."""
+
+MOST = 7
+"""How many lines one panel has at most: as many as there are colours."""
+
+# Okabe and Ito's colours, which differ for every kind of colour vision, without the yellow, which
+# is too light for a line on white. Beyond seven lines the dashes change.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+_DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+# A colour a family, and in it dashes: what carries the error back, and how it learns.
+_FAMILIES = (
+    ("backprop",),
+    ("fa", "dfa"),
+    ("usf", "brsf", "frsf"),
+    ("kp",),
+    ("sa", "aa"),
+    ("pfa", "pfa_o"),
+    ("wm", "ia"),
+)
+
+
+class Style(NamedTuple):
+    """How a method is drawn, the same in every figure.
+
+    Attributes:
+        colour: Hexadecimal.
+        dashes: matplotlib's `linestyle`.
+    """
+
+    colour: str
+    dashes: Any
+
+
+_METHODS = {
+    name: Style(colour, dashes)
+    for family, colour in zip(_FAMILIES, _COLOURS, strict=True)
+    for name, dashes in zip(family, _DASHES, strict=False)
+}
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """Colour and dashes of each of several methods or variants.
+
+    Methods of the library have colours of their own: one a family, so that thirteen go with seven.
+    Other names get, in their order, the colours that none of the methods among them has, and then
+    the same with other dashes.
+
+    Args:
+        names: All that are drawn together.
+
+    Returns:
+        `{name: Style}`; no two are alike.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> found = ta.plots.styles(["backprop", "fa", "mine"])
+    >>> found["backprop"].colour, found["mine"].colour
+    ('#000000', '#56B4E9')
+    """
+    names = list(dict.fromkeys(names))
+    found = {name: _METHODS[name] for name in names if name in _METHODS}
+    taken = {style.colour for style in found.values()}
+    free = [Style(c, _DASHES[0]) for c in _COLOURS if c not in taken]
+    free += [Style(c, d) for d in _DASHES for c in _COLOURS if Style(c, d) not in free]
+    left = iter([style for style in free if style not in found.values()])
+    for name in names:
+        if name not in found:
+            found[name] = next(left, Style(_COLOURS[len(found) % MOST], _DASHES[-1]))
+    return {name: found[name] for name in names}
+
+
+def new_figure(rows: int, columns: int, height: float = 2.6) -> tuple[Any, np.ndarray]:
+    """A figure that belongs to no window, and its axes `(rows, columns)`.
+
+    Args:
+        rows: Of panels.
+        columns: Of panels.
+        height: Of a panel, inches.
+    """
+    figure = require("matplotlib.figure", "Drawing a figure").Figure(
+        figsize=(WIDTH, 0.5 + height * rows), layout="constrained"
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for panel in axes.flat:
+        dress(panel)
+    return figure, axes
+
+
+def dress(panel: Any) -> None:
+    """Give a panel a light grid and no box."""
+    panel.grid(alpha=0.25, linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def caption(figure: Any, text: str) -> None:
+    """Say below a figure what its bands and points are."""
+    figure.supxlabel(text, fontsize=8, color="#444444")
+
+
+def save(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """Write a figure, if it is to be, and return it."""
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
