@@ -29,6 +29,7 @@ EXTRAS = {
     ],
     "dev": [
         "basedpyright>=1.40,<2",
+        "dask[distributed]>=2026.3",
         "hypothesis>=6.170,<7",
         "import-linter>=2.17,<3",
         "mypy>=2.4,<3",

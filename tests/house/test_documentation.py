@@ -29,7 +29,8 @@ def name_of(path):
 # --- pages run ---------------------------------------------------------------------------------
 
 
-SLOW = ("own_rules", "two_routes", "product_feedback", "node_perturbation")  # 5 to 15 s each
+# 5 to 15 s each
+SLOW = ("own_rules", "studies", "two_routes", "product_feedback", "node_perturbation")
 
 
 def blocks(path, language):

@@ -173,7 +173,12 @@ def _study(given: argparse.Namespace) -> int:
         output, jobs=asked["jobs"], threads=asked["threads"], shard=_shard(asked["shard"])
     )
     spread = "interval" if asked["interval"] else "deviation"
-    _say("", results.table(spread), "", *(f"failed, {k}: {v}" for k, v in results.failures.items()))
+    _say(
+        "",
+        results.table(spread),
+        "",
+        *(f"failed, {k}: {v.splitlines()[0]}" for k, v in results.failures.items()),
+    )
     if asked["tensorboard"]:
         _say(f"For TensorBoard: {write_tensorboard(results, output / 'tensorboard')}")
     if results.runs:

@@ -103,11 +103,13 @@ class Encoder:
         """
         config = keras.saving.serialize_keras_object(value)
         for part in _parts(config):
-            module = part.get("module")
-            if isinstance(module, str) and module in sys.modules:
-                found = getattr(sys.modules[module], str(part.get("class_name")), None)
-                if found is not None and hasattr(found, "__qualname__") and _is_own(module):
-                    part["module"] = self._reference(name, found).partition(":")[0]
+            part.pop("shared_object_id", None)  # another one in every process
+            if "class_name" not in part:
+                continue
+            module = part.get("module") or "__main__"  # Keras leaves a script's name out
+            found = getattr(sys.modules.get(module), str(part["class_name"]), None)
+            if hasattr(found, "__qualname__") and _is_own(module):
+                part["module"] = self._reference(name, found).partition(":")[0]
         return config
 
     def _reference(self, name: str, value: Any) -> str:

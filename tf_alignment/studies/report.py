@@ -27,7 +27,7 @@ p.note, figcaption { color: #555; font-size: .87rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
   white-space: nowrap; }
-td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.words td, .words th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 th { border-bottom: 2px solid #888; } th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
 ul.warnings li { color: #8a3b00; } pre { font-size: .8rem; background: #f6f6f6; padding: .6rem;
@@ -256,13 +256,13 @@ class _Html:
                 square = ""
                 if tag == "td" and key and cell in key and cell == row[head.index("method")]:
                     square = f'<span class="key" style="background:{key[cell].colour}"></span>'
-                kind = ' class="text"' if len(cell) > 24 and tag == "td" else ""
-                marked.append(f"<{tag}{kind}>{square}{html.escape(cell)}</{tag}>")
+                marked.append(f"<{tag}>{square}{html.escape(cell)}</{tag}>")
             return f"<tr>{''.join(marked)}</tr>"
 
         body = "\n".join(cells(row, "td") for row in rows)
+        kind = "numbers" if key else "words"
         self.parts.append(
-            f'<div class="scroll"><table>\n<thead>{cells(head, "th")}</thead>\n'
+            f'<div class="scroll"><table class="{kind}">\n<thead>{cells(head, "th")}</thead>\n'
             f"<tbody>\n{body}\n</tbody></table></div>"
         )
 

@@ -152,6 +152,13 @@ class Run:
         steps_per_epoch: Batches an epoch; 0 before there is data.
         phases: Its phases, once made.
         model: The model, converted and compiled; None before.
+
+    Example:
+    ```python
+    def rate(run, learning_rate):
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, run.steps)
+        return keras.optimizers.SGD(schedule)
+    ```
     """
 
     variant: str
