@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from tf_alignment._support.compat import MultiOptimizer
+
 __all__ = [
     "boolean",
     "deprecated",
@@ -290,7 +292,7 @@ def optimizer_of(
         optimizer = keras.optimizers.get(value)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"Argument `{name}` must be {what}. Received: {name}={value!r}") from None
-    wrappers = keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer
+    wrappers = keras.optimizers.LossScaleOptimizer, MultiOptimizer
     if single and isinstance(optimizer, wrappers):
         raise ValueError(
             f"Argument `{name}` must be a single optimizer, not one that wraps others. "

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment._support.compat import glorot_uniform
 from tf_alignment._support.noise import draw, kind_of
 from tf_alignment.feedback.base import Backward, Feedback, Setup
 
@@ -190,9 +191,7 @@ def _odd_numbers(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
 
 def _spread(kernel: tf.Tensor, setup: Setup) -> tf.Tensor:
     """Standard deviation of a fresh kernel; Glorot's where the kernel starts constant."""
-    glorot = keras.initializers.VarianceScaling(
-        1.0, "fan_avg", "uniform", seed=setup.seed(), **setup.map.initializer_axes()
-    )
+    glorot = glorot_uniform(setup.seed(), setup.map.initializer_axes())
     kernel = tf.cast(kernel, tf.float32)
     constant = tf.equal(tf.reduce_max(kernel), tf.reduce_min(kernel))  # its deviation may round
     fallback = tf.math.reduce_std(glorot(tuple(setup.kernel.shape), dtype="float32"))

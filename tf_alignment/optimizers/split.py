@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from tf_alignment._support.arguments import instance, optimizer_of
+from tf_alignment._support.compat import MultiOptimizer, OptimizerMap
 from tf_alignment.layers.inspection import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
 from tf_alignment.optimizers.sgd import SGD
@@ -29,7 +30,7 @@ ALIGNED = r".*_aligned"
 """What the path of a feedback weight matches in full that was created with `aligned=True`."""
 
 
-def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer:
+def split(forward: Any, feedback: Any = None) -> keras.optimizers.Optimizer:
     r"""An optimizer that treats feedback weights that learn by alignment on their own.
 
     With the default, `B` follows its alignment gradient by plain gradient descent,
@@ -93,13 +94,11 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.MultiOptimizer
         )
     # A fixed factor belongs to the whole: the loss is scaled once, for both.
     scale = forward.loss_scale_factor
-    return Split(
-        keras.optimizers.OptimizerMap(forward, {ALIGNED: feedback}), loss_scale_factor=scale
-    )
+    return Split(OptimizerMap(forward, {ALIGNED: feedback}), loss_scale_factor=scale)
 
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
-class Split(keras.optimizers.MultiOptimizer):
+class Split(MultiOptimizer):
     """A `MultiOptimizer` whose optimizers' states `tf.train.Checkpoint` keeps.
 
     Args:
@@ -121,7 +120,7 @@ def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
             "`LossScaleOptimizer(split(...))`, or leave it to `model.compile`, which does so under "
             f"the policy mixed_float16. Received: {argument}={value!r}"
         )
-    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+    if isinstance(optimizer, MultiOptimizer):
         raise ValueError(
             f"Argument `{argument}` must be a single optimizer, not a MultiOptimizer. For more "
             "than two, build a MultiOptimizer yourself and give it the pattern "
@@ -244,7 +243,7 @@ def _updaters(optimizer: Any) -> _Updater:
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
+    if not isinstance(optimizer, MultiOptimizer):
         return lambda variable: optimizer
     # Keras keeps the map to itself; its config is public.
     with warnings.catch_warnings():
