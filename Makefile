@@ -33,8 +33,8 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
 TENSORFLOW ?= 2.21.0
 KERAS ?= 3.15.1
 WITH = .venv-$(notdir $(PYTHON))-tf$(TENSORFLOW)-keras$(KERAS)
-CORE := tests/layers/test_base.py tests/feedback/test_methods.py tests/optimizers/test_split.py tests/test_distribute.py
-VERSIONS := 2.20.0,3.15.1 2.21.0,3.15.0 2.21.0,3.15.1
+CORE := tests/_support/test_compat.py tests/layers/test_base.py tests/feedback/test_methods.py tests/optimizers/test_split.py tests/test_distribute.py
+VERSIONS := 2.19.1,3.12.4 2.20.0,3.15.1 2.21.0,3.15.1
 
 # An environment without the project, which builds it, and one which has only what was built.
 DIST_VENV ?= .venv-dist
@@ -214,13 +214,14 @@ notebook: $(STAMP)
 $(DIST_VENV)/.installed: constraints.txt
 	@$(PYTHON) -m venv --clear $(DIST_VENV)
 	@$(DIST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt build twine
+	  -c constraints.txt build check-wheel-contents twine
 	@touch $@
 
 dist: $(DIST_VENV)/.installed
 	rm -rf dist
 	$(DIST_VENV)/bin/python -m build --outdir dist > /dev/null
 	$(DIST_VENV)/bin/twine check --strict dist/*
+	$(DIST_VENV)/bin/check-wheel-contents dist/*.whl
 
 # What comes from the source distribution is everything but the package, which is the wheel's.
 check-dist: dist
@@ -230,8 +231,10 @@ check-dist: dist
 	rm -r $(UNPACKED)/tf_alignment
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  "$$(ls dist/*.whl)[tensorflow,examples]" pytest pytest-timeout
+	  "$$(ls dist/*.whl)[tensorflow]" pytest pytest-timeout
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/house/test_docs.py -k readme
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  "$$(ls dist/*.whl)[examples]"
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python examples/quickstart.py \
 	  --methods fa kp --epochs 1 --seeds 1 --jobs 1
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -c \

@@ -33,10 +33,11 @@ def standard_error(values: np.ndarray) -> np.ndarray:
 
 
 def with_deviation(values: Any, digits: int = 2) -> str:
-    """`mean ± standard deviation`, or `-` where a value is missing."""
+    """`mean ± standard deviation` with n − 1, or `-` where a value is missing."""
     if _missing(values):
         return "-"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+    deviation = np.std(values, ddof=len(values) > 1)
+    return f"{np.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 def with_error(values: Any, digits: int = 2) -> str:

@@ -23,7 +23,10 @@ def _check_backend() -> None:
     if _importlib_util.find_spec("tensorflow") is None:
         raise ImportError(
             "tf_alignment needs TensorFlow, which is not installed. Install it with one of\n"
-            "    pip install 'tf_alignment[tensorflow]'   (or [cpu], [gpu], [tpu])"
+            "    pip install tensorflow\n"
+            "    pip install tensorflow-cpu           without support of GPUs\n"
+            '    pip install "tensorflow[and-cuda]"   with the libraries that GPUs need\n'
+            "    pip install tensorflow-tpu"
         )
     backend = _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend == "tensorflow":  # another may not even be installed: Keras would fail first
@@ -33,8 +36,7 @@ def _check_backend() -> None:
     if backend != "tensorflow":
         raise ImportError(
             f"tf_alignment needs Keras on TensorFlow. Received: backend '{backend}'. Set the "
-            "environment variable KERAS_BACKEND=tensorflow before Keras is imported. TensorFlow is "
-            "installed with\n    pip install 'tf_alignment[tensorflow]'"
+            "environment variable KERAS_BACKEND=tensorflow before Keras is imported."
         )
 
 

@@ -1,3 +1,6 @@
-"""The version, in the one place that both the package and its set-up read."""
+"""Version of the package and its address. Nothing is imported, so that setup.py can read it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+URL = ""
+"""Of the repository; empty before it is public. Links of README on an index, and of notebooks."""

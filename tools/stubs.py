@@ -99,10 +99,16 @@ def _class(name: str, cls: type) -> str:
         lines.append(f"        {_declared(parameter)},")
     signature = "\n".join(lines)
     return (
-        f"class {name}({', '.join(bases)}):\n"
+        f"class {name}({', '.join(bases)}):\n{_documentation(cls)}\n"
         f"    def __init__(\n{signature}\n    ) -> None: ...\n"
         "    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...\n"
     )
+
+
+def _documentation(cls: type) -> str:
+    """The docstring, which some layers write when they are imported: for editors and the site."""
+    text = f'"""{inspect.getdoc(cls)}\n"""'
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
 
 
 def _declared(parameter: inspect.Parameter) -> str:

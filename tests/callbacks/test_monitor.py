@@ -146,13 +146,44 @@ def test_the_last_epoch_is_measured_where_another_callback_ends_training(digits,
     assert all(math.isfinite(value) for value in monitor.records[-1].values())
 
 
-def test_only_means_in_logs(digits):
-    monitor = AlignmentMonitor(layers=False)
-    history = fit(classifier(), digits, monitor)
-    assert set(history) == {"loss"} | {
-        f"mean/{m}" for m in ("weight_angle", "sign_agreement", "norm_ratio")
-    }
-    assert "net/top/weight_angle" in monitor.records[0]
+@pytest.mark.parametrize("layers", [False, True])
+def test_logs_have_the_mean_angles_and_history_has_all(digits, layers):
+    seen = {}
+    monitor = AlignmentMonitor(layers=layers)
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: seen.update(logs))
+    x, y = digits
+    callbacks = [monitor, look]
+    history = classifier().fit(x, y, epochs=2, verbose=0, callbacks=callbacks).history
+    assert set(seen) == (set(history) if layers else {"loss", "mean/weight_angle"})
+    assert set(history) == {"loss", *monitor.records[0]} - {"epoch"}
+    assert all(len(values) == 2 for values in history.values())
+    for name in monitor.records[0].keys() - {"epoch"}:
+        assert history[name] == [record[name] for record in monitor.records]
+
+
+def test_a_name_that_keras_counted_is_left_out(digits):
+    x, y = digits
+    model = keras.Sequential([keras.Input((64,)), ta.layers.Dense(10, feedback="fa", name="top")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.name.startswith("sequential")
+    history = fit(model, (x, y), AlignmentMonitor())
+    assert "top/weight_angle" in history
+
+
+def test_a_dataset_gives_its_first_batch(digits):
+    x, y = digits
+    batches = tf.data.Dataset.from_tensor_slices((x[:60], y[:60])).batch(40)
+    model = classifier()
+    model(x[:1])
+    found = []
+    for probe in (batches, (x[:40], y[:40])):
+        monitor = AlignmentMonitor(probe_data=probe)
+        monitor.set_model(model)
+        monitor.on_train_begin()
+        found.append(monitor.measure())
+    assert found[0] == found[1]
+    with pytest.raises(TypeError, match="dataset of such batches"):
+        AlignmentMonitor(probe_data=batches.map(lambda x, y: x))
 
 
 def read_events(directory):
@@ -196,7 +227,7 @@ def test_the_csv_of_a_continued_run_goes_on(digits, tmp_path):
 def test_keras_loggers_listed_after_it_write_its_measures(digits, tmp_path):
     x, y = digits
     callbacks = [
-        AlignmentMonitor(every=2),
+        AlignmentMonitor(every=2, layers=True),
         keras.callbacks.CSVLogger(str(tmp_path / "all.csv")),
         keras.callbacks.TensorBoard(str(tmp_path / "logs")),
     ]

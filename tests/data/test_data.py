@@ -3,6 +3,7 @@
 import sys
 import types
 
+import digits as digits_file
 import keras
 import numpy as np
 import pytest
@@ -53,26 +54,30 @@ class TestLoad:
         assert str(tmp_path / "tfds" / "mnist") in str(info.value)
         assert "~" not in str(info.value)  # so that the command in it works anywhere
 
-    @pytest.mark.parametrize(
-        ("name", "module", "distribution"),
-        [
-            ("digits", "sklearn", "scikit-learn"),
-            ("mnist", "tensorflow_datasets", "tensorflow-datasets"),
-        ],
-    )
-    def test_a_library_that_is_not_installed(self, name, module, distribution, monkeypatch):
+    def test_a_library_that_is_not_installed(self, monkeypatch):
         for loaded in list(sys.modules):
-            if loaded.partition(".")[0] == module:
+            if loaded.partition(".")[0] == "tensorflow_datasets":
                 monkeypatch.delitem(sys.modules, loaded)
 
         class Missing:
             def find_spec(self, fullname, path=None, target=None):
-                if fullname.partition(".")[0] == module:
+                if fullname.partition(".")[0] == "tensorflow_datasets":
                     raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
         monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
-        with pytest.raises(ImportError, match=rf"{distribution}.*tf_alignment\[examples\]"):
-            data.load(name)
+        with pytest.raises(ImportError, match=r"pip install tensorflow-datasets$"):
+            data.load("mnist")
+
+    def test_the_digits_are_those_of_scikit_learn(self):
+        expected = digits_file.digits()
+        with np.load(digits_file.TARGET) as file:
+            assert {name: file[name].tolist() for name in file} == {
+                name: values.tolist() for name, values in expected.items()
+            }
+        digits = data.load("digits")
+        x, y = (expected[f"{kind}_train"] for kind in "xy")
+        np.testing.assert_array_equal(digits.train.x[..., 0], (x / 16.0).astype("float32"))
+        np.testing.assert_array_equal(digits.train.y, y)
 
 
 class TestMap:

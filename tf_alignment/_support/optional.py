@@ -7,14 +7,12 @@ from types import ModuleType
 
 __all__ = ["require"]
 
+# What pip is asked for, where it is not the name of the module.
 _DISTRIBUTIONS = {
-    "matplotlib": ("matplotlib", "examples"),
-    "optuna": ("optuna", "examples"),
-    "yaml": ("PyYAML", "dev"),
-    "tensorboard": ("tensorboard", "dev"),
-    "sklearn": ("scikit-learn", "examples"),
-    "tensorflow_datasets": ("tensorflow-datasets", "examples"),
-    "tensorflow_probability": ("tensorflow-probability", "tfp"),
+    "sklearn": "scikit-learn",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "tensorflow_probability": "tensorflow-probability tf-keras",
+    "yaml": "PyYAML",
 }
 
 
@@ -23,13 +21,13 @@ def require(module: str, purpose: str) -> ModuleType:
 
     Args:
         module: Name to import, for example `"sklearn.datasets"`.
-        purpose: What needs it, as the beginning of a sentence: `"The digits dataset"`.
+        purpose: What needs it, as the beginning of a sentence: `"Neural predictivity"`.
 
     Returns:
         The imported module.
 
     Raises:
-        ImportError: If the library is not installed; the message names the extra that brings it.
+        ImportError: If the library is not installed; the message has the command that installs it.
 
     Example:
         >>> require("math", "Arithmetic").sqrt(4.0)
@@ -41,8 +39,8 @@ def require(module: str, purpose: str) -> ModuleType:
         top = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != top:
             raise  # Something that the library itself needs is missing: its own message is better.
-        distribution, extra = _DISTRIBUTIONS[top]
+        wanted = _DISTRIBUTIONS.get(top, top)
         raise ImportError(
-            f"{purpose} needs {distribution}, which is not installed. "
-            f'Install it with: pip install "tf_alignment[{extra}]"'
+            f"{purpose} needs {wanted.partition(' ')[0]}, which is not installed. "
+            f"Install it with: pip install {wanted}"
         ) from error

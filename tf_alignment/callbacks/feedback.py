@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tf_alignment._support.arguments import deprecated, integer, one_of
+from tf_alignment.layers.inspection import own_path
 
 if TYPE_CHECKING:
     from tf_alignment.phases.base import Phase, Results
@@ -141,6 +142,7 @@ class FeedbackCallback(keras.callbacks.Callback):
             self.results = self.phase.report(self.model, self._extra)
         means: dict[str, list[float]] = {}
         for path, measured in self.results.items():
+            path = own_path(self.model, path)
             for name, value in measured.items():
                 logs[f"{self.phase.name}/{path}/{name}"] = value
                 means.setdefault(name, []).append(value)

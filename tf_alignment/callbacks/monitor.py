@@ -17,19 +17,20 @@ from tf_alignment._support.arguments import boolean, file_path, integer, number,
 from tf_alignment.divergence import NormWatch, loss_of
 from tf_alignment.errors import DivergenceError
 from tf_alignment.feedback import ProductFeedback
-from tf_alignment.layers.inspection import Kernel, kernels
+from tf_alignment.layers.inspection import Kernel, kernels, own_path
 from tf_alignment.metrics.gradients import GradientProbe
 
 __all__ = ["AlignmentMonitor"]
 
 _ACTIONS = ("stop", "warn", "raise", None)
 _GRADIENT_NAMES = {"kernel": "gradient_angle", "error": "error_angle"}
+_SHOWN = tuple(f"mean/{angle}" for angle in ("weight_angle", "path_angle", "gradient_angle"))
 
 
 class AlignmentMonitor(keras.callbacks.Callback):
     """Measures every layer's alignment at the end of an epoch, and stops a run that diverges.
 
-    **Measures**, under these names in `logs`, and so in `History`:
+    **Measures**, under these names in `History`:
 
     | name | measure |
     |---|---|
@@ -41,15 +42,18 @@ class AlignmentMonitor(keras.callbacks.Callback):
     | `<path>/error_angle` | angle of the error sent down to backpropagation's, degrees |
     | `mean/<measure>` | mean over all layers that have it |
 
-    `<path>` is the layer's `path`, with `/depthwise` or `/pointwise` where a layer has two kernels.
+    `<path>` is the layer's `path`, with `/depthwise` or `/pointwise` where a layer has two kernels,
+    and without `sequential_3`, the name of a model that was given none.
     The last two are measured on `probe_data`, the kernel's gradient in every layer with a kernel:
     in stock layers it tells how good the error is that comes from above. `mean/gradient_angle` is a
     mean over all layers with a kernel, the output's 0° among them. Methods without a feedback
     kernel of the forward kernel's shape (DFA, brSF) have no other measures, and DFA has no
     `error_angle`. The lowest layer's `error_angle` is of an error that nobody uses.
 
-    List it before `keras.callbacks.CSVLogger` and `TensorBoard`: their files then hold the same
-    numbers. `log_dir` and `csv` write files of its own, with nothing but these measures.
+    `logs` hold the mean angles alone, and so does the line that `fit` prints; with `layers=True`
+    they hold everything. List the callback before `keras.callbacks.CSVLogger` and `TensorBoard`:
+    their files then hold what `logs` hold. `log_dir` and `csv` write files of its own, with nothing
+    but these measures, and all of them.
 
     **Watches** the loss and the norms of kernels and feedback weights: NaN or infinity, a norm
     that grew `max_growth`-fold, feedback weights `max_norm_ratio` times larger or smaller than
@@ -62,10 +66,11 @@ class AlignmentMonitor(keras.callbacks.Callback):
     learn by alignment are under an optimizer with momentum.
 
     Args:
-        probe_data: `(x, y)` or `(x, y, sample_weight)`, one batch for the gradient angles, or None.
+        probe_data: `(x, y)` or `(x, y, sample_weight)`, one batch for the gradient angles; a
+            `tf.data.Dataset` of such batches, of which the first is taken; or None.
         every: Epochs between measurements. The first and the last epoch are always measured; in
-            between, `logs` hold NaN. Where a callback that is listed later ends training, files and
-            `records` alone have the last epoch.
+            between, `History` holds NaN. Where a callback that is listed later ends training, files
+            and `records` alone have the last epoch.
         on_divergence: `"stop"` (warn and end training), `"warn"` (once per weight), `"raise"`
             (`DivergenceError`), or None (no watch).
         check_every: Batches between two looks at the norms, at most; the first are after 1, 2, 4,
@@ -76,15 +81,15 @@ class AlignmentMonitor(keras.callbacks.Callback):
         log_dir: Directory for TensorBoard, or None.
         csv: Path of a CSV file with one row per measured epoch, or None. A run that starts at a
             later epoch continues the file.
-        layers: Whether `logs` hold the measures of each layer, or, with False, only the means.
-            The files and `records` always hold all.
+        layers: Whether `logs` hold all measures of each layer, or, with False, the mean angles
+            alone. `History`, `records` and the files always hold all.
 
     Attributes:
         records: List of `{"epoch": int, name: value}`, one per measured epoch.
 
     Raises:
         ValueError: For arguments out of range.
-        TypeError: If `probe_data` is no tuple.
+        TypeError: If `probe_data` is neither a tuple nor a dataset of tuples.
         DivergenceError: In training, with `on_divergence="raise"`.
 
     Example:
@@ -100,7 +105,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        probe_data: tuple[Any, ...] | None = None,
+        probe_data: tuple[Any, ...] | tf.data.Dataset | None = None,
         every: int = 1,
         on_divergence: str | None = "stop",
         check_every: int = 20,
@@ -108,19 +113,10 @@ class AlignmentMonitor(keras.callbacks.Callback):
         max_growth: float = 1000.0,
         log_dir: str | os.PathLike[str] | None = None,
         csv: str | os.PathLike[str] | None = None,
-        layers: bool = True,
+        layers: bool = False,
     ) -> None:
         super().__init__()
-        if probe_data is not None and not (
-            isinstance(probe_data, tuple | list)
-            and len(probe_data) in (2, 3)
-            and all(part is not None for part in probe_data[:2])
-        ):
-            raise TypeError(
-                "`probe_data` must be (x, y) or (x, y, sample_weight). "
-                f"Received: probe_data of type {type(probe_data).__name__}"
-            )
-        self.probe_data = probe_data
+        self.probe_data = _batch(probe_data)
         self.every = integer("every", every)
         self.on_divergence = one_of("on_divergence", on_divergence, _ACTIONS)
         self.check_every = integer("check_every", check_every)
@@ -193,9 +189,12 @@ class AlignmentMonitor(keras.callbacks.Callback):
             measured = self._record(epoch)
         else:
             measured = {name: math.nan for name in self.records[-1] if name != "epoch"}
+        shown = {n: v for n, v in measured.items() if self.layers or n in _SHOWN}
         if logs is not None:
-            shown = (n for n in measured if self.layers or n.startswith("mean/"))
-            logs.update({name: measured[name] for name in shown})
+            logs.update(shown)
+            history = getattr(self.model, "history", None)
+            for name in measured.keys() - shown.keys() if history is not None else ():
+                history.history.setdefault(name, []).append(measured[name])
         self._check(logs, f"at the end of epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -226,7 +225,11 @@ class AlignmentMonitor(keras.callbacks.Callback):
             for path, angles in self._gradients(*self.probe_data).items():
                 named = {ours: angles.get(name) for name, ours in _GRADIENT_NAMES.items()}
                 found[path] |= {name: angle for name, angle in named.items() if angle is not None}
-        measured = {f"{path}/{name}": v for path, vs in found.items() for name, v in vs.items()}
+        measured = {
+            f"{own_path(self.model, path)}/{name}": value
+            for path, values in found.items()
+            for name, value in values.items()
+        }
         for name in dict.fromkeys(name for values in found.values() for name in values):
             values = [values[name] for values in found.values() if name in values]
             measured[f"mean/{name}"] = sum(values) / len(values)
@@ -285,6 +288,25 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
 def _same(one: list[Any], other: list[Any]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _batch(probe_data: Any) -> tuple[Any, ...] | None:
+    """What was given to measure gradients on, as one batch."""
+    given = probe_data
+    if isinstance(probe_data, tf.data.Dataset):
+        given = next(iter(probe_data.take(1)), None)
+    elif probe_data is None:
+        return None
+    if (
+        not isinstance(given, tuple | list)
+        or len(given) not in (2, 3)
+        or any(part is None for part in given[:2])
+    ):
+        raise TypeError(
+            "`probe_data` must be (x, y), (x, y, sample_weight) or a dataset of such batches. "
+            f"Received: probe_data of type {type(probe_data).__name__}"
+        )
+    return tuple(given)
 
 
 def _append_row(file: Path, row: dict[str, Any]) -> None:

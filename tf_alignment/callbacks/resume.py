@@ -150,6 +150,11 @@ class Resume(keras.callbacks.Callback):
         self._finished.append(epoch)
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(np.asarray(value).tolist())
+        # what a callback put into History by itself, as AlignmentMonitor does
+        history = self.model.history
+        for name, values in history.history.items():
+            if name not in (logs or {}) and len(values) > len(history.epoch):
+                self._history.setdefault(name, []).append(values[-1])
         self._store(epoch)
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -1,7 +1,7 @@
 """Datasets by name, as arrays.
 
-`"digits"` is embedded in scikit-learn and needs no network; the others come from TensorFlow
-Datasets, from files that have been prepared before: nothing is downloaded behind the user's back.
+`"digits"` comes with the package; the others come from TensorFlow Datasets, from files that have
+been prepared before: nothing is downloaded behind the user's back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,11 +105,12 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
     """Load an image classification dataset into memory.
 
     Args:
-        name: `"digits"` (8x8 handwritten digits of scikit-learn; 1437 for training and 360 for
-            testing, split by class and always in the same way), `"mnist"`, `"fashion_mnist"`,
-            `"svhn_cropped"`, `"cifar10"` or `"cifar100"` (from TensorFlow Datasets, with their own
-            splits), or `"voc"`: Pascal VOC of 2007 at 32x32, an image with the class of its largest
-            object, 21 classes with the background.
+        name: `"digits"` (the 8x8 handwritten digits of scikit-learn, Alpaydin & Kaynak 1998,
+            https://doi.org/10.24432/C50P49; 1437 for training and 360 for testing, split by class
+            and always in the same way), `"mnist"`, `"fashion_mnist"`, `"svhn_cropped"`, `"cifar10"`
+            or `"cifar100"` (from TensorFlow Datasets, with their own splits), or `"voc"`: Pascal
+            VOC of 2007 at 32x32, an image with the class of its largest object, 21 classes with the
+            background.
         data_dir: Directory that holds the prepared TensorFlow Datasets, `~` being the home
             directory; `None` takes their own default. Has no meaning for `"digits"`.
 
@@ -133,14 +135,16 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
 
 
 def _digits() -> Arrays:
-    datasets = require("sklearn.datasets", "The digits dataset")
-    selection = require("sklearn.model_selection", "The digits dataset")
-    x, y = datasets.load_digits(return_X_y=True)
-    x = (x / 16.0).reshape(-1, 8, 8, 1).astype(np.float32)
-    x_train, x_test, y_train, y_test = selection.train_test_split(
-        x, y.astype(np.int32), test_size=0.2, stratify=y, random_state=0
-    )
-    return Arrays("digits", Split(x_train, y_train), Split(x_test, y_test), classes=10)
+    # written by tools/digits.py
+    with np.load(Path(__file__).with_name("digits.npz")) as file:
+        x_train, y_train, x_test, y_test = (
+            file[name] for name in ("x_train", "y_train", "x_test", "y_test")
+        )
+
+    def split(x: np.ndarray, y: np.ndarray) -> Split:
+        return Split((x[..., None] / 16.0).astype(np.float32), y.astype(np.int32))
+
+    return Arrays("digits", split(x_train, y_train), split(x_test, y_test), classes=10)
 
 
 def _prepared(name: str, data_dir: str | None) -> Arrays:

@@ -149,6 +149,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv1D(FeedbackLayer, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv1D`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv1D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv1D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv1D(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -180,6 +204,30 @@ class Conv1D(FeedbackLayer, keras.layers.Conv1D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv1DTranspose(FeedbackLayer, keras.layers.Conv1DTranspose):
+    """`keras.layers.Conv1DTranspose` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv1DTranspose`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv1DTranspose`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv1DTranspose`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv1DTranspose(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -211,6 +259,30 @@ class Conv1DTranspose(FeedbackLayer, keras.layers.Conv1DTranspose):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv2D(FeedbackLayer, keras.layers.Conv2D):
+    """`keras.layers.Conv2D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv2D`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv2D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv2D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv2D(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -242,6 +314,30 @@ class Conv2D(FeedbackLayer, keras.layers.Conv2D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv2DTranspose(FeedbackLayer, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv2DTranspose`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv2DTranspose`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv2DTranspose`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv2DTranspose(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -273,6 +369,30 @@ class Conv2DTranspose(FeedbackLayer, keras.layers.Conv2DTranspose):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv3D(FeedbackLayer, keras.layers.Conv3D):
+    """`keras.layers.Conv3D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv3D`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv3D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv3D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv3D(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -304,6 +424,30 @@ class Conv3D(FeedbackLayer, keras.layers.Conv3D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Conv3DTranspose(FeedbackLayer, keras.layers.Conv3DTranspose):
+    """`keras.layers.Conv3DTranspose` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.Conv3DTranspose`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.Conv3DTranspose`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.Conv3DTranspose`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Conv3DTranspose(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -461,6 +605,40 @@ class ConvLSTM3D(keras.layers.ConvLSTM3D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Dense(FeedbackLayer, keras.layers.Dense):
+    """`keras.layers.Dense` whose error travels through feedback weights.
+
+    Forward `y = activation(x W + b)` as in Keras; backward `dx = δ Bᵀ`, where the method says what
+    B is. With `feedback=None` the layer is `keras.layers.Dense`.
+
+    Args:
+        units, ...: As of `keras.layers.Dense`.
+        feedback: `None`, a method's string id (`tf_alignment.feedback.METHODS`) or a
+            `tf_alignment.feedback.Feedback` object.
+        feedback_initializer: Initializer of the feedback weights; drawn with a seed of its own.
+            `None`: like the kernel's.
+        feedback_regularizer: Regularizer of feedback weights that learn; for KP and PFA the
+            kernel's by default.
+        feedback_constraint: Constraint of feedback weights that learn; likewise.
+
+    Input shape:
+        `(batch, ..., in)`.
+
+    Output shape:
+        `(batch, ..., units)`.
+
+    Raises:
+        ValueError: For "dfa" (see `tf_alignment.convert`), for an unknown id, with LoRA, under a
+            quantized dtype policy, and, when it is built, for feedback weights that came out equal
+            to the kernel because one function or object without a seed made both.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.Dense(8, activation="relu", feedback="fa")
+    >>> layer(tf.ones((2, 4))).shape
+    TensorShape([2, 8])
+    >>> tuple(layer.feedback_weights["feedback_kernel"].shape)
+    (4, 8)
+    """
     def __init__(
         self,
         units: int,
@@ -489,6 +667,30 @@ class Dense(FeedbackLayer, keras.layers.Dense):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class DepthwiseConv1D(FeedbackLayer, keras.layers.DepthwiseConv1D):
+    """`keras.layers.DepthwiseConv1D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.DepthwiseConv1D`.
+
+    Args:
+        kernel_size, ...: As of `keras.layers.DepthwiseConv1D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.DepthwiseConv1D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.DepthwiseConv1D(3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         kernel_size: int | tuple[int, ...] | list[int],
@@ -519,6 +721,30 @@ class DepthwiseConv1D(FeedbackLayer, keras.layers.DepthwiseConv1D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class DepthwiseConv2D(FeedbackLayer, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.DepthwiseConv2D`.
+
+    Args:
+        kernel_size, ...: As of `keras.layers.DepthwiseConv2D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.DepthwiseConv2D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.DepthwiseConv2D(3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['feedback_kernel']
+    """
     def __init__(
         self,
         kernel_size: int | tuple[int, ...] | list[int],
@@ -549,6 +775,24 @@ class DepthwiseConv2D(FeedbackLayer, keras.layers.DepthwiseConv2D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class EinsumDense(FeedbackLayer, keras.layers.EinsumDense):
+    """`keras.layers.EinsumDense` whose error travels through feedback weights.
+
+    Args:
+        equation, output_shape, ...: As of `keras.layers.EinsumDense`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See `Dense`.
+
+    Input shape, output shape:
+        As the equation says.
+
+    Raises:
+        ValueError: See `Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.EinsumDense("abc,cd->abd", (None, 8), feedback="kp")
+    >>> layer(tf.ones((2, 3, 4))).shape
+    TensorShape([2, 3, 8])
+    """
     def __init__(
         self,
         equation: str,
@@ -676,6 +920,31 @@ class LSTMCell(FeedbackLayer, keras.layers.LSTMCell):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class MultiHeadAttention(keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention` whose projections have feedback weights.
+
+    The query, key, value, (gate) and output projections are `EinsumDense` layers with the method
+    given; the attention between them has no kernel and passes the error as in Keras.
+
+    Args:
+        num_heads, key_dim, ...: As of `keras.layers.MultiHeadAttention`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.MultiHeadAttention`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.MultiHeadAttention(num_heads=2, key_dim=4, feedback="fa")
+    >>> x = tf.ones((1, 3, 8))
+    >>> layer(x, x).shape
+    TensorShape([1, 3, 8])
+    >>> [projection.name for projection in layer.projections]
+    ['query', 'key', 'value', 'attention_output']
+    """
     def __init__(
         self,
         num_heads: int,
@@ -709,6 +978,30 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class SeparableConv1D(FeedbackLayer, keras.layers.SeparableConv1D):
+    """`keras.layers.SeparableConv1D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes two feedback kernels, depthwise and pointwise, instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.SeparableConv1D`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.SeparableConv1D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.SeparableConv1D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.SeparableConv1D(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['depthwise_feedback_kernel', 'pointwise_feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -743,6 +1036,30 @@ class SeparableConv1D(FeedbackLayer, keras.layers.SeparableConv1D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class SeparableConv2D(FeedbackLayer, keras.layers.SeparableConv2D):
+    """`keras.layers.SeparableConv2D` whose error travels through feedback weights.
+
+    Forward as in Keras; backward the error passes two feedback kernels, depthwise and pointwise, instead of the forward kernel's. With
+    `feedback=None` the layer is `keras.layers.SeparableConv2D`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.SeparableConv2D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.SeparableConv2D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.SeparableConv2D(4, 3, feedback="fa")
+    >>> y = layer(tf.ones((1, 5, 5, 2)))
+    >>> sorted(layer.feedback_weights)
+    ['depthwise_feedback_kernel', 'pointwise_feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,

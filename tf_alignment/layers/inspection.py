@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -156,6 +157,25 @@ def kernels(model: keras.Model) -> list[Kernel]:
         dataclasses.replace(kernel, path=path)
         for kernel, path in zip(found.values(), paths, strict=True)
     ]
+
+
+def own_path(model: keras.Model, path: str) -> str:
+    """The path without a name that Keras gave the model, `sequential_3/`, by counting models.
+
+    Args:
+        model: A Keras model.
+        path: Of a kernel in it.
+
+    Example:
+    >>> import keras
+    >>> from tf_alignment.layers.inspection import own_path
+    >>> own_path(keras.Sequential(name="sequential_3"), "sequential_3/head")
+    'head'
+    >>> own_path(keras.Sequential(name="mine"), "mine/head")
+    'mine/head'
+    """
+    counted = re.fullmatch(r"(sequential|functional)(_\d+)?", model.name)
+    return path.removeprefix(f"{model.name}/") if counted else path
 
 
 def connections(model: keras.Model) -> dict[str, Connection]:

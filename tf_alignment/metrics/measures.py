@@ -92,7 +92,7 @@ def path_angle(kernel: Any, path_kernel: Any) -> tf.Tensor:
     >>> print(f"{path_angle([[1.0, 0.0]], R @ B):.1f}")
     45.0
 
-    Source: Li et al., "Product Feedback Alignment".
+    Source: Ji-An & Benna, "Deep Learning without Weight Symmetry", figure 2.
     """
     return angle(*pair(kernel, path_kernel, "path_kernel"))
 
