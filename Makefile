@@ -55,7 +55,8 @@ PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-with test-versions coverage lint format hooks bench \
-  bench-quick bench-keep measure peers tpu-check docs docs-serve notebook dist check-dist clean
+  bench-quick bench-keep measure peers tpu-check docs docs-serve notebook figures dist check-dist \
+  clean
 
 help:
 	@echo "make demo       train a small network on handwritten digits with every method"
@@ -75,7 +76,8 @@ help:
 	@echo "make tpu-check  lower training steps and phases to TPU code, without a TPU"
 	@echo "make docs       build the documentation site into build/site"
 	@echo "make docs-serve  show it in a browser, and build it again when a page changes"
-	@echo "make notebook   write examples/quickstart.ipynb anew from the tutorial"
+	@echo "make notebook   write examples/notebooks anew from the tutorials"
+	@echo "make figures    draw the figures of the tutorials and of the first page anew"
 	@echo "make dist       build wheel and source distribution into dist"
 	@echo "make check-dist  install the wheel into a new environment and use it there"
 	@echo "make clean      remove the virtual environment and everything generated"
@@ -210,6 +212,13 @@ docs-serve: $(DOCS_STAMP)
 
 notebook: $(STAMP)
 	$(BIN)/python tools/notebook.py
+
+# Figures of the tutorials, and of the first page (half an hour of processor time).
+figures: $(STAMP)
+	$(BIN)/python tools/pages.py docs/tutorials/*.md
+	$(BIN)/python examples/at_a_glance.py --output results/at_a_glance
+	cp results/at_a_glance/at_a_glance-*.png docs/assets
+	$(BIN)/python tools/badges.py
 
 $(DIST_VENV)/.installed: constraints.txt
 	@$(PYTHON) -m venv --clear $(DIST_VENV)

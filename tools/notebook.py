@@ -1,23 +1,29 @@
-"""Write a page of the documentation as a notebook: `make notebook`.
+"""Write the tutorials as notebooks: `make notebook`.
 
     python tools/notebook.py
 
-Python blocks become cells; blocks that show output are left out, since running makes it anew. Links
-to other pages lose their target, which a notebook opened elsewhere cannot reach.
+Python blocks become cells; output and figures are left out, since running makes them anew. Links to
+other pages lose their target, which a notebook opened elsewhere cannot reach. Once the repository
+has an address (`tf_alignment/_version.py`), each begins with a link that opens it in Colab.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NOTEBOOK", "PAGE", "SETUP", "notebook", "render"]
+__all__ = ["NOTEBOOKS", "SETUP", "notebook", "render"]
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "tutorials" / "quickstart.md"
-NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+FOLDER = ROOT / "examples" / "notebooks"
+NOTEBOOKS = {
+    FOLDER / f"{page.stem}.ipynb": page for page in sorted((ROOT / "docs/tutorials").glob("*.md"))
+}
+"""`{notebook: the page it is made of}`."""
+_URL = runpy.run_path(str(ROOT / "tf_alignment" / "_version.py"))["URL"]
 SETUP = """\
 # tf_alignment is not on PyPI. Where it is missing, this cell installs it from the checkout in which
 # the notebook is, or from a wheel beside the notebook: `make dist` in a checkout builds one into
@@ -30,21 +36,28 @@ from pathlib import Path
 if importlib.util.find_spec("tf_alignment") is None:
     here = Path.cwd()
     sources = sorted(here.glob("tf_alignment-*.whl"))
-    sources += [folder for folder in (here, here.parent) if (folder / "setup.py").exists()]
+    sources += [folder for folder in (here, *here.parents) if (folder / "setup.py").exists()]
     if not sources:
         raise FileNotFoundError("Put a wheel of tf_alignment beside this notebook: see above.")
-    package = f"{sources[0]}[tensorflow,examples]"
+    package = f"{sources[0]}[tensorflow]"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
 importlib.import_module("matplotlib.pyplot")  # has figures shown below their cells"""
 
 
-def notebook(page: str) -> dict[str, Any]:
+def notebook(page: str, name: str = "", url: str = "") -> dict[str, Any]:
     """A page as a notebook of format 4, which begins by installing the library where it is missing.
 
     Args:
         page: Markdown with fenced blocks.
+        name: Of the notebook's file.
+        url: Address of the repository on GitHub, or nothing.
     """
     title, rest = page.split("\n", 1)
+    if url:
+        place = url.removeprefix("https://github.com/")
+        colab = f"https://colab.research.google.com/github/{place}/blob/main/examples/notebooks"
+        title += f"\n\n[Open in Colab]({colab}/{name})"
+    rest = re.sub(r"^!\[.*\n(\n.*\n\{: \.caption \}\n)?", "", rest, flags=re.MULTILINE)
     cells = [("markdown", title), ("code", SETUP)]
     for part in re.split(r"^(```.*?^```)\n", rest, flags=re.DOTALL | re.MULTILINE):
         if part.startswith("```python\n"):
@@ -56,7 +69,7 @@ def notebook(page: str) -> dict[str, Any]:
     return {
         "cells": [_cell(f"cell-{i}", kind, text) for i, (kind, text) in enumerate(cells)],
         "metadata": {
-            "colab": {"name": NOTEBOOK.name, "provenance": []},
+            "colab": {"name": name, "provenance": []},
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
         },
@@ -70,12 +83,17 @@ def _cell(name: str, kind: str, text: str) -> dict[str, Any]:
     return {**cell, "execution_count": None, "outputs": []} if kind == "code" else cell
 
 
-def render() -> str:
-    """The file, as it has to be."""
-    cells = notebook(PAGE.read_text("utf-8"))
+def render(file: Path) -> str:
+    """A notebook, as it has to be.
+
+    Args:
+        file: One of `NOTEBOOKS`.
+    """
+    cells = notebook(NOTEBOOKS[file].read_text("utf-8"), file.name, _URL)
     return json.dumps(cells, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    NOTEBOOK.write_text(render(), "utf-8")
-    print(f"Written: {NOTEBOOK.relative_to(ROOT)}")
+    for file in NOTEBOOKS:
+        file.write_text(render(file), "utf-8")
+        print(f"Written: {file.relative_to(ROOT)}")
