@@ -11,7 +11,7 @@
       this.ready = new Promise((resolve) => {
         if (document.body) resolve();
         else addEventListener("DOMContentLoaded", resolve);
-      }).then(() => this.start(String(url)));
+      }).then(() => this.start(new URL(url, document.baseURI)));
     }
 
     start(url) {

@@ -149,6 +149,17 @@ def test_every_page_is_in_the_navigation():
     assert sorted(listed(config["nav"])) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
 
 
+def test_pages_load_nothing_from_elsewhere():
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    assert config["theme"]["font"] is False
+    scripts = [*config["extra"]["polyfills"], *config["extra_css"]]
+    assert all((DOCS / script).is_file() for script in scripts)
+    # in place of the script that the plugin "offline" would load from the network
+    assert any("iframe-worker" in script for script in scripts)
+    for page in PAGES:
+        assert not re.search(r"!\[[^]]*\]\(https?:|src=\"https?:", page.read_text("utf-8")), page
+
+
 def test_every_namespace_has_a_page():
     assert {name for name in NAMESPACES if name and "." not in name} == {
         page.stem for page in DOCS.glob("api/*.md") if page.stem != "index"

@@ -1,6 +1,7 @@
 """Notebooks are the tutorials, and run; badges and versions agree; what coverage lets pass."""
 
 import re
+import runpy
 from pathlib import Path
 
 import badges
@@ -97,6 +98,18 @@ def test_one_version_everywhere():
     assert f"copyright: tf_alignment {ta.__version__}, " in footer
     pages = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/index.md"))
     assert set(re.findall(r"tf_alignment-([\d.]+)-py3", pages)) <= {ta.__version__}
+
+
+def test_readme_leads_to_the_repository_where_it_has_an_address():
+    setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
+    text = setup["readme"]("https://github.com/a/b")
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    assert all(target.startswith("https://") for target in targets)
+    assert "(https://github.com/a/b/raw/main/docs/assets/at_a_glance-light.png)" in text
+    assert "(https://github.com/a/b/blob/main/docs/concepts.md)" in text
+    assert setup["readme"]("") == (ROOT / "README.md").read_text("utf-8")
+    assert set(setup["project_urls"]("https://github.com/a/b")) >= {"Source", "Documentation"}
+    assert setup["project_urls"]("") == {}
 
 
 def test_badges_show_the_versions_of_the_table():
