@@ -11,6 +11,7 @@ class is for testing.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,4 +32,5 @@ def digits() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(TARGET, **digits())
+    arrays: dict[str, Any] = digits()
+    np.savez_compressed(TARGET, **arrays)

@@ -193,8 +193,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
         if logs is not None:
             logs.update(shown)
             history = getattr(self.model, "history", None)
-            for name in measured.keys() - shown.keys() if history is not None else ():
-                history.history.setdefault(name, []).append(measured[name])
+            if history is not None:
+                for name in measured.keys() - shown.keys():
+                    history.history.setdefault(name, []).append(measured[name])
         self._check(logs, f"at the end of epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -42,6 +42,31 @@ __all__ = [
 ]
 
 class GRU(keras.layers.GRU):
+    """`keras.layers.GRU` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.GRU`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        units, ...: As of `keras.layers.GRU`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.GRU`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.GRUCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.GRU(4, feedback="fa")
+    >>> layer(tf.ones((1, 3, 2))).shape
+    TensorShape([1, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         units: int,
@@ -81,6 +106,31 @@ class GRU(keras.layers.GRU):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class LSTM(keras.layers.LSTM):
+    """`keras.layers.LSTM` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.LSTM`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        units, ...: As of `keras.layers.LSTM`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.LSTM`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.LSTM(4, feedback="fa")
+    >>> layer(tf.ones((1, 3, 2))).shape
+    TensorShape([1, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         units: int,
@@ -120,6 +170,40 @@ class LSTM(keras.layers.LSTM):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization`, computed by TensorFlow's fused operation.
+
+    With mean μ and variance σ² of the batch in training, and the moving averages otherwise,
+
+    $$ y = \\gamma \\, \frac{x - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}} + \beta $$
+
+    Arguments, weights, moving averages (of the variance without Bessel's correction) and files are
+    those of Keras; outputs and gradients agree to rounding, not bit for bit. Half-precision
+    inputs stay in half precision, where Keras makes a copy in float32; statistics are in float32.
+
+    Keras' own computation is used for what the fused operation does not offer: inputs with a mask,
+    another axis than the last, batch renormalisation, float64, and `synchronized=True` with
+    several replicas. A method of feedback has no part in it: the layer has no feedback weights, and
+    its error goes through γ.
+
+    Args:
+        axis, momentum, epsilon, ...: As of `keras.layers.BatchNormalization`.
+
+    Input shape, output shape:
+        `(batch, ..., channels)`, or with the channels on `axis`.
+
+    Raises:
+        ValueError: As of `keras.layers.BatchNormalization`.
+
+    Reference: Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by
+    reducing internal covariate shift", algorithm 1.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.BatchNormalization(momentum=0.9)
+    >>> y = layer(tf.random.normal((8, 4, 4, 3), mean=5.0), training=True)
+    >>> bool(tf.abs(tf.reduce_mean(y)) < 1e-4)
+    True
+    """
     def __init__(
         self,
         axis: Any = -1,
@@ -479,6 +563,31 @@ class Conv3DTranspose(FeedbackLayer, keras.layers.Conv3DTranspose):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class ConvLSTM1D(keras.layers.ConvLSTM1D):
+    """`keras.layers.ConvLSTM1D` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.ConvLSTM1D`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.ConvLSTM1D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.ConvLSTM1D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.ConvLSTM1D(4, 3, feedback="fa")
+    >>> layer(tf.ones((1, 3, 5, 2))).shape
+    TensorShape([1, 3, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -521,6 +630,31 @@ class ConvLSTM1D(keras.layers.ConvLSTM1D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class ConvLSTM2D(keras.layers.ConvLSTM2D):
+    """`keras.layers.ConvLSTM2D` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.ConvLSTM2D`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.ConvLSTM2D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.ConvLSTM2D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.ConvLSTM2D(4, 3, feedback="fa")
+    >>> layer(tf.ones((1, 3, 5, 5, 2))).shape
+    TensorShape([1, 3, 3, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -563,6 +697,31 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class ConvLSTM3D(keras.layers.ConvLSTM3D):
+    """`keras.layers.ConvLSTM3D` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.ConvLSTM3D`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        filters, kernel_size, ...: As of `keras.layers.ConvLSTM3D`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.ConvLSTM3D`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.ConvLSTM3D(4, 3, feedback="fa")
+    >>> layer(tf.ones((1, 3, 5, 5, 5, 2))).shape
+    TensorShape([1, 3, 3, 3, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         filters: int,
@@ -823,6 +982,30 @@ class EinsumDense(FeedbackLayer, keras.layers.EinsumDense):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class GRUCell(FeedbackLayer, keras.layers.GRUCell):
+    """`keras.layers.GRUCell` whose errors travel through feedback weights.
+
+    Forward as in Keras. Backward as `tf_alignment.layers.LSTMCell`.
+
+    Args:
+        units, ...: As of `keras.layers.GRUCell`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.SimpleRNNCell`.
+
+    Call arguments:
+        inputs: `(batch, features)`, the input of one time step.
+        states: The state, `(batch, units)`, or a list of it.
+        training: Whether dropout is applied.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.LSTMCell`; also with `reset_after=False`, where the
+            candidate gets an input of its own.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> layer = keras.layers.RNN(ta.layers.GRUCell(8, feedback="sa"), return_sequences=True)
+    >>> layer(tf.ones((2, 5, 4))).shape
+    TensorShape([2, 5, 8])
+    """
     def __init__(
         self,
         units: int,
@@ -856,6 +1039,32 @@ class GRUCell(FeedbackLayer, keras.layers.GRUCell):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class GroupQueryAttention(keras.layers.GroupQueryAttention):
+    """`keras.layers.GroupQueryAttention` whose projections have feedback weights.
+
+    As `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values than for
+    queries.
+
+    Args:
+        head_dim, num_query_heads, num_key_value_heads, ...: As of
+            `keras.layers.GroupQueryAttention`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape, output shape:
+        As of `keras.layers.GroupQueryAttention`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.GroupQueryAttention(4, 4, 2, feedback="fa")
+    >>> x = tf.ones((1, 3, 8))
+    >>> layer(x, x).shape
+    TensorShape([1, 3, 8])
+    >>> [tuple(projection.kernel.shape) for projection in layer.projections]
+    [(8, 4, 4), (8, 2, 4), (8, 2, 4), (4, 4, 8)]
+    """
     def __init__(
         self,
         head_dim: int,
@@ -887,6 +1096,32 @@ class GroupQueryAttention(keras.layers.GroupQueryAttention):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class LSTMCell(FeedbackLayer, keras.layers.LSTMCell):
+    """`keras.layers.LSTMCell` whose errors travel through feedback weights.
+
+    Forward as in Keras. Backward the errors of all gates pass the feedback kernels of the input
+    kernel, on their way down, and of the recurrent kernel, on their way back in time; the memory
+    `c(t) = f c(t−1) + i g` has no kernel and passes its error as in Keras.
+
+    Args:
+        units, ...: As of `keras.layers.LSTMCell`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.SimpleRNNCell`.
+
+    Call arguments:
+        inputs: `(batch, features)`, the input of one time step.
+        states: `[h, c]`, each `(batch, units)`.
+        training: Whether dropout is applied.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own where
+            gates get inputs of their own (`implementation=1`, `recurrent_dropout`).
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> cells = [ta.layers.LSTMCell(8, feedback="kp"), ta.layers.LSTMCell(4, feedback="kp")]
+    >>> keras.layers.RNN(cells)(tf.ones((2, 5, 3))).shape
+    TensorShape([2, 4])
+    """
     def __init__(
         self,
         units: int,
@@ -1094,6 +1329,31 @@ class SeparableConv2D(FeedbackLayer, keras.layers.SeparableConv2D):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class SimpleRNN(keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN` whose errors travel through feedback weights, down and in time.
+
+    With `feedback=None` the layer is `keras.layers.SimpleRNN`, fast kernels included. The layer itself has
+    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+
+    Args:
+        units, ...: As of `keras.layers.SimpleRNN`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Input shape, output shape:
+        As of `keras.layers.SimpleRNN`.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.SimpleRNNCell`.
+
+    Example:
+
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.SimpleRNN(4, feedback="fa")
+    >>> layer(tf.ones((1, 3, 2))).shape
+    TensorShape([1, 4])
+    >>> sorted(layer.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         units: int,
@@ -1130,6 +1390,33 @@ class SimpleRNN(keras.layers.SimpleRNN):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class SimpleRNNCell(FeedbackLayer, keras.layers.SimpleRNNCell):
+    """`keras.layers.SimpleRNNCell` whose errors travel through feedback weights.
+
+    Forward `h(t) = φ(x(t) W + b + h(t−1) U)` as in Keras. Backward `dx(t) = δ(t) Bᵀ` and
+    `dh(t−1) = δ(t) Cᵀ`, with feedback kernels B for the input kernel W and C for the recurrent
+    kernel U. With both equal to the forward kernels that is backpropagation through time.
+
+    Args:
+        units, ...: As of `keras.layers.SimpleRNNCell`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
+
+    Call arguments:
+        sequence: `(batch, features)`, the input of one time step.
+        states: The state, `(batch, units)`, or a list of it.
+        training: Whether dropout is applied.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own.
+
+    Example:
+    >>> import keras, tensorflow as tf, tf_alignment as ta
+    >>> layer = keras.layers.RNN(ta.layers.SimpleRNNCell(8, feedback="fa"))
+    >>> layer(tf.ones((2, 5, 4))).shape
+    TensorShape([2, 8])
+    >>> sorted(layer.cell.feedback_weights)
+    ['input_feedback_kernel', 'recurrent_feedback_kernel']
+    """
     def __init__(
         self,
         units: int,
@@ -1161,6 +1448,38 @@ class SimpleRNNCell(FeedbackLayer, keras.layers.SimpleRNNCell):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class TimeDistributed(keras.layers.TimeDistributed):
+    """`keras.layers.TimeDistributed` that calls its layer once, on all steps at once.
+
+    Time is folded into the batch: `(batch, time, ...)` becomes `(batch · time, ...)` for the layer
+    and is unfolded again. Keras' own calls the layer once a step, and where the number of steps is
+    unknown maps it with `vectorized_map`, which drops custom gradients. The outputs are the same
+    for every layer that treats the examples of a batch one by one. Batch normalisation takes its
+    statistics over all steps; feedback weights that learn by alignment see all steps.
+
+    Args:
+        layer: The layer to apply to every step, with feedback or without.
+
+    Input shape:
+        `(batch, time, ...)`; both may be unknown.
+
+    Output shape:
+        `(batch, time, ...)`.
+
+    Call arguments:
+        inputs: A tensor.
+        training: Handed to the layer, if it takes it.
+        mask: Boolean, `(batch, time, ...)`; folded and handed to the layer, if it takes one.
+
+    Raises:
+        ValueError: As `keras.layers.TimeDistributed`.
+
+    Example:
+    >>> import keras, tf_alignment as ta
+    >>> inputs = keras.Input((None, 4))
+    >>> x = ta.layers.TimeDistributed(ta.layers.Dense(3, feedback="fa"))(inputs)
+    >>> x.shape
+    (None, None, 3)
+    """
     def __init__(
         self,
         layer: Any,

@@ -144,9 +144,6 @@ class Owner(Protocol):
     def begin_training(self) -> None:
         """Say that the layer is being traced for training."""
 
-    def read_modulator(self) -> tf.Tensor | None:
-        """The signal of a `modulated` rule, a float32 scalar, or None."""
-
     def add_loss(self, loss: tf.Tensor) -> None:
         """Add to the losses of the present forward pass."""
 
