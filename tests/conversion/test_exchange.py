@@ -116,7 +116,7 @@ def test_nested_layers_are_named_by_path():
 def test_names_inputs_and_trainability_survive():
     model = sequential()
     model.get_layer("second").trainable = False
-    converted = ta.convert(model, "sa")
+    converted = ta.convert(model, "kp")
     assert [v.name for v in converted.layers] == [v.name for v in model.layers]
     assert converted.inputs[0].name == "image"
     assert not converted.get_layer("second").trainable

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from tf_alignment import feedback as methods
-from tf_alignment import optimizers
 from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
@@ -19,6 +17,7 @@ from tf_alignment.conversion.inplace import give, take
 from tf_alignment.conversion.registry import is_ours, stock_class, version
 from tf_alignment.conversion.renewal import carry_optimizer, renew
 from tf_alignment.conversion.sites import Site, sites
+from tf_alignment.conversion.training import unwatch, warn_of_frozen, watch
 from tf_alignment.conversion.verdict import check_model, dynamic_time, stays
 from tf_alignment.layers.direct import Cut, OutputTap
 from tf_alignment.layers.inspection import feedback_layers, output_taps, walk
@@ -121,7 +120,8 @@ def convert(
     renew(target)
     if not inplace:
         _compile_like(model, target)
-    _check_when_training_begins(target)
+    warn_of_frozen(target)
+    watch(target)
     return target
 
 
@@ -159,6 +159,7 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
         return stock
     target = model if inplace else _copy(model)[0]
     _take_all(target, fused=True)
+    unwatch(target)
     if inplace:
         renew(target)
     else:
@@ -173,7 +174,7 @@ def _convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Mode
     converted = convert_direct(model, feedback_initializer or "glorot_uniform")
     if compilation:
         converted.compile_from_config(compilation)
-    _check_when_training_begins(converted)
+    watch(converted)
     return converted
 
 
@@ -279,19 +280,3 @@ def _compile_like(model: keras.Model, target: keras.Model) -> None:
         if not new.built:
             new.build(target.trainable_variables)
         carry_optimizer(old, new)
-
-
-def _check_when_training_begins(model: keras.Model) -> None:
-    """Have `tf_alignment.optimizers.check` look at the model, once."""
-    reference = weakref.ref(model)
-
-    def check() -> None:
-        model = reference()
-        if model is None or not model.compiled or model.optimizer is None:
-            return
-        for layer in feedback_layers(model):
-            layer.on_training(None)
-        optimizers.check(model)
-
-    for layer in feedback_layers(model):
-        layer.on_training(check)

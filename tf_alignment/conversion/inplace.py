@@ -22,7 +22,7 @@ from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, check_feedback, set_fee
 __all__ = ["built_shape", "give", "take"]
 
 # what layers with feedback hold besides the feedback arguments
-_OWN = ("feedback_store", "_connections", "_on_training", "_pass")
+_OWN = ("feedback_store", "_connections", "_on_training", "_pass", "_said_frozen")
 
 
 def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:

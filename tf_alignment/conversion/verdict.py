@@ -13,7 +13,17 @@ from tf_alignment.conversion.sites import Site, own_weights, sites
 from tf_alignment.layers.direct import OutputTap
 from tf_alignment.layers.inspection import output_taps
 
-__all__ = ["LayerReport", "check_model", "stays", "summary", "transported", "why_stock"]
+__all__ = [
+    "LayerReport",
+    "check_model",
+    "dynamic_time",
+    "listed",
+    "matrices",
+    "stays",
+    "summary",
+    "transported",
+    "why_stock",
+]
 
 _NOT_LEARNED = "nothing below it learns"
 
@@ -89,16 +99,16 @@ def verdict(found: list[Site], taps: list[OutputTap]) -> str:
     signs = sorted({m.id for m in _methods(found) if m.id in ("usf", "brsf", "frsf")})
     parts = []
     if left:
-        some = _listed([f"'{site.path}' ({why})" for site, why in left])
+        some = listed([f"'{site.path}' ({why})" for site, why in left])
         parts.append(f"Weight transport remains: the error passes the forward weights of {some}")
     else:
         parts.append("No weight transport remains: no error passes a forward kernel")
     if signs:
-        parts.append(f"{_listed(signs)} copies the signs of the forward weights")
+        parts.append(f"{listed(signs)} copies the signs of the forward weights")
     scales = [site.path for site in found if site.fed and _scales(site.layer) and not taps]
     if scales:
         parts.append(
-            f"the scales (gamma) of {_listed([repr(s) for s in scales])} act on the error as they "
+            f"the scales (gamma) of {listed([repr(s) for s in scales])} act on the error as they "
             "do in backprop, each on its own unit"
         )
     return "; ".join(parts) + "."
@@ -251,7 +261,8 @@ def _scales(layer: Any) -> bool:
     return any(w.name in ("gamma", "scale") for w in own_weights(layer))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names in a row; of many the first six."""
     shown = ", ".join(names[:6])
     return shown + (f" and {len(names) - 6} more" if names[6:] else "")
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
+from tf_alignment._support import watching
 from tf_alignment._support.seeds import derived_seed, reseeded
 from tf_alignment._support.whereabouts import check_whereabouts
 from tf_alignment.maps.base import LinearMap
@@ -325,12 +326,14 @@ class Connection:
         def send(
             dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
         ) -> tuple[tf.Tensor, ops.Gradients]:
+            watching.note("sent", self)
             signal = self.layer.read_modulator()  # read here, the loss of this step is in it
             c = methods.Backward(
                 self.map, x, kernel, weights, seed, z, add_bias, activation, signal
             )
             return method.send(c, dz)
 
+        watching.note("called", self)
         activity = methods.Activity(
             self.map,
             x,
@@ -385,6 +388,7 @@ class Connection:
         if self.aligned and method.learns == "alignment" and not self.has_aligned():
 
             def align(weights: ops.Tensors) -> ops.Gradients:
+                watching.note("aligned", self)
                 signal = self.layer.read_modulator()  # read here, the loss of this step is in it
                 return method.align(dataclasses.replace(activity, modulator=signal), weights)
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_alignment import ops
 from tf_alignment import probe as probing
+from tf_alignment._support import watching
 from tf_alignment.feedback.base import Backward
 from tf_alignment.maps.base import LinearMap
 from tf_alignment.maps.dense import Matmul
@@ -56,6 +57,7 @@ class Steps:
     @classmethod
     def begin(cls, connection: Connection, training: bool | None) -> Steps:
         """Read a connection's weights, outside of the loop."""
+        watching.note("called", connection)
         layer, look = connection.layer, probing.current()
         method = layer.feedback
         kernel = tf.convert_to_tensor(connection.kernel)
@@ -97,6 +99,7 @@ class Steps:
     def _send(
         self, dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
     ) -> tuple[tf.Tensor, ops.Gradients]:
+        watching.note("sent", self.connection)
         linear_map = self.connection.map
         if _CARRIER in weights:
             return linear_map.transpose(dz, weights[_CARRIER], x), {}

@@ -1,0 +1,158 @@
+"""What can be checked of a converted model only when it is trained.
+
+When the step is traced: whether the optimizer suits the feedback weights, whether something has
+been frozen or become stock, and whether the backward pass of every connection was traced.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_alignment import optimizers
+from tf_alignment._support import watching
+from tf_alignment.conversion.verdict import listed, matrices
+from tf_alignment.layers.inspection import connections, feedback_layers, output_taps, walk
+
+__all__ = ["unwatch", "warn_of_frozen", "watch"]
+
+
+def watch(model: keras.Model) -> None:
+    """Have a converted model checked when its training begins.
+
+    Args:
+        model: A model that has just been converted. Its `train_step` is wrapped.
+    """
+    known = {id(layer) for layer, _ in _stock_kernels(model)}
+    reference = weakref.ref(model)
+
+    unchecked = [True]
+
+    def check() -> None:
+        model = reference()
+        if model is None or not model.compiled or model.optimizer is None or not unchecked:
+            return
+        unchecked.clear()
+        for layer in feedback_layers(model):
+            layer.on_training(None)
+        optimizers.check(model)
+        warn_of_frozen(model)
+        _warn_of_new_transport(model, known)
+
+    for layer in feedback_layers(model):
+        layer.on_training(check)
+    unwatch(model)
+    if any(layer.connections for layer in feedback_layers(model)):
+        model.train_step = _watched(model, check)
+
+
+def unwatch(model: keras.Model) -> None:
+    """Take the wrapper around a model's `train_step` away.
+
+    Args:
+        model: A Keras model.
+    """
+    if getattr(vars(model).get("train_step"), "watches", False):
+        del model.train_step
+
+
+def warn_of_frozen(model: keras.Model) -> None:
+    """Warn of frozen layers whose feedback weights should learn by alignment, once each.
+
+    Args:
+        model: A Keras model.
+    """
+    names = []
+    for layer in feedback_layers(model):
+        frozen = not layer.trainable and layer.feedback.learns == "alignment"
+        if frozen and not vars(layer).get("_said_frozen", False):
+            names.append(f"'{layer.path}'")
+        layer._said_frozen = frozen
+    if names:
+        warnings.warn(
+            f"The feedback weights of {listed(names)} learn by alignment, and their layers are "
+            "frozen (`trainable=False`): they never will, and what they send down is no better "
+            "than with fixed random feedback. Freeze the kernels alone "
+            "(`layer.kernel.trainable = False`), or take a method that needs no alignment.",
+            stacklevel=3,
+        )
+
+
+def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
+    new = [f"'{path}'" for layer, path in _stock_kernels(model) if id(layer) not in known]
+    if new and not output_taps(model):
+        warnings.warn(
+            f"Since model '{model.name}' was converted, weight transport has come into it: layers "
+            f"without feedback, {listed(new)}. Convert the model again.",
+            stacklevel=3,
+        )
+
+
+def _stock_kernels(model: keras.Model) -> list[tuple[Any, str]]:
+    """The layers with kernels that have no method, and their paths."""
+    return [
+        (layer, "/".join((*scope, layer.name)))
+        for layer, scope in walk(model)
+        if layer.built and matrices(layer) and getattr(layer, "feedback", None) is None
+    ]
+
+
+def _watched(model: keras.Model, check: Callable[[], None]) -> Callable[..., Any]:
+    """The model's `train_step`, which warns of connections whose backward pass was not traced.
+
+    It makes the other checks too: layers are not told of training by a model whose `call` has no
+    argument `training`.
+    """
+    reference, own = weakref.ref(model), type(model).train_step
+    before = vars(model).get("train_step")  # set on the model itself, e.g. an interleaved phase
+    said: set[Any] = set()
+
+    def train_step(*args: Any, **kwargs: Any) -> Any:
+        model = reference()
+        with tf.init_scope():  # a step is being traced; a check may read variables
+            check()
+        with watching.watch() as seen:
+            result = before(*args, **kwargs) if before else own(model, *args, **kwargs)
+        if model is not None:
+            _warn_of_lost(model, seen, said)
+            if tf.executing_eagerly():  # nothing new is to be seen in the steps that follow
+                unwatch(model)
+        return result
+
+    train_step.watches = True  # type: ignore[attr-defined]
+    return train_step
+
+
+def _warn_of_lost(model: keras.Model, seen: watching.Seen, said: set[Any]) -> None:
+    lost = []
+    for path, connection in connections(model).items():
+        if not connection.kernel.trainable or connection in said:
+            continue
+        why = _lost(connection, seen)
+        if why:
+            said.add(connection)
+            lost.append(f"'{path}' ({why})")
+    if lost:
+        warnings.warn(
+            f"The training step of model '{model.name}' does not use the feedback of "
+            f"{listed(lost)}. Where a layer's output is used all the same, the error goes another "
+            "way, or none.",
+            stacklevel=3,
+        )
+
+
+def _lost(connection: Any, seen: watching.Seen) -> str:
+    """What is missing of a connection's passes, or the empty string."""
+    if connection not in seen.called:
+        # inside a loop over time cells run their own way
+        return "" if getattr(connection.layer, "over_time", False) else "it was not called"
+    if connection not in seen.sent:
+        return "no error came back to it"
+    if connection.aligned and connection not in seen.aligned and connection.layer.trainable:
+        return "its alignment rule was not run, B stands still"
+    return ""
