@@ -25,12 +25,7 @@ KINDS = [
 @pytest.mark.parametrize("name", cases.LAYERS)
 def test_every_layer_passes_the_checks(name):
     case = cases.LAYERS[name]
-    checks = list(ta.testing.LAYER_CHECKS)
-    if name == "separable2d-first":  # the CPU kernel of its second half lacks float16
-        checks.remove("mixed_float16")
-    report = ta.testing.check_layer(
-        case.layer_class, case.parent, case.arguments, case.input_shape, checks=checks
-    )
+    report = ta.testing.check_layer(case.layer_class, case.parent, case.arguments, case.input_shape)
     # whether channels-first convolutions have a float16 kernel depends on the processor
     may_skip = {"mixed_float16"} if name in ("conv1d-first", "conv2d-first") else set()
     assert {check.name for check in report.skipped} <= may_skip
@@ -461,3 +456,67 @@ def test_wrong_feedback_arguments_name_themselves(argument, value):
     ):
         with pytest.raises(ValueError, match=f"`{argument}`.*Received: {argument}={value!r}"):
             make(**{argument: value})
+
+
+@pytest.mark.parametrize("method", ["fa", "kp", "sa", "pfa"])
+def test_sparse_inputs_are_what_they_stand_for(method):
+    rng = np.random.default_rng(0)
+    dense = rng.standard_normal((4, 6)).astype("float32") * (rng.random((4, 6)) < 0.4)
+    sparse = tf.sparse.from_dense(dense)
+    stock, layer = keras.layers.Dense(3, "tanh"), ta.layers.Dense(3, "tanh", feedback=method)
+    np.testing.assert_allclose(layer(sparse), layer(dense), atol=1e-6)
+    stock(sparse), stock.set_weights([v.numpy() for v in (layer.kernel, layer.bias)])
+    np.testing.assert_allclose(layer(sparse), stock(sparse), atol=1e-6)
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            watched = x.values if isinstance(x, tf.SparseTensor) else tf.constant(x)
+            tape.watch(watched)
+            x = x.with_values(watched) if isinstance(x, tf.SparseTensor) else watched
+            loss = tf.reduce_sum(layer(x, training=True) ** 2) + sum(layer.losses)
+        return tape.gradient(loss, [*layer.trainable_variables, watched])
+
+    *found, of_values = gradients(sparse)
+    *want, error = gradients(dense)
+    for a, b in zip(found, want, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_allclose(of_values, tf.gather_nd(error, sparse.indices), atol=1e-5)
+
+    inputs = keras.Input((6,), sparse=True)
+    model = keras.Model(inputs, ta.layers.Dense(3, feedback=method)(inputs))
+    model.compile("sgd", "mse", run_eagerly=True)
+    assert np.isfinite(model.train_on_batch(sparse, np.ones((4, 3))))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "float32"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_separable_convolutions_with_channels_first_run_in_every_precision(rank, dtype):
+    kind = f"SeparableConv{rank}D"
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.standard_normal((2, 3) + (6,) * rank), dtype)
+    first, last = (
+        getattr(ta.layers, kind)(4, 3, data_format=f, dtype=dtype, feedback="sa", padding="same")
+        for f in ("channels_first", "channels_last")
+    )
+    move = [0, *range(2, rank + 2), 1]
+
+    def gradients(layer, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(y**2) + tf.cast(sum(layer.losses), y.dtype)
+        return y, tape.gradient(loss, [x, *layer.trainable_variables])
+
+    first(x), last(tf.transpose(x, move))
+    last.set_weights(first.get_weights())
+    y, (dx, *dw) = gradients(first, x)
+    z, (dx_last, *dw_last) = gradients(last, tf.transpose(x, move))
+    tolerance = 2e-2 if dtype == "float16" else 1e-4
+    pairs = [(tf.transpose(y, move), z), (tf.transpose(dx, move), dx_last)]
+    for a, b in (*pairs, *zip(dw, dw_last, strict=True)):
+        np.testing.assert_allclose(a, b, atol=tolerance * max(1.0, float(np.abs(b).max())))
+
+
+def test_a_layer_can_be_compiled_by_itself():
+    layer = ta.layers.Dense(3, feedback="fa")
+    assert tf.function(layer)(tf.ones((2, 4))).shape == (2, 3)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from training import LOSS, classifier
 
 import tf_alignment as ta
 from tf_alignment._support.compat import KERAS, MultiOptimizer, OptimizerMap
@@ -455,4 +456,24 @@ def test_forward_weights_must_be_summed():
     with pytest.raises(ValueError, match=r"Received: 'net/low/kernel'"):
         ta.optimizers.check(model)
     model.compile(ta.optimizers.split(SGD(0.05), ta.optimizers.ReplicatedSGD()), "mse")
+    assert ta.optimizers.check(model) == []
+
+
+@pytest.mark.parametrize(("method", "split"), [("sa", False), ("kp", False), ("kp", True)])
+def test_feedback_weights_under_the_norm_that_clips_forward_weights_are_named(method, split):
+    model = classifier(method, "sgd")
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=1.0)
+    model.compile(ta.optimizers.split(optimizer) if split else optimizer, LOSS)
+    model.optimizer.build(model.trainable_variables)
+    with pytest.warns(UserWarning, match=r"SGD\(global_clipnorm=1.0\) clips"):
+        [path] = ta.optimizers.check(model)
+    assert path.startswith("net/top/feedback/feedback_kernel")
+
+
+def test_split_keeps_alignment_out_of_the_norm_and_fixed_weights_have_no_gradient():
+    for method, optimizer in (("sa", ta.optimizers.split), ("fa", lambda o: o)):
+        model = classifier(method, "sgd")
+        model.compile(optimizer(keras.optimizers.SGD(0.1, global_clipnorm=1.0)), LOSS)
+        assert ta.optimizers.check(model) == []
+    model.compile(keras.optimizers.SGD(0.1, clipnorm=1.0), LOSS)
     assert ta.optimizers.check(model) == []

@@ -31,6 +31,18 @@ FEEDBACK_ARGUMENTS: dict[str, Any] = {
 }
 
 
+class _OfClass:
+    """An attribute that a class has and its instances have not: they are called, not made."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is not None:
+            raise AttributeError("an instance has the signature of its `__call__`")
+        return self._value
+
+
 class FeedbackLayer(keras.layers.Layer):
     """Mixin that gives a Keras layer a `feedback` argument. It comes before the Keras class.
 
@@ -56,10 +68,10 @@ class FeedbackLayer(keras.layers.Layer):
         super().__init_subclass__(**kwargs)
         own = list(inspect.signature(cls.__init__).parameters.values())[1:]
         if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
-            cls.__signature__ = inspect.Signature(own)
+            cls.__signature__ = _OfClass(inspect.Signature(own))
             return
         parent = next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras."))
-        cls.__signature__ = signature_with_feedback(parent)
+        cls.__signature__ = _OfClass(signature_with_feedback(parent))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {name: kwargs.pop(name) for name in FEEDBACK_ARGUMENTS if name in kwargs}
@@ -264,7 +276,13 @@ class FeedbackLayer(keras.layers.Layer):
         return self._activate(add_bias(z))
 
     def _tensor(self, inputs: Any) -> tf.Tensor:
-        """The input as a tensor; integers, which autocast leaves alone, in the compute dtype."""
+        """The input as a dense tensor; integers, which autocast leaves alone, in the compute dtype.
+
+        A sparse one has no place for an error in its empty entries.
+        """
+        if isinstance(inputs, tf.SparseTensor):
+            dense = tf.sparse.to_dense(inputs, validate_indices=False)
+            inputs = tf.ensure_shape(dense, inputs.shape)
         x = tf.convert_to_tensor(inputs)
         return x if x.dtype.is_floating else tf.cast(x, self.compute_dtype)
 

@@ -13,6 +13,7 @@ from tf_alignment.maps import (
     Convolution,
     DepthwiseConvolution,
     LinearMap,
+    PointwiseConvolution,
     TransposedConvolution,
 )
 
@@ -120,7 +121,7 @@ class _Separable(_Convolutional):
         point = dict(window, kernel_size=ones, strides=ones, dilation_rate=ones, padding="valid")
         maps: dict[str, LinearMap] = {
             "depthwise": DepthwiseConvolution(**window),
-            "pointwise": Convolution(**point),
+            "pointwise": PointwiseConvolution(**point),
         }
         return [self._connection(m, prefix=name, name=name) for name, m in maps.items()]
 

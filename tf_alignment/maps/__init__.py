@@ -7,6 +7,7 @@ from tf_alignment.maps.base import LinearMap
 from tf_alignment.maps.convolution import (
     Convolution,
     DepthwiseConvolution,
+    PointwiseConvolution,
     TransposedConvolution,
 )
 from tf_alignment.maps.dense import Matmul
@@ -18,5 +19,6 @@ __all__ = [
     "Einsum",
     "LinearMap",
     "Matmul",
+    "PointwiseConvolution",
     "TransposedConvolution",
 ]

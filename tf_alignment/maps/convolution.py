@@ -11,7 +11,12 @@ import tensorflow as tf
 from tf_alignment.maps.base import LinearMap
 from tf_alignment.maps.shapes import size
 
-__all__ = ["Convolution", "DepthwiseConvolution", "TransposedConvolution"]
+__all__ = [
+    "Convolution",
+    "DepthwiseConvolution",
+    "PointwiseConvolution",
+    "TransposedConvolution",
+]
 
 
 class _Spatial(LinearMap):
@@ -102,6 +107,21 @@ class Convolution(_Spatial):
         return same_map and 8 <= inputs >= outputs and _own_cpu_kernels()
 
 
+class PointwiseConvolution(Convolution):
+    """The second half of `SeparableConv1D`, `SeparableConv2D`: kernel `(*ones, in, out)`.
+
+    TensorFlow has no channels-first convolution of every precision on CPUs. Keras lays the channels
+    last there, and so does this.
+    """
+
+    def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.data_format == "channels_last" or not _on_cpu():
+            return super().apply(x, kernel)
+        last = [0, *range(2, self.rank + 2), 1]
+        z = keras.ops.conv(tf.transpose(x, last), kernel, data_format="channels_last")
+        return tf.transpose(z, [0, self.rank + 1, *range(1, self.rank + 1)])
+
+
 class DepthwiseConvolution(_Spatial):
     """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
 
@@ -152,10 +172,16 @@ class TransposedConvolution(_Spatial):
 @functools.cache
 def _own_cpu_kernels() -> bool:
     """Whether TensorFlow convolves in its own CPU kernels: no accelerator and no oneDNN."""
-    if {device.device_type for device in tf.config.list_logical_devices()} != {"CPU"}:
+    if not _on_cpu():
         return False
     try:  # nothing public tells
         from tensorflow.python.util._pywrap_util_port import IsMklEnabled
     except ImportError:
         return False
     return not IsMklEnabled()
+
+
+@functools.cache
+def _on_cpu() -> bool:
+    """Whether there is no accelerator."""
+    return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}

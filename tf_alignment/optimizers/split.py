@@ -132,8 +132,9 @@ def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
 def check(model: keras.Model) -> list[str]:
     """Warn of feedback weights under an optimizer that is wrong for them.
 
-    That is, weights that learn by alignment under momentum, and those of collapsed product feedback
-    under any of Keras' optimizers but SGD. Weights that would differ between replicas, because
+    That is, weights that learn by alignment under momentum, those of collapsed product feedback
+    under any of Keras' optimizers but SGD, and those that share a `global_clipnorm` with forward
+    weights, whose steps they shorten. Weights that would differ between replicas, because
     `ReplicatedSGD` does not add their gradients up, are an error.
 
     Looks through `LossScaleOptimizer` and `MultiOptimizer` for the optimizer that each of these
@@ -171,6 +172,7 @@ def check(model: keras.Model) -> list[str]:
     found: list[str] = []
     swinging: dict[str, str] = {}  # {connection: what its optimizer has}
     bent: dict[str, str] = {}
+    counted: dict[str, str] = {}
     for layer in feedback_layers(model):
         for connection in layer.connections:
             name = f"'{connection.path}' ({layer.feedback.id})"
@@ -178,6 +180,10 @@ def check(model: keras.Model) -> list[str]:
                 inner = updater(weight) if weight.trainable else None
                 if inner is None:
                     continue
+                if inner.global_clipnorm and updater(connection.kernel) is inner:
+                    clipped = f"global_clipnorm={inner.global_clipnorm}"
+                    counted[name] = f"{type(inner).__name__}({clipped})"
+                    found.append(weight.path)
                 alone = layer.feedback.learns == "alignment" and re.fullmatch(ALIGNED, weight.path)
                 if alone and _momentum(inner):
                     swinging[name] = _momentum(inner)
@@ -200,7 +206,15 @@ def check(model: keras.Model) -> list[str]:
             "of it. Take `collapsed=False`.",
             stacklevel=2,
         )
-    return found
+    if counted:
+        warnings.warn(
+            f"The gradients of the feedback weights of {_some(counted)} count in the norm that "
+            f"{list(counted.values())[-1]} clips: they shorten the steps of the forward weights. "
+            "Take `clipnorm`, for each weight by itself; for weights that learn by alignment "
+            "`ta.optimizers.split(optimizer)` does.",
+            stacklevel=2,
+        )
+    return list(dict.fromkeys(found))
 
 
 def _check_replicated(model: keras.Model, optimizer: Any, updater: _Updater) -> None:
