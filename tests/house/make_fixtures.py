@@ -2,7 +2,8 @@
 
     python tests/house/make_fixtures.py 0.1.0
 
-It is done once a version, into a directory of that version, which is never written again.
+It is done once per version, into a directory of that version, which is never written again; first
+the version's methods are added to `METHODS`.
 """
 
 import argparse
@@ -54,8 +55,16 @@ def _sgd():
 
 
 SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-# {name: (network, method, optimizer)}
-MODELS = {method: (convolutional, method, _sgd) for method in ta.feedback.METHODS}
+# The methods that a version had. A line is written with its files and never changed: what came
+# later is in a later one.
+METHODS = {
+    "0.1.0": (
+        *("backprop", "fa", "dfa", "usf", "brsf", "frsf", "kp"),
+        *("wm", "ia", "sa", "aa", "pfa", "pfa_o"),
+    ),
+}
+# {name: (network, method, optimizer)}, besides one for every method
+MODELS: dict[str, tuple] = {}
 MODELS |= {method: (convolutional, method, _split) for method in ("wm", "ia", "sa", "aa")}
 MODELS["scheduled"] = (
     convolutional,
@@ -64,6 +73,11 @@ MODELS["scheduled"] = (
 )
 MODELS["collapsed"] = (convolutional, ta.feedback.ProductFeedback(3.0, collapsed=True), _sgd)
 MODELS["attention"] = (attention, "sa", _split)
+
+
+def models_of(version):
+    """`{name: (network, method, optimizer)}`, all that a version saves."""
+    return {method: (convolutional, method, _sgd) for method in METHODS[version]} | MODELS
 
 
 def feedback_kernels(model):
@@ -83,10 +97,11 @@ def data(model):
     return x.astype("float32"), y.astype("float32")
 
 
-def write(directory: Path) -> None:
+def write(version: str) -> None:
     """Save all models, trained for two steps, with what they give then and after one more."""
+    directory = FIXTURES / version
     directory.mkdir(parents=True)
-    for name, (network, method, optimizer) in MODELS.items():
+    for name, (network, method, optimizer) in models_of(version).items():
         keras.utils.set_random_seed(1)
         model = ta.convert(network(), method)
         model.compile(optimizer(), "mse")
@@ -112,4 +127,4 @@ def _compress(file: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("version", help="of the library, as 0.1.0")
-    write(FIXTURES / parser.parse_args().version)
+    write(parser.parse_args().version)

@@ -1,4 +1,4 @@
-"""The walk-through in CONTRIBUTING.md, followed to the letter, leads to a method of the library."""
+"""The walk-throughs in CONTRIBUTING.md, followed to the letter, lead to a part of the library."""
 
 import os
 import re
@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
-def blocks(language):
-    fence = rf"^```{language}\n(.*?)^```"
-    return re.findall(fence, TEXT, re.DOTALL | re.MULTILINE)
+def section(what):
+    """The walk-through that adds a method, a layer or a phase."""
+    [found] = re.findall(rf"^## Add a {what}\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
+    return found
 
 
 def changed(text, diff):
@@ -26,16 +27,19 @@ def changed(text, diff):
     return text.replace(before, "".join(rest for _, rest in lines))
 
 
-def follow(root):
-    """Do in `root` what the page says."""
-    method, _, test = blocks("python")
-    (root / "tf_alignment/feedback/ternary.py").write_text(method, "utf-8")
-    for name in ("tf_alignment/feedback/__init__.py", "README.md", "docs/api/feedback.md"):
+def follow(root, what):
+    """Do in `root` what the page says: change files, write new ones, or add to their ends."""
+    fence = r'^```(\w+) title="(.+?)"\n(.*?)^```'
+    steps = re.findall(fence, section(what), re.DOTALL | re.MULTILINE)
+    assert len(steps) >= 5
+    for language, name, body in steps:
         file = root / name
-        for diff in blocks(f'diff title="{name}"'):
-            file.write_text(changed(file.read_text("utf-8"), diff), "utf-8")
-    with (root / "tests/feedback/test_methods.py").open("a", encoding="utf-8") as file:
-        file.write("\n\n" + test)
+        there = file.read_text("utf-8") if file.exists() else ""
+        if language == "diff":
+            text = changed(there, body)
+        else:
+            text = f"{there}\n\n{body}" if there else body
+        file.write_text(text, "utf-8")
 
 
 @pytest.fixture
@@ -48,29 +52,90 @@ def copy(tmp_path):
     return tmp_path
 
 
-def test_every_change_still_fits_and_registers_the_method(copy):
-    follow(copy)
+@pytest.mark.parametrize("what", ["method", "layer", "phase"])
+def test_every_change_still_fits(what, copy):
+    follow(copy, what)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "tf_alignment", "tests"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    package = {"method": "feedback", "layer": "layers", "phase": "phases"}[what]
+    new = {"method": "TernarySymmetry", "layer": "Readout", "phase": "Transport"}[what]
+    registry = (copy / f"tf_alignment/{package}/__init__.py").read_text("utf-8")
+    assert registry.count(new) == {"method": 3, "layer": 2, "phase": 2}[what]
+
+
+def test_the_registered_method_stands_at_the_same_place_in_the_readme(copy):
+    follow(copy, "method")
     registry = (copy / "tf_alignment/feedback/__init__.py").read_text("utf-8")
-    assert registry.count("TernarySymmetry") == 3
     ids = re.findall(r'^    "(\w+)": ', registry, re.MULTILINE)
     listed = re.findall(r"^\| `(\w+)` \| `\w+", (copy / "README.md").read_text("utf-8"), re.M)
     assert "tsf" in ids
     assert ids == listed
 
 
+# What walks through the tables, and what it must have run: {what: (files, -k, tests)}.
+WALKS = {
+    "method": (
+        [
+            *("feedback/test_methods", "layers/test_base", "callbacks/test_monitor"),
+            *("optimizers/test_split", "metrics", "house/test_fixtures", "house/test_fuzz"),
+            *("house/test_docs", "house/test_documentation"),
+        ],
+        "tsf or ternary or Ternary or readme_lists or get_accepts or a_version or reason",
+        [
+            "test_ternary_symmetry",
+            "test_every_method_passes_the_checks[tsf]",
+            "test_examples[tf_alignment.feedback.ternary]",
+            "test_readme_lists_every_method",
+            "test_docstring[feedback.TernarySymmetry]",
+            "test_a_version_saved_every_method_that_it_had[0.1.0]",
+            "test_every_public_name_has_a_row_or_a_reason",
+        ],
+    ),
+    "layer": (
+        [
+            *("layers/test_readout", "layers/test_base", "feedback/test_methods"),
+            *("house/test_fuzz", "house/test_docs", "house/test_documentation"),
+        ],
+        "readout or Readout or combinations or checks[fa] or reason",
+        [
+            "test_it_sends_the_error_through_its_feedback_kernel",
+            "test_every_layer_passes_the_checks[readout]",
+            "test_every_method_passes_the_checks[fa]",
+            "test_examples[tf_alignment.layers.readout]",
+            "test_docstring[layers.Readout]",
+            "test_nonsense_is_refused_by_the_name_of_its_argument[layers.Readout]",
+            "test_every_public_name_has_a_row_or_a_reason",
+        ],
+    ),
+    "phase": (
+        ["phases/test_transport", "house/test_fuzz", "house/test_docs", "house/test_documentation"],
+        "transport or Transport or same_part_of_the_way or reason",
+        [
+            "test_every_run_leaves_the_same_part_of_the_way",
+            "test_examples[tf_alignment.phases.transport]",
+            "test_docstring[phases.Transport]",
+            "test_nonsense_is_refused_by_the_name_of_its_argument[phases.Transport]",
+            "test_every_public_name_has_a_row_or_a_reason",
+        ],
+    ),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_method_passes_the_tests_of_all_methods(copy):
-    follow(copy)
-    names = [
-        *("feedback/test_methods", "layers/test_base", "callbacks/test_monitor"),
-        *("optimizers/test_split", "metrics/test_measures"),
-        *("house/test_docs", "house/test_documentation"),
-    ]
-    files = [f"tests/{name}.py" for name in names]
-    chosen = "tsf or ternary or Ternary or readme_lists or get_accepts"
+@pytest.mark.parametrize("what", WALKS)
+def test_what_was_added_passes_the_tests_of_its_kind(what, copy):
+    follow(copy, what)
+    files, chosen, needed = WALKS[what]
+    paths = [f"tests/{name}" if name == "metrics" else f"tests/{name}.py" for name in files]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", *files, "-k", chosen],
+        [sys.executable, "-m", "pytest", "-q", "-rA", *paths, "-k", chosen],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
@@ -78,11 +143,5 @@ def test_the_method_passes_the_tests_of_all_methods(copy):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    for needed in (
-        "test_ternary_symmetry",
-        "test_every_method_passes_the_checks[tsf]",
-        "test_examples[tf_alignment.feedback.ternary]",
-        "test_readme_lists_every_method[README.md]",
-        "test_docstring[feedback.TernarySymmetry]",
-    ):
-        assert f"{needed}\n" in done.stdout
+    passed = re.findall(r"^PASSED \S+?::(\S+)$", done.stdout, re.MULTILINE)
+    assert set(needed) <= set(passed), set(needed) - set(passed)

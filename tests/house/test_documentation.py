@@ -35,7 +35,7 @@ SLOW = ("own_rules", "studies", "two_routes", "product_feedback", "node_perturba
 
 def blocks(path, language):
     """Contents of a page's fenced blocks of one language."""
-    fence = rf"^```{language}\n(.*?)^```"
+    fence = rf"^```{language}(?: title=.*)?\n(.*?)^```"
     return re.findall(fence, path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 

@@ -15,9 +15,15 @@ import tf_alignment as ta
 SAVED = sorted(make_fixtures.FIXTURES.glob("*/*.keras"))
 
 
-def test_the_first_version_saved_every_method():
-    names = {file.stem for file in SAVED if file.parent.name == "0.1.0"}
-    assert names == set(make_fixtures.MODELS) and names > set(ta.feedback.METHODS)
+@pytest.mark.parametrize("version", make_fixtures.METHODS)
+def test_a_version_saved_every_method_that_it_had(version):
+    names = {file.stem for file in SAVED if file.parent.name == version}
+    assert names == set(make_fixtures.models_of(version)) > set(make_fixtures.METHODS[version])
+    assert set(make_fixtures.METHODS[version]) <= set(ta.feedback.METHODS)  # none was taken away
+
+
+def test_every_directory_of_files_has_its_list():
+    assert {file.parent.name for file in SAVED} == set(make_fixtures.METHODS)
 
 
 @pytest.mark.parametrize("file", SAVED, ids=lambda file: f"{file.parent.name}-{file.stem}")

@@ -337,7 +337,7 @@ ROWS = {
     "summary": ({"model": model}, {"print_fn": [3, "print", True, THING]}),
 }
 for _kind in ta.layers.__all__:
-    if hasattr(keras.layers, _kind) and _kind != "TimeDistributed":
+    if _kind not in ("FeedbackLayer", "feedback_layers", "TimeDistributed"):
         ROWS[f"layers.{_kind}"] = ({"": POSITIONAL.get(_kind, (3, 3))}, OF_LAYERS)
 for _name in ("alignment_cost", "correlation", "norm_ratio", "path_angle", "relative_error"):
     ROWS[f"metrics.{_name}"] = ({}, {})

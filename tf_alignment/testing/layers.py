@@ -20,7 +20,7 @@ from tf_alignment.testing import rule_checks as checking
 from tf_alignment.testing.numbers import close, compare
 from tf_alignment.testing.report import Mismatch, NotApplicable, Report, Runner
 from tf_alignment.testing.rules import choose
-from tf_alignment.testing.table import LayerCase, gradients, undisturbed
+from tf_alignment.testing.table import LayerCase, gradients, keras_parent, undisturbed
 from tf_alignment.testing.trial import RuleCheck, Trial, registered
 
 __all__ = ["LAYER_CHECKS", "check_layer"]
@@ -91,7 +91,7 @@ def check_layer(
         cls.__name__,
         {**given, **(arguments or {})},
         tuple(input_shape),
-        (cls, parent or _keras_parent(cls)),
+        (cls, parent or keras_parent(cls)),
     )
     runner = Runner(str(case))
     with undisturbed(seed):
@@ -99,10 +99,6 @@ def check_layer(
         for check in chosen:
             _ALL[check].run(check, cls.__name__, trial, runner)
     return runner.finish()
-
-
-def _keras_parent(cls: type) -> type:
-    return next(base for base in cls.__mro__[1:] if base.__module__.startswith("keras."))
 
 
 def _own_arguments(layer: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class LayerCase:
     """A layer in one configuration.
 
     Attributes:
-        kind: Class name, in `keras.layers` and in `tf_alignment.layers`.
+        kind: Class name in `tf_alignment.layers`, and in `keras.layers` if Keras has such a layer.
         arguments: Arguments of the constructor.
         input_shape: Shape of the input, with the batch.
 
@@ -39,8 +39,8 @@ class LayerCase:
 
     @property
     def parent(self) -> Any:
-        """The Keras class."""
-        return getattr(keras.layers, self.kind)
+        """The Keras class of the same name, or else the first Keras class among the bases."""
+        return getattr(keras.layers, self.kind, None) or keras_parent(self.layer_class)
 
     @property
     def layer_class(self) -> Any:
@@ -65,6 +65,11 @@ class LayerCase:
         }
         arguments = ", ".join(f"{name}={value!r}" for name, value in plain.items())
         return f"{self.kind}({arguments}) with an input of shape {self.input_shape}"
+
+
+def keras_parent(layer_class: type) -> type:
+    """The first Keras class among the bases of a layer class."""
+    return next(base for base in layer_class.__mro__[1:] if base.__module__.startswith("keras."))
 
 
 def _first(arguments: Mapping[str, Any]) -> dict[str, Any]:
