@@ -14,6 +14,7 @@ rules, `phases` what learns between training steps, `spiking` networks of neuron
 import importlib as _importlib
 import importlib.util as _importlib_util
 import os as _os
+import sys as _sys
 
 from tf_alignment._support import startup as _startup
 
@@ -68,6 +69,7 @@ from tf_alignment import (  # noqa: E402
     studies,
     testing,
 )
+from tf_alignment._support.names import show_public_names as _show_public_names  # noqa: E402
 from tf_alignment._support.noise import Noise  # noqa: E402
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import (  # noqa: E402
@@ -108,3 +110,5 @@ __all__ = [
     "testing",
     "unfuse_batch_normalization",
 ]
+
+_show_public_names(_sys.modules[__name__])

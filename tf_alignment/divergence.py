@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.feedback import Feedback
 from tf_alignment.layers.inspection import direct_connections, kernels
 
@@ -86,7 +87,7 @@ class NormWatch:
         self.max_growth = max_growth
         self._watched = _weights(model)
         if self._watched:
-            self._norms = tf.function(self._compute_norms).get_concrete_function()
+            self._norms = traced_once(self._compute_norms)
         self._start = self.norms()
 
     def norms(self) -> list[float]:

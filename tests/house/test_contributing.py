@@ -91,7 +91,7 @@ WALKS = {
             "test_ternary_symmetry",
             "test_every_method_passes_the_checks[tsf]",
             "test_examples[tf_alignment.feedback.ternary]",
-            "test_readme_lists_every_method",
+            "test_readme_lists_every_method[README.md]",
             "test_docstring[feedback.TernarySymmetry]",
             "test_a_version_saved_every_method_that_it_had[0.1.0]",
             "test_every_public_name_has_a_row_or_a_reason",

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_alignment import metrics, optimizers
 from tf_alignment._support.arguments import boolean, file_path, integer, number, one_of
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.divergence import NormWatch, loss_of
 from tf_alignment.errors import DivergenceError
 from tf_alignment.feedback import ProductFeedback
@@ -165,8 +166,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
         return found
 
     def _compile(self) -> None:
-        # Concrete: as a tf.function it would count as retraced once per monitor, and warn.
-        self._kernel_measures = tf.function(self._measure_kernels).get_concrete_function()
+        self._kernel_measures = traced_once(self._measure_kernels)
         self._gradients = None
         if self.probe_data is not None and self._kernels:
             self._gradients = GradientProbe(self.model)

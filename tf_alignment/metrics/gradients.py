@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment._support.arguments import boolean
+from tf_alignment._support.tracing import traced_once
 from tf_alignment.layers.inspection import kernels
 from tf_alignment.metrics.geometry import angle, norm, pair, ratio
 from tf_alignment.probe import probe
@@ -129,9 +130,7 @@ class GradientProbe:
             return self._on_replicas
         key = str(keras.tree.map_structure(lambda a: a if a is None else (a.shape, a.dtype), batch))
         if key not in self._compiled:
-            # Concrete: TensorFlow counts the traces of all probes together, and would warn.
-            function = tf.function(self._on_replicas)
-            self._compiled[key] = function.get_concrete_function(*batch)
+            self._compiled[key] = traced_once(self._on_replicas)
         return self._compiled[key]
 
     def _on_replicas(self, x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, tf.Tensor]]:

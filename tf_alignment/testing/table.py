@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment import layers
+from tf_alignment import layers, probe
 
 __all__ = ["LAYERS", "LayerCase", "activity", "gradients", "undisturbed"]
 
@@ -162,6 +162,9 @@ LAYERS: dict[str, LayerCase] = {
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
 
 
+SEED = tf.constant([3, 4])  # for rules that draw where their own layer would not
+
+
 def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Standard normal float32 numbers."""
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
@@ -186,13 +189,11 @@ def activity(layer: Any, x: Any, connection: int = 0) -> Any:
     >>> float(layer.feedback.loss(seen, weights))
     0.0
     """
-    from tf_alignment import probe
-
     with probe.probe() as seen:
         layer(x)
     [found] = seen.activities[layer.connections[connection]]
-    if found.seed is None:
-        found = dataclasses.replace(found, seed=tf.constant([3, 4]))
+    if not layer.feedback.random:
+        found = dataclasses.replace(found, seed=SEED)
     # differentiated by itself: in the layer the response is cut off from its input
     return dataclasses.replace(found, z=found.map.apply(found.x, found.kernel))
 
