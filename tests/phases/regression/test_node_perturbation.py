@@ -1,4 +1,4 @@
-"""Node perturbation estimates gradients from noise, and fits feedback weights to them."""
+"""Node perturbation: its equations, what the paper proves, and its options."""
 
 import os
 
@@ -22,10 +22,7 @@ from perturbed import (
 import tf_alignment as ta
 from tf_alignment._support.noise import Noise
 from tf_alignment.layers.direct import OutputTap
-from tf_alignment.phases import NodePerturbation, NormalizedLMS, Ridge, SyntheticGradient
-from tf_alignment.phases.regression.solvers import Fit
-
-# ---- the equations ---------------------------------------------------------------------------
+from tf_alignment.phases import NodePerturbation, Ridge
 
 
 def test_one_step_is_the_equations(monkeypatch):
@@ -61,90 +58,6 @@ def test_one_step_is_the_equations(monkeypatch):
     phase.run(model)
     np.testing.assert_allclose(feedback(model, "hidden1"), expected[1], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(feedback(model, "top"), expected[2], rtol=1e-3, atol=1e-4)
-
-
-def test_ridge_is_the_normal_equations():
-    model, batch = network(), data()
-    phase = NodePerturbation(
-        squared, dataset=stream(*batch), solver=Ridge(gamma=0.5), steps=1, seed=3
-    )
-    phase.build(model)
-    top = "net/top"
-    sent, targets = tf.function(lambda: phase.estimate(batch))()
-    e, target = sent[top, 0].errors[top].numpy(), targets[top, 0].numpy()
-    phase.run(model)
-    expected = target.T @ e @ np.linalg.inv(0.5 * np.eye(SIZES[-1]) + e.T @ e)
-    np.testing.assert_allclose(feedback(model), expected, rtol=1e-3, atol=1e-3)
-    phase.reset()
-    assert not any(v.numpy().any() for v in phase.variables if v.name in ("errors", "products"))
-
-
-def test_ridge_forgets():
-    """After k steps on the same batch the sums are the geometric series of its products."""
-    model, batch = network(), data()
-    phase = NodePerturbation(
-        squared,
-        dataset=stream(*batch),
-        solver=Ridge(forgetting=0.9),
-        steps=5,
-        layers=["top"],
-    )
-    phase.run(model)
-    [errors] = [v.numpy() for v in phase.variables if v.name == "errors"]
-    e = estimates(phase, model, batch)[1]["net/top"].numpy()
-    np.testing.assert_allclose(errors, e.T @ e * sum(0.9**k for k in range(5)), rtol=1e-4)
-
-
-def test_a_normalised_step_is_as_long_as_it_says():
-    model, batch = network(), data()
-    phase = NodePerturbation(
-        squared, dataset=stream(*batch), solver=NormalizedLMS(0.5), steps=1, seed=3
-    )
-    phase.build(model)
-    sent, targets = tf.function(lambda: phase.estimate(batch))()
-    before = feedback(model).numpy()
-    e = sent["net/top", 0].errors["net/top"].numpy()
-    units = SIZES[1] + SIZES[2]  # of both layers that are perturbed
-    length = np.sum(e**2) * (1 + units / N)
-    expected = before - 0.5 * (e @ before.T - targets["net/top", 0]).numpy().T @ e / length
-    phase.run(model)
-    np.testing.assert_allclose(feedback(model), expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
-def test_ridge_stays_sound_at_any_scale_of_the_loss(scale, loss):
-    """Errors of a softmax have no full rank; γ is forgotten with the rest."""
-
-    def each(y_true, y_pred):
-        if loss == "squared":
-            return scale * squared(y_true, y_pred)
-        return scale * keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
-
-    x, y = data(512)
-    if loss == "cross-entropy":
-        y = np.eye(8, dtype="float32")[y.argmax(-1)]
-    model = network()
-    # long enough for a γ that outweighs the errors at first to be forgotten
-    options = {"solver": Ridge(forgetting=0.98), "steps": 1200, "seed": 1}
-    NodePerturbation(each, dataset=(x, y), **options).run(model)
-    kernels = model.get_layer("top").kernel.numpy(), feedback(model).numpy()
-    if loss == "cross-entropy":  # which determines W up to a constant a row
-        kernels = [kernel - kernel.mean(1, keepdims=True) for kernel in kernels]
-    assert float(ta.metrics.weight_angle(*kernels)) < 5.0
-    assert float(ta.metrics.norm_ratio(*kernels)) == pytest.approx(1.0, abs=0.1)
-
-
-@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
-def test_normalised_steps_do_not_depend_on_the_scale_of_the_loss(scale):
-    def loss(y_true, y_pred):
-        return scale * squared(y_true, y_pred)
-
-    model = network()
-    results = NodePerturbation(
-        loss, dataset=data(512), steps=400, solver=NormalizedLMS(gain=0.5), seed=1
-    ).run(model)
-    assert results["net/top"]["weight_angle"] < 6.0
 
 
 @pytest.mark.parametrize(
@@ -217,17 +130,6 @@ def test_more_draws_vary_less():
     assert 0.15 < variance[4] / variance[1] < 0.4  # a quarter; 80 entries tell it to a sixth
 
 
-def test_steps_with_several_draws_are_longer():
-    lengths, batch = [], data()
-    for draws in (1, 3):
-        model = network()
-        phase = NodePerturbation(squared, dataset=stream(*batch), draws=draws, steps=1, seed=1)
-        phase.build(model)
-        sent, _ = tf.function(lambda p=phase: p.estimate(batch))()
-        lengths.append(float(phase.noisy_units(("net/top", 0), sent)))
-    assert lengths == pytest.approx([22.0, 22.0 / 3])
-
-
 def test_the_error_is_the_feedback_networks_own():
     model, batch = network(), data()
     phase = NodePerturbation(squared, dataset=stream(*batch), seed=1)
@@ -240,9 +142,6 @@ def test_the_error_is_the_feedback_networks_own():
     np.testing.assert_allclose(
         errors["net/top"] @ tf.transpose(feedback(model)), sent, rtol=1e-4, atol=1e-5
     )
-
-
-# ---- what the paper proves -------------------------------------------------------------------
 
 
 def test_theorem_1_the_last_layers_feedback_becomes_its_weights():
@@ -406,9 +305,6 @@ def test_layers_with_everything(solver, steps):
         assert np.array_equal(v.numpy(), before[v.path]) == (not v.path.endswith("feedback_kernel"))
 
 
-# ---- options ---------------------------------------------------------------------------------
-
-
 def mean_error(repeats=200, **options):
     """Squared distance of λ̂'s mean from the gradient, at every path."""
     model, batch = network(), data(8)
@@ -430,19 +326,6 @@ def test_antithetic_pairs_pay_where_noise_is_large():
 def test_one_layer_at_a_time_is_less_noisy():
     together, alone = (mean_error(noise=0.01, one_at_a_time=a) for a in (False, True))
     assert all(alone[path] < 0.8 * together[path] for path in together)
-
-
-def test_same_dropout_in_both_passes():
-    """Were the masks different, the loss would change by much more than the noise explains."""
-    keras.utils.set_random_seed(1)
-    layers = [K.Dense(20, "tanh"), K.Dropout(0.5), K.Dense(8, name="top")]
-    model = ta.convert(keras.Sequential([keras.Input((6,)), *layers], name="net"), "fa")
-    sizes = []
-    for noise in (1e-2, 1e-3):
-        phase = NodePerturbation(squared, dataset=stream(*data()), noise=noise, seed=1)
-        found, _ = estimates(phase, model, data(), repeats=20)
-        sizes.append(np.linalg.norm(found["net/top"]))
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 def test_sample_weights_and_several_outputs():
@@ -492,155 +375,3 @@ def test_losses_and_targets_by_the_names_of_the_outputs():
     phase.run(model)
     with pytest.raises(ValueError, match=r"functions of `loss` must be named.*\['zeta', 'alpha'\]"):
         NodePerturbation({"zeta": squared, "beta": squared}, dataset=(x, y)).run(model)
-
-
-def test_a_models_own_input_is_not_perturbed():
-    keras.utils.set_random_seed(1)
-    layers = [ta.layers.Dense(n, activation="tanh", feedback="fa") for n in (12, 10)]
-    layers += [ta.layers.Dense(8, feedback="fa", name="top")]
-    for policy in ("float32", "mixed_float16"):
-        keras.config.set_dtype_policy(policy)
-        model = keras.Sequential([keras.Input(SIZES[:1]), K.Flatten(), *layers], name="net")
-        phase = NodePerturbation(squared, dataset=stream(*data()), noise=0.1, seed=1)
-        found, _ = estimates(phase, model, data())
-        assert len(found) == 2
-        first = layers[0].feedback_weights["feedback_kernel"]
-        before = first.numpy()
-        phase.run(model)
-        np.testing.assert_array_equal(first, before)
-        layers = [type(layer).from_config(layer.get_config()) for layer in layers]
-    keras.config.set_dtype_policy("float32")
-    alone = keras.Sequential([keras.Input((6,)), ta.layers.Dense(8, feedback="fa")], name="net")
-    with pytest.raises(ValueError, match="needs a hidden layer"):
-        NodePerturbation(squared, dataset=data()).run(alone)
-
-
-def test_constraints_hold():
-    for solver in ("nlms", "ridge"):
-        keras.utils.set_random_seed(1)
-        layer = ta.layers.Dense(8, feedback="fa", feedback_constraint="non_neg", name="top")
-        model = keras.Sequential([keras.Input(SIZES[:1]), K.Dense(12, "tanh"), layer], name="net")
-        NodePerturbation(squared, dataset=data(), solver=solver, steps=20).run(model)
-        weight = layer.feedback_weights["feedback_kernel"]
-        if weight.constraint is not None:
-            assert weight.numpy().min() >= 0.0
-
-
-# ---- the true gradient -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["fa", "dfa"])
-def test_synthetic_gradient_targets_are_backpropagations(form):
-    model, batch = network(form), data()
-    phase = SyntheticGradient(squared, dataset=stream(*batch), form=form)
-    phase.build(model)
-    _, targets = tf.function(lambda: phase.estimate(batch))()
-    with tf.GradientTape() as tape:
-        hidden = [tf.constant(batch[0])]
-        for name in ("hidden0", "hidden1", "top"):
-            layer = model.get_layer(name)
-            hidden.append(layer.activation(hidden[-1] @ layer.kernel + layer.bias))
-            tape.watch(hidden[-1])
-        total = tf.reduce_sum(squared(batch[1], hidden[-1]))
-    expected = tape.gradient(total, hidden[1:3])
-    assert len(targets) == 2
-    for found, gradient in zip(targets.values(), expected, strict=True):
-        np.testing.assert_allclose(found, gradient, rtol=1e-4, atol=1e-5)
-
-
-def test_synthetic_gradient_learns_faster_than_noise_teaches():
-    ends = []
-    for phase in (SyntheticGradient, NodePerturbation):
-        model = network()
-        results = phase(squared, dataset=data(512), steps=200, seed=1).run(model)
-        ends.append(results["net/top"]["weight_angle"])
-    assert ends[0] < 0.7 * ends[1]
-
-
-# ---- direct feedback -------------------------------------------------------------------------
-
-
-def test_direct_form_perturbs_the_ends_of_blocks_alone(monkeypatch):
-    """Noise enters after batch normalisation, activation, dropout and pooling, and never the
-    output; every site predicts with the error at the logits."""
-    shapes = []
-
-    def sample(self, shape, seed):
-        shapes.append(tuple(tf.get_static_value(shape)[1:]))
-        return tf.zeros(shape)
-
-    monkeypatch.setattr(Noise, "sample", sample)
-    keras.utils.set_random_seed(1)
-    layers = [
-        keras.Input((8, 8, 2)),
-        K.Conv2D(4, 3, padding="same", name="conv"),
-        K.BatchNormalization(),
-        K.ReLU(),
-        K.MaxPooling2D(),
-        K.Flatten(),
-        K.Dense(6, "tanh", name="dense"),
-        K.Dropout(0.5),
-        K.Dense(3, "softmax", name="out"),
-    ]
-    model = ta.convert(keras.Sequential(layers, name="net"), "dfa")
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((N, 8, 8, 2)).astype("float32")
-    y = np.eye(3, dtype="float32")[rng.integers(0, 3, N)]
-    loss = keras.losses.CategoricalCrossentropy(reduction=None)
-    phase = NodePerturbation(loss, dataset=(x, y), form="dfa", batch_size=N)
-    phase.build(model)
-    before = [v.numpy() for v in model.variables]
-    sent, targets = tf.function(lambda: phase.estimate((x, y)))()
-    flattened = [shapes.index(s) for s in ((64,), (6,))]  # one draw for every block
-    assert len(shapes) == 2 and flattened == [0, 1]
-    for variable, value in zip(model.variables, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
-    errors = [e for s in sent.values() for e in s.errors.values()]
-    np.testing.assert_allclose(errors[0], errors[1])
-    np.testing.assert_allclose(tf.reduce_sum(errors[0], 1), np.zeros(N), atol=1e-6)
-    for target in targets.values():
-        np.testing.assert_array_equal(target, np.zeros(target.shape))
-
-
-def test_direct_form_with_two_outputs():
-    """Both outputs' errors reach the shared block, and are fitted together."""
-    keras.utils.set_random_seed(1)
-    inputs = keras.Input((6,))
-    h = K.Dense(12, name="shared")(inputs)
-    outputs = [K.Dense(3, name="one")(h), K.Dense(2, name="two")(h)]
-    model = ta.convert(keras.Model(inputs, outputs, name="net"), "dfa")
-    x = data(512)[0]
-    targets = tuple(np.tanh(x[:, :n]) for n in (3, 2))
-    for solver in ("ridge", "nlms"):
-        phase = NodePerturbation(
-            [squared, squared],
-            dataset=(x, targets),
-            solver=solver,
-            form="dfa",
-            steps=1500,
-            seed=1,
-        )
-        phase.run(model)
-        taps = [layer for layer in model.layers if isinstance(layer, OutputTap)]
-        assert len(taps) == 2
-        for tap, name in zip(taps, ("one", "two"), strict=True):
-            kernel = model.get_layer(f"{name}_kernel").kernel
-            learned = tap.feedback_weights["shared"]
-            assert float(ta.metrics.weight_angle(kernel, learned)) < 3.0
-
-
-def test_normalised_steps_count_the_positions_at_which_a_kernel_acts():
-    # heads are no positions: (2, 10, 4, 8) has 10 of them
-    layer = ta.layers.EinsumDense("abcd,cde->abe", (None, 16), feedback="fa")
-    layer.build((2, 10, 4, 8))
-    [c] = layer.connections
-    [b] = layer.feedback_weights.values()
-    error, target = tf.random.normal((2, 10, 16)), tf.random.normal((2, 10, 4, 8))
-    fit = Fit({c.path: error}, tf.zeros(target.shape), target, units=30.0)
-    solver = NormalizedLMS(0.5)
-    solver.build({c.path: c}, [[c.path]])
-    before = b.numpy()
-    solver.solve([fit])
-    rate = 0.5 / (tf.reduce_sum(error**2) * (1.0 + 30.0 / (2 * 10)))
-    expected = before + rate * tf.einsum("abcd,abe->cde", target, error)
-    np.testing.assert_allclose(b, expected, rtol=1e-4, atol=1e-6)

@@ -1,6 +1,5 @@
-"""Regression discontinuity finds, from spikes alone, the weights of the layer above."""
+"""Regression discontinuity as a phase."""
 
-import dataclasses
 import functools
 import warnings
 
@@ -11,290 +10,14 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
-from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window, estimators
+from tf_alignment.spiking.lif import Drive, Paradigm, Window, estimators
 from tf_alignment.spiking.lif.plan import Plan
 
 K = keras.layers
+
+
 # Layers of few inputs need a larger scale, and XLA takes longer to compile than they take to run.
 RDD = functools.partial(ta.phases.RDD, drive=Drive(psi=2.0), jit_compile=False)
-PARADIGMS = {
-    "paper": Paradigm(),
-    "other": Paradigm(
-        Neuron(dt=0.5, leak=0.2, dendritic=0.8, reset=-0.5, refractory=2.0, tau_long=8.0),
-        Drive(rate=300.0, weight=3.5, fraction=0.3, hold=40.0),
-        Window(alpha=0.15, length=21.0),
-    ),
-}
-
-
-# ---- the plain simulation --------------------------------------------------------------------
-
-
-def dyadic_kernel(units, above, seed=0):
-    """Weights whose sums are exact in float32, so that the order of additions does not count."""
-    return np.random.default_rng(seed).integers(-64, 65, (units, above)) / 8.0
-
-
-@dataclasses.dataclass
-class Seen:
-    """A window of the plain simulation."""
-
-    unit: int
-    time: int
-    drive: float
-    response: np.ndarray
-
-
-def plain_round(paradigm, kernel, sets, uniforms):
-    """One round as the paper tells it: every unit of both layers, one time step after another.
-
-    Spike responses are sums over all earlier spikes (equations 14 and 15), voltage and drive take
-    Euler steps (3 and 4), windows open near the threshold and last T (section 4.4).
-
-    Args:
-        sets: `(sets, units of a set)`.
-        uniforms: `(time, sets, units of a set)`.
-
-    Returns:
-        Spikes of both layers, `(time, units)`, and the windows that closed.
-    """
-    neuron, drive, window = paradigm.neuron, paradigm.drive, paradigm.window
-    dt, (units, above) = neuron.dt, kernel.shape
-    hold, length = round(drive.hold / dt), round(window.length / dt)
-    steps = len(sets) * hold + length
-    elapsed = dt * np.arange(steps)
-    kappa = np.exp(-elapsed / neuron.tau_long) - np.exp(-elapsed / neuron.tau_short)
-    kappa /= neuron.tau_long - neuron.tau_short
-    input_spikes, spikes, spikes_above = (np.zeros((steps, n)) for n in (units, units, above))
-    v, u, v_above = np.zeros(units), np.zeros(units), np.zeros(above)
-    last, last_above = np.full(units, -1e9), np.full(above, -1e9)
-    ends, began = np.full(units, -1), np.full(units, -1)
-    opened, largest = np.zeros(units, int), np.zeros(units)
-    before, total = np.zeros((units, above)), np.zeros((units, above))
-    found = []
-    for t in range(steps):
-        s = t // hold
-        if s < len(sets) and t == s * hold:
-            began[sets[s]], ends[sets[s]] = t, t + hold
-        for row, i in enumerate(sets[s] if s < len(sets) else []):
-            input_spikes[t, i] = np.searchsorted(
-                poisson_steps(drive.rate * dt / 1000.0),
-                uniforms[t - s * hold, s, row],
-                side="right",
-            )
-        history = kappa[t::-1]  # of spikes at times 0 ... t
-        for i in range(units):
-            active = began[i] >= 0 and t < ends[i] + length
-            current = drive.weight * (history @ input_spikes[: t + 1, i]) if active else 0.0
-            v[i] += dt * (-neuron.leak * v[i] + neuron.dendritic * (current - v[i]))
-            u[i] += dt * (-neuron.leak * u[i] + neuron.dendritic * (current - u[i]))
-            if active and v[i] >= neuron.threshold and (t - last[i]) * dt >= neuron.refractory:
-                spikes[t, i], v[i], last[i] = 1.0, neuron.reset, t
-            if not active:
-                v[i] = u[i] = 0.0
-        p = history @ spikes[: t + 1]
-        v_above += dt * (-neuron.leak * v_above + neuron.dendritic * (p @ kernel - v_above))
-        fires = (v_above >= neuron.threshold) & ((t - last_above) * dt >= neuron.refractory)
-        spikes_above[t, fires], v_above[fires], last_above[fires] = 1.0, neuron.reset, t
-        q = history @ spikes_above[: t + 1]
-        for i in range(units):
-            if opened[i] > 0:
-                total[i] += q
-                opened[i] -= 1
-                if opened[i] == 0:
-                    response = total[i] / length - before[i]
-                    found.append(Seen(i, t, largest[i], response))
-                else:
-                    largest[i] = max(largest[i], u[i])
-            if opened[i] == 0:
-                u[i] = v[i]
-                near = abs(v[i] - neuron.threshold) < window.alpha
-                if near and t < ends[i]:  # what opens without drive would close without a state
-                    opened[i], largest[i] = length, u[i]
-                    before[i], total[i] = q, 0.0
-    return spikes, spikes_above, found
-
-
-def poisson_steps(mean):
-    """The distribution function of a Poisson number."""
-    k = np.arange(20)
-    factorial = np.cumprod(np.maximum(k, 1.0))
-    return np.cumsum(np.exp(-mean) * mean**k / factorial)
-
-
-def drawn(paradigm, units, rounds=1, seed=3):
-    sets, uniforms = paradigm.draw(units, rounds, tf.constant([seed, 5]))
-    return sets.numpy(), uniforms.numpy()
-
-
-def windows(events):
-    """The windows of an `Events`, by set and unit in the order of their closing."""
-    closed = np.argwhere(events.peak.numpy() > -np.inf)
-    return {
-        (s, i, t): (events.peak.numpy()[t, s, i], events.response.numpy()[s, t])
-        for t, s, i in closed
-    }
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("name", PARADIGMS)
-def test_spike_for_spike_a_plain_simulation(name, jit_compile):
-    paradigm, units, above = PARADIGMS[name], 23, 6
-    kernel = dyadic_kernel(units, above)
-    sets, uniforms = drawn(paradigm, units, rounds=2)
-
-    @tf.function(jit_compile=jit_compile)
-    def run():
-        events = paradigm.run(tf.constant(kernel, tf.float32), tf.constant(sets), uniforms)
-        return [getattr(events, field.name) for field in dataclasses.fields(events)[:5]]
-
-    events = ta.spiking.lif.Events(*run(), paradigm.neuron.threshold, 2)
-    found, count = windows(events), sets.shape[1]
-    hold = round(paradigm.drive.hold / paradigm.neuron.dt)
-    length = round(paradigm.window.length / paradigm.neuron.dt)
-    expected = {}
-    for r in range(2):
-        mine = slice(r * count, (r + 1) * count)
-        spikes, spikes_above, seen = plain_round(paradigm, kernel, sets[r], uniforms[:, mine])
-        per_second = 1000.0 / paradigm.neuron.dt
-        for s, members in enumerate(sets[r]):
-            driven = slice(s * hold, (s + 1) * hold)
-            rate = per_second * spikes[driven][:, members].mean(0)
-            np.testing.assert_allclose(events.rate[r * count + s], rate, rtol=1e-5)
-            rate = per_second * spikes_above[driven].mean(0)
-            np.testing.assert_allclose(events.rate_above[r * count + s], rate, rtol=1e-5)
-        place = {unit: (s, i) for s, row in enumerate(sets[r]) for i, unit in enumerate(row)}
-        for w in seen:
-            s, i = place[w.unit]
-            expected[r * count + s, i, w.time - s * hold - length] = (w.drive, w.response)
-    assert found.keys() == expected.keys()
-    assert len(found) > 30
-    drives = np.array([drive for drive, _ in expected.values()])
-    assert 0.1 < np.mean(drives >= paradigm.neuron.threshold) < 0.95
-    for key, (drive, response) in expected.items():
-        np.testing.assert_allclose(found[key][0], drive, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(found[key][1], response, rtol=1e-3, atol=1e-5)
-
-
-# ---- estimators ------------------------------------------------------------------------------
-
-
-def some_events(units=15, above=4, rounds=6, seed=1):
-    """Events of random weights, and the same as a list in the order in which they came."""
-    paradigm = Paradigm()
-    sets, uniforms = drawn(paradigm, units, rounds, seed)
-    kernel = tf.constant(dyadic_kernel(units, above, seed), tf.float32)
-    events = paradigm.run(kernel, tf.constant(sets), tf.constant(uniforms))
-    members = events.sets.numpy()
-    found = [
-        Seen(members[s, i], t, drive, response.astype("float64"))
-        for (s, i, t), (drive, response) in sorted(
-            windows(events).items(), key=lambda item: (item[0][0], item[0][2])
-        )
-    ]
-    return events, found
-
-
-def estimated(estimator, *events, units=15, above=4):
-    sums = {name: tf.zeros(shape) for name, shape in estimator.shapes(units, above).items()}
-    for some in events:
-        sums = estimator.add(sums, some)
-    return tuple(x.numpy() for x in estimator.effect(sums, 1.0))
-
-
-def of(found, unit=None, right=True):
-    """Drives relative to the threshold and responses of one side, of a unit or of all."""
-    chosen = [w for w in found if (w.drive >= 1.0) == right and unit in (None, w.unit)]
-    return np.array([w.drive - 1.0 for w in chosen]), np.array([w.response for w in chosen])
-
-
-def test_pooled_is_its_formula():
-    events, found = some_events()
-    beta, seen = estimated(estimators.Pooled(offset=0.3), events)
-    left = of(found, right=False)[1].mean(0)
-    assert seen.mean() > 0.9
-    for i in range(15):
-        x, responses = of(found, i)
-        expected = ((x + 0.3) @ responses) / (x + 0.3).sum() - left
-        np.testing.assert_allclose(beta[i][seen[i]], expected[seen[i]], rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize("ridge", [0.0, 1.0])
-@pytest.mark.parametrize("shared_left", [False, True])
-def test_line_is_least_squares(ridge, shared_left):
-    events, found = some_events(rounds=20)
-    beta, seen = estimated(estimators.Line(ridge, shared_left), events)
-
-    def intercept(x, y):
-        design = np.stack([np.ones_like(x), x], 1)
-        penalty = np.diag([0.0, ridge * len(x)])
-        return np.linalg.solve(design.T @ design + penalty, design.T @ y)[0]
-
-    assert seen.mean() > 0.9
-    for i in range(15):
-        right = intercept(*of(found, i))
-        left = intercept(*of(found, None if shared_left else i, right=False))
-        np.testing.assert_allclose(beta[i][seen[i]], (right - left)[seen[i]], rtol=0.02, atol=1e-4)
-
-
-def test_sgd_is_gradient_descent_window_after_window():
-    rate = 0.05
-    (first, one), (second, two) = some_events(seed=1), some_events(seed=2)
-    beta, seen = estimated(estimators.SGD(rate), first, second)
-    lines = np.zeros((2, 15, 2, 4))  # right or left, unit, slope and intercept, unit above
-    for w in one + two:
-        line = lines[int(w.drive < 1.0), w.unit]
-        error = w.drive * line[0] + line[1] - w.response
-        line[0] -= rate * error * w.drive
-        line[1] -= rate * error
-    expected = (lines[0] - lines[1]).sum(1)  # at a drive of 1
-    assert seen.mean() > 0.9
-    np.testing.assert_allclose(beta[seen], expected[seen], rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize("centred", [False, True])
-def test_mirror_is_its_rule(centred):
-    events, _ = some_events()
-    found, _ = estimated(estimators.Mirror(decay=0.1, centred=centred), events)
-    expected, above = np.zeros((15, 4)), events.rate_above.numpy()
-    if centred:
-        above = above - above.mean(0)
-    for members, rate, rate_above in zip(
-        events.sets.numpy(), events.rate.numpy(), above, strict=True
-    ):
-        expected *= 0.9
-        expected[members] += np.outer(rate, rate_above)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
-
-
-@pytest.mark.parametrize("name", estimators.ESTIMATORS)
-def test_a_unit_that_was_not_driven_has_no_estimate(name):
-    events, _ = some_events(units=17, rounds=1)  # five sets of three
-    driven = np.isin(np.arange(17), events.sets.numpy())
-    beta, seen = estimated(estimators.get(name), events, units=17)
-    assert np.sum(~driven) == 2
-    assert not seen[~driven].any() and not beta[~driven].any()
-    assert seen[driven].any() and np.all(np.isfinite(beta))
-
-
-def test_a_silent_unit_above_has_no_estimate():
-    kernel = np.abs(dyadic_kernel(15, 4)).astype("float32")
-    kernel[:, 1] *= -1.0
-    sets, uniforms = drawn(Paradigm(), 15, rounds=4)
-    events = Paradigm().run(tf.constant(kernel), tf.constant(sets), uniforms)
-    assert not events.rate_above.numpy()[:, 1].any()
-    for name in estimators.ESTIMATORS:
-        beta, seen = estimated(estimators.get(name), events)
-        assert not seen[:, 1].any() and not beta[:, 1].any()
-
-
-def test_forgetting():
-    estimator = estimators.Pooled(forgetting=0.25)
-    sums = {name: tf.ones(shape) for name, shape in estimator.shapes(3, 2).items()}
-    assert all(np.all(v == 0.25) for v in estimator.forget(sums).values())
-
-
-# ---- alignment -------------------------------------------------------------------------------
 
 
 def gaussian(seed, **arguments):
@@ -371,9 +94,6 @@ def test_two_lines_of_the_textbook_are_nearly_useless():
         results = RDD(duration=15.0, estimator=estimator, seed=1).run(network((200, 40)))
         found.append(results["net/a"]["correlation"])
     assert found[0] < 0.3 < 0.5 < found[1]
-
-
-# ---- the phase -------------------------------------------------------------------------------
 
 
 def test_b_has_the_effects_at_the_scale_it_started_with():
@@ -607,9 +327,6 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
         run(tmp_path / "part", Stop())
     for a, b in zip(whole, run(tmp_path / "part"), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-# ---- when something is wrong -----------------------------------------------------------------
 
 
 def test_a_failure_half_way_leaves_everything_as_it_was():

@@ -1,4 +1,4 @@
-"""Spike-based alignment as a phase: B learns W, and nothing else changes."""
+"""Spike-based alignment learning as a phase."""
 
 import warnings
 
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import training
+from phased import feedback_kernels as feedback
+from sal_layers import K, quick, run
 
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
 from tf_alignment.phases import SAL
-from tf_alignment.phases.spiking.stacks import stacks
 from tf_alignment.spiking.sampling import FeedbackLearning
 
-K = keras.layers
 Uniform = keras.initializers.RandomUniform
 
 
@@ -30,28 +30,6 @@ def pair(n=50, seed=1):
     )
     model = keras.Sequential([keras.Input((n,)), layer], name="net")
     return model, layer
-
-
-def feedback(model):
-    return {
-        c.path: c.weights["feedback_kernel"].numpy()
-        for layer in ta.layers.feedback_layers(model)
-        for c in layer.connections
-    }
-
-
-def quick(steps=100, chains=4, seed=1, jit_compile=False, **options):
-    return SAL(steps=steps, chains=chains, seed=seed, jit_compile=jit_compile, **options)
-
-
-def run(phase, model):
-    """So short a run that warnings about what it learns mean nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return phase.run(model)
-
-
-# ---- what it learns --------------------------------------------------------------------------
 
 
 def test_fifty_to_fifty_in_100000_refractory_times(recwarn):
@@ -153,76 +131,6 @@ def test_one_run_is_the_learning_of_the_spiking_network():
         np.testing.assert_array_equal(found, expected)
 
 
-# ---- which layers ----------------------------------------------------------------------------
-
-
-def shape(model, layers=None):
-    found = stacks(model, list(SAL(layers=layers).connections(model).values()))
-    return [([c.layer.name for c in s.connections], s.below, s.sizes) for s in found]
-
-
-def test_layers_follow_each_other_past_operations_on_units():
-    x = keras.Input((4, 4, 2))
-    h = K.Flatten()(K.Conv2D(2, 3, padding="same", name="conv")(x))
-    h = K.Dropout(0.5)(K.ReLU()(K.BatchNormalization()(K.Dense(6, name="a")(h))))
-    left = K.Dense(5, activation="tanh", name="b")(h)
-    right = K.Dense(4, name="c")(K.Dense(3, name="d")(h))
-    apart = K.Dense(7, name="e")(K.Flatten()(K.Conv1D(2, 1, name="conv1")(K.Reshape((5, 1))(left))))
-    merged = K.Dense(2, name="f")(K.Concatenate()([left, right]))
-    model = ta.convert(keras.Model(x, [apart, merged]), "fa")
-    assert shape(model) == [
-        (["a", "b", "d", "c"], (0, 1, 1, 3), [32, 6, 5, 3, 4]),
-        (["e"], (0,), [10, 7]),
-        (["f"], (0,), [9, 2]),
-    ]
-    assert shape(model, ["b", "c"]) == [(["b"], (0,), [6, 5]), (["c"], (0,), [3, 4])]
-    assert set(run(quick(), model)) == set(feedback(model)) - {"conv", "conv1"}
-
-
-@pytest.mark.parametrize(
-    ("between", "follows"),
-    [
-        ([K.ELU(), K.LayerNormalization(), K.GaussianNoise(0.1), K.Identity()], True),
-        ([K.Reshape((2, 3)), K.Permute((2, 1)), K.Flatten()], False),
-        (
-            [K.Reshape((6, 1)), K.MaxPooling1D(6), K.Flatten(), K.RepeatVector(6), K.Flatten()],
-            False,
-        ),
-        ([K.EinsumDense("bi,ij->bj", 6)], False),
-    ],
-)
-def test_layers_that_mix_units_begin_a_new_stack(between, follows):
-    stack = [keras.Input((8,)), K.Dense(6, name="a"), *between, K.Dense(4, name="b")]
-    model = ta.convert(keras.Sequential(stack), "fa", include="^[ab]$")
-    found = [names for names, _, _ in shape(model, ["a", "b"])]
-    assert found == ([["a", "b"]] if follows else [["a"], ["b"]])
-
-
-def test_nested_shared_and_subclassed_models():
-    inner = keras.Sequential([keras.Input((6,)), K.Dense(5, "relu", name="b")], name="inner")
-    same = K.Dense(5, name="c")
-    x = keras.Input((3,))
-    nested = keras.Model(x, same(same(inner(K.Dense(6, name="a")(x)))))
-    model = ta.convert(nested, "fa", include=".*")
-    assert shape(model) == [(["a", "b", "c"], (0, 1, 2), [3, 6, 5, 5])]
-
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = (ta.layers.Dense(n, feedback="fa", name=f"of{n}") for n in (6, 5))
-
-        def call(self, x):
-            return self.b(self.a(x))
-
-    own = Own()
-    own(np.ones((1, 3)))
-    assert shape(own) == [(["of6"], (0,), [3, 6]), (["of5"], (0,), [6, 5])]
-    assert len(run(quick(), own)) == 2
-
-
-# ---- randomness, state, compilation ----------------------------------------------------------
-
-
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_seed_decides(jit_compile, capsys):
     def after(seed, verbose=0):
@@ -307,9 +215,6 @@ def test_a_run_that_fails_half_way_changes_nothing(monkeypatch):
     assert int(phase.variables[0].numpy()) == 0
 
 
-# ---- in training -----------------------------------------------------------------------------
-
-
 def test_it_keeps_feedback_aligned_in_training():
     def final(*callbacks):
         keras.utils.set_random_seed(3)
@@ -366,9 +271,6 @@ def test_two_replicas_run_it_once(jit_compile, two_replicas):
     for layer in ta.layers.feedback_layers(two):
         copies = layer.feedback_weights["feedback_kernel"].value.values
         np.testing.assert_array_equal(*copies)
-
-
-# ---- warnings and errors ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
-"""Phases change feedback kernels as their rule says, and nothing else."""
+"""Alignment rules as a phase: what they compute, from noise and from data."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import training
+from phased import SGD, feedback_kernels, perceptron
 
 import tf_alignment as ta
-from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
-from tf_alignment.phases import Alignment, Phase
+from tf_alignment.phases import Alignment
 
 K = keras.layers
-SGD = keras.optimizers.SGD
 
 
 def convolutional(method="fa"):
@@ -34,21 +33,6 @@ def convolutional(method="fa"):
         ),
         method,
     )
-
-
-def perceptron(method="fa", **options):
-    return ta.convert(training.perceptron(**options), method)
-
-
-def feedback_kernels(model):
-    return {
-        c.path: c.weights["feedback_kernel"].numpy()
-        for layer in ta.layers.feedback_layers(model)
-        for c in layer.connections
-    }
-
-
-# ---- what the phase computes -----------------------------------------------------------------
 
 
 def test_weight_mirror_on_data_is_the_equation():
@@ -235,32 +219,6 @@ def test_mixed_precision(policy):
     assert max(m["weight_angle"] for m in results.values()) < 20.0
 
 
-def test_nothing_is_traced_twice():
-    traced = []
-
-    class Counted(Alignment):
-        def step(self, *given):
-            traced.append(self)
-            super().step(*given)
-
-    model, phase = perceptron(), Counted("wm", steps=30)
-    for verbose in (0, 1, 0):
-        phase.run(model, verbose=verbose)
-    assert len(traced) == 1
-
-
-def test_a_second_model_gets_a_state_of_its_own():
-    phase = Alignment("sa", steps=1, optimizer=SGD(0.1, momentum=0.9))
-    phase.run(perceptron())
-    momentum = [v.numpy() for v in phase.variables if "momentum" in v.path]
-    assert any(m.any() for m in momentum)
-    phase.build(perceptron())
-    assert not any(v.numpy().any() for v in phase.variables if "momentum" in v.path)
-
-
-# ---- under a strategy ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["noise", "dataset"])
 def test_two_replicas_equal_one_device_for_rules_without_noise(kind, two_replicas):
     x, _ = training.toy(examples=32)
@@ -293,194 +251,6 @@ def test_replicas_draw_noise_of_their_own(two_replicas):
             finals.append(np.concatenate([b.ravel() for b in feedback_kernels(model).values()]))
         spread.append(np.var(finals, axis=0).mean())
     assert spread[1] / spread[0] == pytest.approx(0.5, rel=0.3)
-
-
-# ---- when it runs ----------------------------------------------------------------------------
-
-
-class Counting(Phase):
-    name = "counting"
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def update(self, model, connections, verbose=0):
-        self.calls.append(int(model.optimizer.iterations))
-        return {path: {"calls": float(len(self.calls))} for path in connections}
-
-
-def fit(model, *callbacks, epochs=3, **options):
-    x, y = training.toy()  # four batches of 16
-    return model.fit(
-        x, y, batch_size=16, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks, **options
-    ).history
-
-
-@pytest.mark.parametrize(
-    ("options", "calls"),
-    [
-        ({}, [0, 4, 8]),
-        ({"warmup": 2}, [0, 0, 0, 4, 8]),
-        ({"every": None, "warmup": 3}, [0, 0, 0]),
-        ({"every": 2}, [0, 8]),
-        ({"every_batches": 3}, [0, 3, 4, 7, 8, 11]),
-        ({"every_batches": 1, "warmup": 1}, [0, *range(12)]),
-    ],
-)
-def test_it_runs_when_asked(options, calls):
-    model, phase = perceptron(), Counting()
-    model.compile("sgd", "mse")
-    history = fit(model, FeedbackCallback(phase, **options))
-    assert phase.calls == calls
-    assert history["counting/mean/calls"][-1] == len(calls)
-    path = model.layers[-1].path
-    assert len(history[f"counting/{path}/weight_angle"]) == 3
-
-
-def test_every_epoch_has_its_former_spelling_for_one_version():
-    with pytest.warns(DeprecationWarning, match=r"`every='epoch'` .* Use `every=1`"):
-        assert FeedbackCallback(Counting(), every="epoch").every == 1
-
-
-def test_at_most_once_an_execution():
-    model, phase = perceptron(), Counting()
-    model.compile("sgd", "mse", steps_per_execution=2)
-    fit(model, FeedbackCallback(phase, every_batches=1), epochs=1)
-    assert phase.calls == [0, 2]
-
-
-def test_a_numpy_number_of_batches():
-    model, phase = perceptron(), Counting()
-    model.compile("sgd", "mse")
-    fit(model, FeedbackCallback(phase, every_batches=np.int64(2)), epochs=1)
-    assert phase.calls == [0, 2]
-
-
-def test_phases_of_one_fit_have_names_that_differ():
-    model = perceptron()
-    model.compile("sgd", "mse")
-    first, second = Alignment("sa", steps=1), Alignment("wm", steps=1)
-    both = FeedbackCallback(first), FeedbackCallback(second)
-    with pytest.raises(ValueError, match="two callbacks with phases named 'alignment'"):
-        fit(model, *both, epochs=1)
-    for one in both:  # each alone, and after the failure
-        fit(model, one, epochs=1)
-    renamed = FeedbackCallback(Alignment("wm", steps=1, name="mirror"))
-    history = fit(model, both[0], renamed, epochs=1)
-    assert {"alignment/mean/weight_angle", "mirror/mean/weight_angle"} <= set(history)
-
-
-@pytest.mark.parametrize("kind", ["NodePerturbation", "SyntheticGradient", "RDD", "SAL"])
-def test_every_phase_takes_a_name(kind):
-    given = () if kind in ("RDD", "SAL") else (lambda y, y_pred: y,)
-    assert getattr(ta.phases, kind)(*given, name="mine").name == "mine"
-    assert getattr(ta.phases, kind)(*given).name != "mine"
-
-
-class Halve(ta.phases.CompiledPhase):
-    """A phase of somebody else: with an optimizer, variables of its own, turns and data."""
-
-    name = "halve"
-
-    def create(self, model, connections):
-        self.largest = keras.Variable(0.0, trainable=False, name="largest")
-        return [self.largest, *super().create(model, connections)]
-
-    def groups(self, paths):
-        return [[path] for path in paths]
-
-    def default_data(self, model):
-        return tf.constant(0.5)
-
-    def step(self, model, connections, data):
-        for path, c in connections.items():
-            b = c.weights["feedback_kernel"]
-            self.largest.assign(tf.maximum(self.largest.value, tf.reduce_max(b.value)))
-            self.optimizer_for(path).apply([data * b.value], [b])
-
-
-def test_a_phase_of_ones_own():
-    model = perceptron()
-    before = feedback_kernels(model)
-    phase = Halve(steps=2, optimizer=SGD(1.0), seed=1)
-    phase.run(model)
-    for path, b in feedback_kernels(model).items():
-        np.testing.assert_allclose(b, before[path] / 4, rtol=1e-6)
-    assert float(phase.largest) == max(b.max() for b in before.values())
-    assert phase.largest in phase.variables
-    assert [int(phase.steps_of(path)) for path in before] == [2] * len(before)
-
-
-def test_a_mirror_phase_keeps_feedback_aligned_in_training():
-    def final(*callbacks):
-        model = ta.convert(training.network(seed=1), "fa")
-        training.compile_for_digits(model, SGD(0.01, momentum=0.9))
-        train, _ = training.digits()
-        monitor = ta.callbacks.AlignmentMonitor(probe_data=(train.x[:64], train.y[:64]))
-        history = model.fit(*train, epochs=3, verbose=0, callbacks=[*callbacks, monitor]).history
-        return history["mean/weight_angle"][-1], history["mean/gradient_angle"][-1]
-
-    mirror = FeedbackCallback(Alignment("wm", steps=150, seed=1), warmup=1)
-    with_phase, without = final(mirror), final()
-    assert with_phase[0] < 25.0 < 60.0 < without[0]
-    assert with_phase[1] < 40.0 < without[1]
-
-
-def test_a_progress_bar_is_shown(capsys):
-    model = perceptron()
-    model.compile("sgd", "mse")
-    x, y = training.toy()
-    model.fit(x, y, verbose=1, callbacks=[FeedbackCallback(Alignment("sa", steps=40))])
-    assert "40/40" in capsys.readouterr().out
-    fit(model, FeedbackCallback(Alignment("sa", steps=40)), epochs=1)
-    assert "40/40" not in capsys.readouterr().out
-
-
-class Stop(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 2:
-            raise Stop
-
-
-@pytest.mark.parametrize(
-    ("dataset", "one_by_one"), [(None, False), ("arrays", False), (None, True)]
-)
-def test_a_resumed_run_ends_with_the_same_weights(dataset, one_by_one, tmp_path):
-    x, _ = training.toy()
-
-    def run(directory, *callbacks):
-        model = perceptron()
-        model.compile(SGD(0.1), "mse")
-        phase = Alignment(
-            "wm",
-            dataset=x if dataset else None,
-            steps=5,
-            optimizer=keras.optimizers.Adam(0.01),
-            one_by_one=one_by_one,
-            seed=3,
-        )
-        resume = Resume(directory, phases=[phase])
-        fit(model, FeedbackCallback(phase, warmup=1), *callbacks, resume, epochs=4)
-        return [w.numpy() for w in model.weights]
-
-    whole = run(tmp_path / "whole")
-    with pytest.raises(Stop):
-        run(tmp_path / "part", Interrupt())
-    for a, b in zip(whole, run(tmp_path / "part"), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-# ---- errors ----------------------------------------------------------------------------------
-
-
-def test_divergence_is_named():
-    with pytest.raises(DivergenceError, match=r"'alignment' diverged: .*dense.* contains NaN"):
-        Alignment("sa", steps=500, optimizer=SGD(3.0)).run(perceptron())
 
 
 @pytest.mark.parametrize(
@@ -518,21 +288,3 @@ def test_what_a_model_must_have():
     with pytest.raises(ValueError, match=r"shapes \[\(None, 4\)\]"):
         Alignment("wm").run(long)
     Alignment("wm", dataset=np.ones((8, 5, 4), "float32"), steps=1).run(long)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"phase": Alignment}, TypeError, "phase="),
-        ({"phase": "wm"}, TypeError, "phase='wm'"),
-        ({"every": "batch"}, ValueError, "every='batch'"),
-        ({"every": 0}, ValueError, "every=0"),
-        ({"every": True}, ValueError, "every=True"),
-        ({"every_batches": 0}, ValueError, "every_batches=0"),
-        ({"warmup": -1}, ValueError, "warmup=-1"),
-        ({"every": None}, ValueError, "warmup=0"),
-    ],
-)
-def test_wrong_callback_arguments(arguments, error, message):
-    with pytest.raises(error, match=message):
-        FeedbackCallback(**{"phase": Counting(), **arguments})

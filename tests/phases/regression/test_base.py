@@ -1,4 +1,4 @@
-"""Node perturbation in use: strategies, resumption, inside the training step, wrong arguments."""
+"""Feedback by regression: replicas, resuming, precision, what it needs."""
 
 import keras
 import numpy as np
@@ -18,9 +18,7 @@ from perturbed import (
 
 import tf_alignment as ta
 from tf_alignment._support.noise import Noise
-from tf_alignment.phases import NodePerturbation, NormalizedLMS, Ridge
-
-# ---- when and where it runs ------------------------------------------------------------------
+from tf_alignment.phases import NodePerturbation
 
 
 @pytest.mark.parametrize("solver", ["ridge", "sgd", "nlms"])
@@ -116,9 +114,6 @@ def test_mixed_precision():
         NodePerturbation(squared, dataset=data(), noise=0.01, steps=1).run(network())
 
 
-# ---- inside the training step ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("solver", ["nlms", "ridge", "sgd"])
 def test_layers_of_float64(solver):
     layer = ta.layers.Dense(SIZES[-1], feedback="fa", dtype="float64", name="top")
@@ -128,92 +123,6 @@ def test_layers_of_float64(solver):
     assert before.dtype == np.float64
     NodePerturbation(squared, dataset=data(), solver=solver, steps=2, seed=1).run(model)
     assert np.any(feedback(model).numpy() != before)
-
-
-def compiled(model, **arguments):
-    model.compile(keras.optimizers.SGD(0.01), squared, **arguments)
-    return model
-
-
-def test_interleaved_steps_are_a_phase_step_and_a_training_step():
-    x, y = data(4 * N)
-    alone, woven = compiled(network()), compiled(network(), steps_per_execution=4)
-    arguments = {"noise": 0.1, "solver": "ridge", "seed": 5}
-    for i in range(4):
-        rows = slice(i * N, (i + 1) * N)
-        if i == 0:
-            # a stream deals the same batches
-            phase = NodePerturbation(squared, dataset=stream(x, y), steps=1, **arguments)
-        phase.run(alone)
-        alone.train_on_batch(x[rows], y[rows])
-    phase = NodePerturbation(squared, **arguments)
-    assert ta.phases.interleave(woven, phase) is woven
-    woven.fit(x, y, batch_size=N, shuffle=False, verbose=0)
-    for a, b in zip(alone.weights, woven.weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-    assert int(phase.variables[0]) == 4
-
-
-def test_interleaved_training_follows_backpropagation_where_feedback_alignment_does_not():
-    x, y = training.flat_digits()
-    y = np.eye(10, dtype="float32")[y]
-    angles = {}
-    for method in ("fa", "np"):
-        keras.utils.set_random_seed(2)
-        layers = [K.Dense(24, "tanh", name="low"), K.Dense(16, "tanh", name="mid")]
-        stock = keras.Sequential([keras.Input((64,)), *layers, K.Dense(10, name="top")], name="net")
-        model = compiled(ta.convert(stock, "fa"), steps_per_execution=10)
-        if method == "np":
-            ta.phases.interleave(model, NodePerturbation(squared, seed=1))
-        model.fit(x, y, batch_size=32, epochs=40, verbose=0)
-        measured = ta.metrics.GradientProbe(model)(x[:500], y[:500])
-        angles[method] = [measured[f"net/{name}"]["kernel"] for name in ("low", "mid")]
-    assert max(angles["np"]) < 0.4 * min(angles["fa"])
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_interleaved_alignment_from_noise_and_from_data_of_its_own(jit_compile):
-    for dataset in (None, data(64)[0]):
-        model = compiled(network(), jit_compile=jit_compile)
-        before = training.angles(model)["net/top"]
-        phase = ta.phases.Alignment("wm", dataset=dataset, batch_size=8, seed=1)
-        ta.phases.interleave(model, phase).fit(*data(256), batch_size=16, epochs=3, verbose=0)
-        assert int(phase.variables[0]) == 48
-        assert training.angles(model)["net/top"] < 0.8 * before
-
-
-def test_interleaved_under_xla_learns_the_same():
-    x, y = data(128)
-    found = []
-    for jit_compile in (False, True):
-        model = compiled(network(), jit_compile=jit_compile)
-        phase = NodePerturbation(squared, seed=1)
-        ta.phases.interleave(model, phase)
-        model.fit(x, y, batch_size=N, epochs=30, shuffle=False, verbose=0)
-        found.append(training.angles(model)["net/top"])
-    assert found[0] < 35.0  # from 80
-    assert found[1] == pytest.approx(found[0], abs=0.1)
-
-
-def test_interleaved_again_the_phase_is_replaced_and_none_takes_it_out():
-    model = compiled(network())
-    first, second = (NodePerturbation(squared, seed=i) for i in (1, 2))
-    for phase in (first, first, second):
-        ta.phases.interleave(model, phase)
-    model.fit(*data(64), batch_size=16, verbose=0)
-    assert (int(first._count), int(second._count)) == (0, 4)
-    ta.phases.interleave(model, None).fit(*data(64), batch_size=16, verbose=0)
-    assert int(second._count) == 4
-
-
-def test_interleave_says_what_it_needs():
-    with pytest.raises(TypeError, match="phase of small steps"):
-        ta.phases.interleave(network(), ta.phases.Phase())
-    with pytest.raises(ValueError, match=r"arrays.*tf\.data"):
-        ta.phases.interleave(network(), NodePerturbation(squared, dataset=stream(*data())))
-
-
-# ---- errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,21 +149,6 @@ def test_interleave_says_what_it_needs():
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         NodePerturbation(**{"dataset": data(), "loss": squared, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: NormalizedLMS("a"), "gain='a'"),
-        (lambda: NormalizedLMS(gain=2.0), "gain=2.0"),
-        (lambda: Ridge(gamma=None), "gamma=None"),
-        (lambda: Ridge(gamma=0.0), "gamma=0.0"),
-        (lambda: Ridge(forgetting=1.5), "forgetting=1.5"),
-    ],
-)
-def test_wrong_arguments_of_solvers(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 def test_distributions_are_checked():
@@ -284,18 +178,3 @@ def test_what_it_needs_to_run():
         NodePerturbation(squared, dataset=data()).run(network("dfa"))
     with pytest.raises(ValueError, match=r"form='dfa'.*without direct feedback"):
         NodePerturbation(squared, dataset=data(), form="dfa").run(network())
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        ta.layers.Conv2D(64, 5, feedback="fa"),
-        ta.layers.Conv2D(4, 3, groups=2, feedback="fa"),
-        ta.layers.DepthwiseConv2D(3, feedback="fa"),
-    ],
-    ids=["1600 regressors", "groups", "depthwise"],
-)
-def test_what_ridge_does_not_serve(layer):
-    model = keras.Sequential([keras.Input((5, 5, 2)), layer, K.Flatten()])
-    with pytest.raises(ValueError, match=rf"solver 'ridge'.*{type(layer).__name__}.*'nlms'"):
-        NodePerturbation(squared, dataset=data(), solver="ridge").run(model)

@@ -1,0 +1,100 @@
+"""A step of a phase inside of every training step."""
+
+import keras
+import numpy as np
+import pytest
+import training
+from perturbed import (
+    K,
+    N,
+    data,
+    network,
+    squared,
+    stream,
+)
+
+import tf_alignment as ta
+from tf_alignment.phases import NodePerturbation
+
+
+def compiled(model, **arguments):
+    model.compile(keras.optimizers.SGD(0.01), squared, **arguments)
+    return model
+
+
+def test_interleaved_steps_are_a_phase_step_and_a_training_step():
+    x, y = data(4 * N)
+    alone, woven = compiled(network()), compiled(network(), steps_per_execution=4)
+    arguments = {"noise": 0.1, "solver": "ridge", "seed": 5}
+    for i in range(4):
+        rows = slice(i * N, (i + 1) * N)
+        if i == 0:
+            # a stream deals the same batches
+            phase = NodePerturbation(squared, dataset=stream(x, y), steps=1, **arguments)
+        phase.run(alone)
+        alone.train_on_batch(x[rows], y[rows])
+    phase = NodePerturbation(squared, **arguments)
+    assert ta.phases.interleave(woven, phase) is woven
+    woven.fit(x, y, batch_size=N, shuffle=False, verbose=0)
+    for a, b in zip(alone.weights, woven.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert int(phase.variables[0]) == 4
+
+
+def test_interleaved_training_follows_backpropagation_where_feedback_alignment_does_not():
+    x, y = training.flat_digits()
+    y = np.eye(10, dtype="float32")[y]
+    angles = {}
+    for method in ("fa", "np"):
+        keras.utils.set_random_seed(2)
+        layers = [K.Dense(24, "tanh", name="low"), K.Dense(16, "tanh", name="mid")]
+        stock = keras.Sequential([keras.Input((64,)), *layers, K.Dense(10, name="top")], name="net")
+        model = compiled(ta.convert(stock, "fa"), steps_per_execution=10)
+        if method == "np":
+            ta.phases.interleave(model, NodePerturbation(squared, seed=1))
+        model.fit(x, y, batch_size=32, epochs=40, verbose=0)
+        measured = ta.metrics.GradientProbe(model)(x[:500], y[:500])
+        angles[method] = [measured[f"net/{name}"]["kernel"] for name in ("low", "mid")]
+    assert max(angles["np"]) < 0.4 * min(angles["fa"])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_interleaved_alignment_from_noise_and_from_data_of_its_own(jit_compile):
+    for dataset in (None, data(64)[0]):
+        model = compiled(network(), jit_compile=jit_compile)
+        before = training.angles(model)["net/top"]
+        phase = ta.phases.Alignment("wm", dataset=dataset, batch_size=8, seed=1)
+        ta.phases.interleave(model, phase).fit(*data(256), batch_size=16, epochs=3, verbose=0)
+        assert int(phase.variables[0]) == 48
+        assert training.angles(model)["net/top"] < 0.8 * before
+
+
+def test_interleaved_under_xla_learns_the_same():
+    x, y = data(128)
+    found = []
+    for jit_compile in (False, True):
+        model = compiled(network(), jit_compile=jit_compile)
+        phase = NodePerturbation(squared, seed=1)
+        ta.phases.interleave(model, phase)
+        model.fit(x, y, batch_size=N, epochs=30, shuffle=False, verbose=0)
+        found.append(training.angles(model)["net/top"])
+    assert found[0] < 35.0  # from 80
+    assert found[1] == pytest.approx(found[0], abs=0.1)
+
+
+def test_interleaved_again_the_phase_is_replaced_and_none_takes_it_out():
+    model = compiled(network())
+    first, second = (NodePerturbation(squared, seed=i) for i in (1, 2))
+    for phase in (first, first, second):
+        ta.phases.interleave(model, phase)
+    model.fit(*data(64), batch_size=16, verbose=0)
+    assert (int(first._count), int(second._count)) == (0, 4)
+    ta.phases.interleave(model, None).fit(*data(64), batch_size=16, verbose=0)
+    assert int(second._count) == 4
+
+
+def test_interleave_says_what_it_needs():
+    with pytest.raises(TypeError, match="phase of small steps"):
+        ta.phases.interleave(network(), ta.phases.Phase())
+    with pytest.raises(ValueError, match=r"arrays.*tf\.data"):
+        ta.phases.interleave(network(), NodePerturbation(squared, dataset=stream(*data())))

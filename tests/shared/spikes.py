@@ -1,0 +1,41 @@
+"""Spike trains, and sums over them pair by pair."""
+
+import itertools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tf_alignment.spiking import sampling
+from tf_alignment.spiking.sampling import Neuron
+
+
+def sigmoid(u):
+    return 1 / (1 + np.exp(-u))
+
+
+def simulated(weights, bias, uniform, parameters, spikes=None, start=0):
+    """One chain, step after step, by the definitions; before step `start` the spikes are given."""
+    spikes = np.zeros(uniform.shape) if spikes is None else spikes[: len(uniform)].copy()
+    for t in range(start, len(uniform)):
+        late = t - parameters.delay
+        psp = spikes[max(late - parameters.tau, 0) : max(late, 0)].any(0).astype(float)
+        refractory = spikes[max(t - parameters.shortest + 1, 0) : t].any(0)
+        p = sigmoid(bias + psp @ weights - math.log(parameters.tau))
+        spikes[t] = ~refractory & (uniform[t] < p)
+    return spikes
+
+
+def pairwise(post, pre, kernel):
+    """κ summed over every pair of spikes of two trains."""
+    reach = len(kernel) // 2
+    times = itertools.product(np.flatnonzero(post), np.flatnonzero(pre))
+    return sum(kernel[int(a - b) + reach] for a, b in times if abs(a - b) <= reach)
+
+
+def trains(steps=200, networks=3, n=4, tau=5, seed=0):
+    """Spikes of unconnected neurons, `(steps, networks, n)`."""
+    uniform = np.random.default_rng(seed).random((steps, networks, n)).astype("float32")
+    parameters = Neuron(tau)
+    state = sampling.initial_state((networks, n), parameters)
+    return sampling.sample(tf.zeros_like, state, tf.constant(uniform), parameters)[0].numpy()

@@ -1,0 +1,120 @@
+"""Learning of feedback in blocks of steps, against its definition."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from spikes import pairwise, simulated
+
+from tf_alignment.spiking import sampling
+from tf_alignment.spiking.sampling import Neuron, SpikeAlignment
+
+
+@pytest.mark.parametrize(
+    ("jit_compile", "delay", "balanced"),
+    [(False, 0, False), (True, 0, False), (False, 2, False), (False, 0, True)],
+)
+def test_learning_is_the_definition(jit_compile, delay, balanced):
+    """Step by step, pair by pair: spikes of both directions, B changed after every block."""
+    sizes, edges, chains, block, blocks, rate = (3, 2, 4), [(0, 1), (1, 2)], 2, 130, 3, 0.2
+    neurons, rule = Neuron(5, delay=delay), SpikeAlignment(5, subtract_rates=False)
+    rng = np.random.default_rng(3)
+    w, b = ([rng.standard_normal((sizes[i], sizes[j])) for i, j in edges] for _ in range(2))
+    biases = [rng.standard_normal(n) for n in sizes]
+    learning = sampling.FeedbackLearning(
+        sampling.LayeredNetwork(sizes, edges),
+        neurons,
+        rule,
+        rate,
+        chains,
+        block,
+        7,
+        jit_compile,
+        balanced,
+    )
+    state = learning.start(b)
+    state = learning.run(state, w, biases, 1, first=0)
+    state = learning.run(state, w, biases, blocks - 1, first=1)
+
+    @tf.function(jit_compile=jit_compile)
+    def numbers():
+        """What the blocks draw, each in chunks of 100 and 30 steps."""
+        return tf.concat(
+            [
+                tf.concat(learning._draws(steps, tf.constant(2 * number + chunk)), -1)
+                for number in range(blocks)
+                for chunk, steps in ((0, 100), (1, 30))
+            ],
+            0,
+        )
+
+    uniform = numbers().numpy().astype(float)
+    places = np.split(np.arange(9), [3, 5])
+    spikes = np.zeros((blocks * block, chains, 9))
+    kernel = sampling.exponential(5)
+    for number in range(blocks):
+        end = (number + 1) * block
+        weights = np.zeros((9, 9))
+        for (i, j), forward, back in zip(edges, w, b, strict=True):
+            weights[np.ix_(places[i], places[j])] = forward
+            weights[np.ix_(places[j], places[i])] = back.T
+        bias = np.concatenate(biases) - balanced * 0.5 * weights.sum(0)
+        again = [
+            simulated(
+                weights,
+                bias,
+                uniform[:end, c],
+                neurons,
+                spikes[:, c],
+                end - block,
+            )
+            for c in range(chains)
+        ]
+        before = spikes[: end - block].copy()
+        spikes[:end] = np.stack(again, 1)
+        np.testing.assert_array_equal(spikes[: end - block], before)
+        for e, (i, j) in enumerate(edges):
+            sums = np.zeros_like(b[e])
+            for a, k, c in itertools.product(range(sizes[i]), range(sizes[j]), range(chains)):
+                low, up = spikes[:, c, places[i][a]], spikes[:, c, places[j][k]]
+                sums[a, k] += pairwise(low[:end], up[:end], kernel)
+                sums[a, k] -= pairwise(low[: end - block], up[: end - block], kernel)
+            b[e] = b[e] + rate / chains * sums
+    for found, expected in zip(state.feedback, b, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_array_equal(np.concatenate(state.counts), spikes.sum((0, 1)))
+
+
+def test_long_simulations_are_filtered_in_parts():
+    """The same as in windows, of a simulation whose square would not fit into memory."""
+    kernel, steps = sampling.exponential(5), 60_000
+    rng = np.random.default_rng(0)
+    post, pre = ((rng.random((steps, 1, 2)) < 0.1).astype("float32") for _ in range(2))
+    found = sampling.pair_sums(tf.constant(post), tf.constant(pre), kernel)
+    expected = np.zeros((2, 2))
+    for lag in range(-10, 11):  # t_post - t_pre
+        late, early = post[max(lag, 0) :], pre[max(-lag, 0) :]
+        length = min(len(late), len(early))
+        expected += kernel[lag + 10] * np.einsum(
+            "tci,tck->ik", late[:length], early[:length], dtype=np.float64
+        )
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert np.abs(expected).max() > 10.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0.0}, "rate=0.0"),
+        ({"rate": "x"}, "rate='x'"),
+        ({"chains": -1}, "chains=-1"),
+        ({"block": 0}, "block=0"),
+        ({"seed": 2**40}, f"seed={2**40}"),
+        ({"rule": SpikeAlignment(6)}, r"neurons\.tau=5, rule\.tau=6"),
+    ],
+)
+def test_wrong_arguments_of_learning(options, message):
+    options = {"rule": SpikeAlignment(5), **options}
+    with pytest.raises(ValueError, match=message):
+        sampling.FeedbackLearning(sampling.LayeredNetwork([2, 3]), neurons=Neuron(5), **options)
