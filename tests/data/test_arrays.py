@@ -1,0 +1,153 @@
+"""Datasets by name, as arrays."""
+
+import sys
+
+import digits as digits_file
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_alignment import data
+from tf_alignment.data import arrays
+
+
+class TestLoad:
+    def test_digits(self):
+        digits = data.load("digits")
+        assert digits.name == "digits"
+        assert digits.classes == 10
+        for split, examples in ((digits.train, 1437), (digits.test, 360)):
+            assert split.x.shape == (examples, 8, 8, 1)
+            assert split.x.dtype == np.float32
+            assert split.x.min() == 0.0
+            assert split.x.max() == 1.0
+            assert split.y.shape == (examples,)
+            assert split.y.dtype == np.int32
+
+    def test_digits_are_always_split_in_the_same_way_and_by_class(self):
+        first, second = data.load("digits"), data.load("digits")
+        np.testing.assert_array_equal(first.train.x, second.train.x)
+        np.testing.assert_array_equal(first.test.y, second.test.y)
+        shares = np.bincount(first.test.y) / np.bincount(first.train.y)
+        np.testing.assert_allclose(shares, 0.25, atol=0.01)
+
+    def test_unknown_name(self):
+        with pytest.raises(ValueError, match=r"`name` must be one of .*'digits', .*name='mnits'"):
+            data.load("mnits")
+
+    @pytest.mark.parametrize("name", ["mnist", "cifar10"])
+    def test_a_dataset_that_is_not_there(self, name, tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"'{name}'") as info:
+            data.load(name, data_dir=str(tmp_path))
+        message = str(info.value)
+        assert str(tmp_path / name) in message
+        assert "tfds.load(" in message
+        assert not list(tmp_path.iterdir()), "nothing may be downloaded"
+
+    @pytest.mark.parametrize("read", [data.load, data.images])
+    def test_a_directory_may_begin_at_home(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(FileNotFoundError) as info:
+            read("mnist", data_dir="~/tfds")
+        assert str(tmp_path / "tfds" / "mnist") in str(info.value)
+        assert "~" not in str(info.value)  # so that the command in it works anywhere
+
+    def test_a_library_that_is_not_installed(self, monkeypatch):
+        for loaded in list(sys.modules):
+            if loaded.partition(".")[0] == "tensorflow_datasets":
+                monkeypatch.delitem(sys.modules, loaded)
+
+        class Missing:
+            def find_spec(self, fullname, path=None, target=None):
+                if fullname.partition(".")[0] == "tensorflow_datasets":
+                    raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+        monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+        with pytest.raises(ImportError, match=r"pip install tensorflow-datasets$"):
+            data.load("mnist")
+
+    def test_the_digits_are_those_of_scikit_learn(self):
+        expected = digits_file.digits()
+        with np.load(digits_file.TARGET) as file:
+            assert {name: file[name].tolist() for name in file} == {
+                name: values.tolist() for name, values in expected.items()
+            }
+        digits = data.load("digits")
+        x, y = (expected[f"{kind}_train"] for kind in "xy")
+        np.testing.assert_array_equal(digits.train.x[..., 0], (x / 16.0).astype("float32"))
+        np.testing.assert_array_equal(digits.train.y, y)
+
+
+class TestMap:
+    def test_inputs_of_both_splits_change_and_labels_stay(self):
+        digits = data.load("digits")
+        seen = []
+
+        def halved(x):
+            seen.append(len(x))
+            return x[:, ::2] / 2
+
+        found = digits.map(halved)
+        assert seen == [1437, 360] and (found.name, found.classes) == ("digits", 10)
+        for before, after in ((digits.train, found.train), (digits.test, found.test)):
+            np.testing.assert_array_equal(after.x, before.x[:, ::2] / 2)
+            assert after.y is before.y
+        assert digits.train.x.shape[1:] == (8, 8, 1)  # what was there is as it was
+
+    def test_tensors_become_arrays(self):
+        found = data.load("digits").map(lambda x: tf.cast(255 * x, tf.uint8))
+        assert isinstance(found.test.x, np.ndarray) and found.test.x.dtype == np.uint8
+
+    @pytest.mark.parametrize("change", [lambda x: x[1:], lambda x: 1.0])
+    def test_as_many_examples_come_out(self, change):
+        with pytest.raises(ValueError, match=r"as it gets, 1437\. Received: function=.*returns"):
+            data.load("digits").map(change)
+
+    def test_what_is_no_function(self):
+        with pytest.raises(TypeError, match=r"`function` must be a function.*function=255"):
+            data.load("digits").map(255)
+
+
+MOCK = {
+    "mnist": ((28, 28, 1), 10),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "voc": ((32, 32, 3), 21),
+}
+
+
+@pytest.fixture
+def mock_data(monkeypatch):
+    """Made-up examples of any TensorFlow Dataset, at full image size."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=6):
+        yield
+
+
+@pytest.mark.parametrize("name", list(MOCK))
+def test_every_name_on_mock_data(name, mock_data):
+    assert set(MOCK) | {"digits"} == set(data.NAMES)
+    shape, classes = MOCK[name]
+    loaded = data.load(name)
+    assert loaded.classes == classes
+    for split in (loaded.train, loaded.test):
+        assert split.x.shape[1:] == shape and len(split.x) == len(split.y) >= 6
+        assert split.x.dtype == np.float32 and 0.0 <= split.x.min() < split.x.max() <= 1.0
+        assert split.y.dtype == np.int32 and split.y.min() >= 0 and split.y.max() < classes
+
+
+def test_the_label_of_an_image_is_its_largest_object():
+    example = {
+        "image": tf.zeros((40, 60, 3), tf.uint8),
+        "objects": {
+            "bbox": tf.constant([[0.0, 0.0, 0.5, 0.5], [0.1, 0.0, 1.0, 0.9]]),
+            "label": tf.constant([3, 7], tf.int64),
+        },
+    }
+    image, label = arrays._largest_object(example)
+    assert image.shape == (32, 32, 3) and int(label) == 8
+    example["objects"] = {"bbox": tf.zeros((0, 4)), "label": tf.zeros((0,), tf.int64)}
+    assert int(arrays._largest_object(example)[1]) == 0

@@ -1,0 +1,26 @@
+"""Sending an error down as a regression on the feedback kernel."""
+
+import cases
+import numpy as np
+import pytest
+import tensorflow as tf
+from connected import connection
+
+from tf_alignment.phases.regression.rows import rows_of
+
+
+@pytest.mark.parametrize("name", cases.AT_ONCE)
+def test_sending_an_error_down_as_a_regression_on_the_kernel(name):
+    c, x = connection(name)
+    kernel = tf.convert_to_tensor(c.kernel)
+    regression = rows_of(c.map)
+    if regression is None:
+        pytest.skip("no such regression: ridge least squares refuses the layer")
+    count = regression.count(kernel.shape)
+    dz = tf.random.normal(tf.shape(c.map.apply(x, kernel)))
+    coefficients = regression.coefficients(kernel)
+    assert coefficients.shape[0] == count
+    rows = regression.error_rows(dz, tuple(kernel.shape), x)
+    expected = regression.input_rows(c.map.transpose(dz, kernel, x))
+    np.testing.assert_allclose(tf.matmul(rows, coefficients), expected, 1e-4, 1e-5)
+    np.testing.assert_array_equal(regression.kernel(coefficients, kernel.shape), kernel)
