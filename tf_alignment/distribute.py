@@ -23,7 +23,7 @@ from tf_alignment._support.arguments import instance
 __all__ = ["NAMES", "strategy", "worker"]
 
 NAMES = ("auto", "default", "mirrored", "multi_worker", "tpu")
-"""What `strategy` knows; `"tpu:NAME"` besides."""
+"""The names that `strategy` knows, besides `"tpu:NAME"`."""
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
@@ -34,8 +34,8 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
             its CPU). `"multi_worker"`: a replica on every GPU (or the CPU) of several machines,
             each of which runs the same script, with the environment variable TF_CONFIG, or as the
             tasks of a Slurm job step. `"tpu"` or `"tpu:NAME"`: all cores of a TPU, the one of this
-            machine or that of the name. `"auto"`: whichever of these the environment shows: a TPU
-            (TPU_NAME), several workers, several GPUs, or else one device.
+            machine or the TPU of the name. `"auto"`: whichever of these the environment shows: a
+            TPU (TPU_NAME), several workers, several GPUs, or else one device.
 
     Returns:
         The strategy; `"multi_worker"` and TPUs wait until all machines are there.
@@ -77,7 +77,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
-    """Which of the machines of a strategy this is.
+    """Number of this machine among the machines of a strategy, and their count.
 
     Args:
         of: Any strategy.

@@ -1,4 +1,4 @@
-"""When is a run lost? The watch over norms of forward and feedback weights."""
+"""The watch over norms of forward and feedback weights, which tells when a run is lost."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class NormWatch:
         return tf.stack([tf.sqrt(tf.reduce_sum(tf.square(tf.cast(v, tf.float32)))) for v in values])
 
     def problems(self) -> dict[str, tuple[str, str]]:
-        """What is wrong now: `{weight: (what happened, what to change)}`, empty if nothing is.
+        """Problems of this moment: `{weight: (what happened, what to change)}`, or an empty dict.
 
         A weight is `<path of its layer>/<name>`.
 

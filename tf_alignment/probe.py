@@ -31,7 +31,7 @@ Perturb = Callable[[Any, int, tf.Tensor], tf.Tensor]
 
 
 class Probe:
-    """What a forward pass left behind for the gradient tape.
+    """Record of a forward pass, for the gradient tape.
 
     It goes by the connections themselves (`layer.connections`): two of nested models may have the
     same path.

@@ -83,7 +83,7 @@ def number_or_schedule(name: str, value: Any, **bounds: float) -> float | Learni
     Args:
         name: Of the argument, for the message.
         value: What was given.
-        **bounds: As of `number`. What a schedule will give is not looked at.
+        **bounds: See `number`. The values of a schedule are not looked at.
 
     Raises:
         ValueError: If it is neither a schedule nor such a number.
@@ -267,7 +267,7 @@ def optimizer_of(
     *,
     single: bool = False,
 ) -> keras.optimizers.Optimizer:
-    """What Keras takes for an optimizer, as one.
+    """An optimizer from an object, an id or a config.
 
     Args:
         name: Of the argument, for the message.

@@ -1,4 +1,4 @@
-"""What `dir` and tab completion show of a module: its public names."""
+"""Public names alone in `dir` and tab completion."""
 
 from __future__ import annotations
 

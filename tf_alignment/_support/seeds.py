@@ -29,7 +29,7 @@ def derived_seed(*sources: int | str) -> int:
 
 
 def reseeded(initializer: Any, *sources: int | str, **config: Any) -> Any:
-    """The same initializer with a seed that follows from its own, if it has one, and `sources`.
+    """A copy of an initializer with a seed that follows from its own, if it has one, and `sources`.
 
     Args:
         initializer: A Keras initializer, or a function of shape and dtype, which is returned as it
@@ -57,7 +57,7 @@ def named_initializer(argument: str, value: Any) -> Any:
     Raises:
         ValueError: If `value` is no initializer.
     """
-    state = random.getstate()  # an unused seed must not shift those of later layers
+    state = random.getstate()  # an unused seed must not shift the seeds of later layers
     try:
         return keras.initializers.get(value)
     except (TypeError, ValueError):

@@ -20,10 +20,11 @@ def traced_once(
     is concrete it does not count.
 
     Args:
-        function: Takes tensors, in structures.
-        jit_compile: As of `tf.function`.
-        autograph: Likewise. Off, Python runs the function as it is written, so that debuggers and
-            coverage see it; loops and conditions on tensors have to be TensorFlow's own.
+        function: A function of tensors, in structures.
+        jit_compile: See `tf.function`.
+        autograph: See `tf.function`. Off, Python runs the function as it is written, so that
+            debuggers and coverage see it; loops and conditions on tensors have to be TensorFlow's
+            own.
 
     Example:
     >>> import tensorflow as tf

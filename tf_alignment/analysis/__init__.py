@@ -1,4 +1,4 @@
-"""What theory expects, to hold measurements against, and what measurements say of a network.
+"""Theory, to hold measurements against, and measures of a whole network.
 
 | module | subject |
 |---|---|

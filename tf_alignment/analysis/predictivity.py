@@ -1,4 +1,4 @@
-r"""How well the layers of a network predict the responses of neurons to the same images.
+r"""Predictivity: the layers of a network predict the responses of neurons to the same images.
 
 A linear map of few components leads from the activations of a layer to the neurons. It is fitted by
 partial least squares to some of the images, and judged by its correlation with the responses to the
@@ -33,7 +33,7 @@ PROJECTIONS = {"sparse": "SparseRandomProjection", "gaussian": "GaussianRandomPr
 
 @dataclasses.dataclass(frozen=True)
 class Predictivity:
-    """How well neurons are predicted.
+    """Predictivity of neurons.
 
     Attributes:
         r: Pearson correlation of prediction and response, `(neurons,)`; NaN where a neuron has
@@ -49,17 +49,17 @@ class Predictivity:
 
     @property
     def neurons(self) -> int:
-        """How many have a correlation."""
+        """Number of neurons that have a correlation."""
         return int(np.isfinite(self.r).sum())
 
     @property
     def median(self) -> float:
-        """Over the neurons that have a correlation."""
+        """Median over the neurons that have a correlation."""
         return float(np.median(self.r[np.isfinite(self.r)]))
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over these neurons, as in figure 6; NaN for a single one."""
+        """Standard error of the mean over these neurons, as in figure 6; NaN for a single one."""
         if self.neurons < 2:
             return float("nan")
         return float(np.nanstd(self.r, ddof=1) / self.neurons**0.5)
@@ -87,16 +87,17 @@ def neural_predictivity(
 
     Args:
         features: Activations, `(images, features)`.
-        responses: Of neurons to the same images, `(images, neurons)`, means over trials.
-        components: Of the map; fewer where features vary, to single precision, in fewer directions.
-        splits: How many random splits are drawn, or pairs `[(train, test), ...]` of indices of
-            images.
+        responses: Responses of neurons to the same images, `(images, neurons)`, means over trials.
+        components: Components of the map; fewer where features vary, to single precision, in fewer
+            directions.
+        splits: Number of random splits that are drawn, or pairs `[(train, test), ...]` of indices
+            of images.
         test_fraction: Share of the images that a drawn split keeps for the test.
         ceiling: The largest r that a perfect model could reach for each neuron, `(neurons,)`, above
             0 and at most 1, by which r is divided: the square root of the reliability of the mean
             over trials (the internal consistency).
         scale: Whether features and responses are divided by their standard deviations for the fit.
-        seed: Of the drawn splits.
+        seed: Seed of the drawn splits.
 
     Returns:
         A `Predictivity`. A split counts for the neurons that vary in both of its parts; one that
@@ -150,17 +151,17 @@ def layer_activations(
     projection: str = "sparse",
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What layers of a model answer to images, flattened.
+    """Responses of layers of a model to images, flattened.
 
     Args:
         model: A functional or Sequential model of one input.
-        images: Its input, `(images, ...)`.
+        images: Input of the model, `(images, ...)`.
         layers: Names of layers whose output is one tensor.
         batch_size: Images that pass the model at once.
         width: Features that are kept of a wider layer, by a random projection, which leaves the
             distances between images about as they are; `None` for all.
         projection: `"sparse"` or `"gaussian"`, the kind of random matrix.
-        seed: Of that matrix, so that the same layer is projected likewise at every call.
+        seed: Seed of that matrix, so that a layer is projected in the same way at every call.
 
     Returns:
         `{layer: (images, features)}`, float32.
@@ -246,7 +247,7 @@ def _rotated(train: np.ndarray, test: np.ndarray, scale: bool) -> tuple[np.ndarr
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of columns; NaN where one is constant."""
+    """Correlation of columns; NaN where one is constant."""
     a, b = a - a.mean(0), b - b.mean(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (a * b).sum(0) / (np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0))

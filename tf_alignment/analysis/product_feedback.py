@@ -1,4 +1,4 @@
-r"""What theory expects of product feedback: spectra, angles, norms.
+r"""Theory of product feedback: spectra, angles, norms.
 
 | function | formula |
 |---|---|
@@ -67,7 +67,7 @@ def marchenko_pastur_density(eigenvalues: Any, expansion: float) -> np.ndarray:
     between the ends of `marchenko_pastur_support`, 0 elsewhere.
 
     Args:
-        eigenvalues: Where to evaluate it, any shape.
+        eigenvalues: Eigenvalues at which to evaluate the density, any shape.
         expansion: Rows of `B` over its columns, 1 or larger.
 
     Returns:
@@ -124,7 +124,7 @@ def product_path_angle(expansion: Any) -> np.ndarray:
 
 
 def product_norm_ratio(expansion: Any) -> np.ndarray:
-    r"""Norm of the path `R B` over that of `W` once product feedback has forgotten its start.
+    r"""Norm of the path `R B` over the norm of `W` once product feedback has forgotten its start.
 
     $$ \sqrt{\mathbb{E} v^2} = \sqrt{1 + \lambda}, \qquad \lambda = 1 / \text{expansion} $$
 
@@ -159,8 +159,8 @@ def reciprocal_correlation(fraction: Any, correlation: Any) -> np.ndarray:
     \(p \, \sigma^2\). The weight angle is the arc cosine of the result.
 
     Args:
-        fraction: Of connections that go both ways, 0 to 1, any shape.
-        correlation: Of those, -1 to 1, broadcastable.
+        fraction: Fraction of connections that go both ways, 0 to 1, any shape.
+        correlation: Correlation of their weights, -1 to 1, broadcastable.
 
     Returns:
         The correlation over all pairs, of the broadcast shape, float64. 0 if the fraction is.

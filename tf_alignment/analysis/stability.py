@@ -58,8 +58,8 @@ class FlowEigenvalues(NamedTuple):
     """Rates at which the two components of the weights decay; where below 0, they grow.
 
     Attributes:
-        symmetric: Of `(w + b) / 2`.
-        skew: Of `(w - b) / 2`.
+        symmetric: Rate of `(w + b) / 2`.
+        skew: Rate of `(w - b) / 2`.
 
     Example:
     >>> FlowEigenvalues(symmetric=np.array(-0.5), skew=np.array(1.5)).skew
@@ -126,8 +126,8 @@ def flow_matrix(rule: Any, x: float = 1.0) -> np.ndarray:
         A, `(2, 2)`, float64.
 
     Raises:
-        TypeError: As `flow_field`.
-        ValueError: As `flow_field`, and if x is not one number.
+        TypeError: As for `flow_field`.
+        ValueError: As for `flow_field`, and if x is not one number.
 
     Example:
     >>> print(flow_matrix({"amp": 1.0, "decay": 0.5}, x=2.0))
@@ -155,8 +155,8 @@ def flow_eigenvalues(rule: Any, x: Any = 1.0) -> FlowEigenvalues:
         Both eigenvalues, each of the shape of x, float64.
 
     Raises:
-        TypeError: As `flow_field`.
-        ValueError: As `flow_field`.
+        TypeError: As for `flow_field`.
+        ValueError: As for `flow_field`.
 
     Example:
     >>> mirror = flow_eigenvalues({"amp": 1.0, "decay": 0.5}, x=[0.5, 1.0])
@@ -190,8 +190,8 @@ def flow_fixed_points(rule: Any, x: float = 1.0) -> np.ndarray:
         Values of w = b in ascending order, `(1,)` or `(3,)`, float64.
 
     Raises:
-        TypeError: As `flow_field`.
-        ValueError: As `flow_field`, and if x is not one number.
+        TypeError: As for `flow_field`.
+        ValueError: As for `flow_field`, and if x is not one number.
 
     Example:
     >>> print(flow_fixed_points({"amp": 1.0, "decay": 0.75, "null": 1.0}))
@@ -208,7 +208,7 @@ def flow_fixed_points(rule: Any, x: float = 1.0) -> np.ndarray:
 
 
 def flow_verdict(rule: Any, x: float = 1.0) -> str:
-    r"""What becomes of symmetric weights, w = b.
+    r"""Fate of symmetric weights, w = b.
 
     `"diverging"` if they grow without bound, `"collapsing"` if they decay to 0, `"stable"` if they
     stay (\(S = C\), without `null`) or settle at a fixed point other than 0 (\(S < C\), with it).
@@ -222,8 +222,8 @@ def flow_verdict(rule: Any, x: float = 1.0) -> str:
         `"diverging"`, `"stable"` or `"collapsing"`.
 
     Raises:
-        TypeError: As `flow_field`.
-        ValueError: As `flow_field`, and if x is not one number.
+        TypeError: As for `flow_field`.
+        ValueError: As for `flow_field`, and if x is not one number.
 
     Example:
     >>> [flow_verdict({"amp": 1.0, "decay": decay}) for decay in (0.5, 1.0, 2.0)]

@@ -311,7 +311,7 @@ def _batch(probe_data: Any) -> tuple[Any, ...] | None:
 
 
 def _append_row(file: Path, row: dict[str, Any]) -> None:
-    """Add a row, after the rows of earlier epochs; what is there of later ones is another run's."""
+    """Add a row after those of earlier epochs; rows of later epochs are another run's, and go."""
     kept: list[dict[str, Any]] = []
     if row["epoch"] > 0 and file.exists():
         with file.open(newline="") as f:

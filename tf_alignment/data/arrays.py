@@ -21,7 +21,7 @@ from tf_alignment._support.optional import require
 __all__ = ["NAMES", "Arrays", "Split", "builder_of", "load"]
 
 NAMES = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100", "voc")
-"""What `load` knows."""
+"""The names that `load` knows."""
 
 
 class Split(NamedTuple):
@@ -47,7 +47,7 @@ class Arrays:
     """A dataset in memory.
 
     Attributes:
-        name: What `load` was asked for.
+        name: Name that was given to `load`.
         train: Training split.
         test: Test split.
         classes: Number of classes.

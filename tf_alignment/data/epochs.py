@@ -23,7 +23,7 @@ class Passes:
     """Counts passes over data, as a base of what has an order for each.
 
     Args:
-        epoch: That of the first pass.
+        epoch: Epoch of the first pass.
 
     Attributes:
         callback: Sets `epoch` to Keras' count at the start of every epoch.

@@ -106,8 +106,8 @@ class Images:
 
     Args:
         train: Dataset of `(image, label)`, image `(height, width, 3)` uint8, in a fixed order.
-        test: Likewise.
-        examples: How many are in `train`.
+        test: Test images, as `train`.
+        examples: Number of examples in `train`.
         size: Height and width after cropping.
         preprocessing: `"resnet"`: crops of at least 8 % of the area, channels with mean 0 and
             deviation 1. `"inception"`: crops of at least 5 %, colours changed in training, values
@@ -151,7 +151,7 @@ class Images:
         Args:
             batch_size: Examples a batch, on all replicas together. What is left of an epoch is
                 dropped, so that all batches have the same shape.
-            seed: Of order and crops.
+            seed: Seed of order and crops.
             strategy: If it has several workers, each reads its own part of the data.
         """
         return Stream(self, batch_size, seed, strategy)
@@ -183,17 +183,17 @@ class Stream(Passes):
     """Batches whose order and crops depend on the seed and the epoch alone.
 
     So a run that `ta.callbacks.Resume` continues sees what it would have seen. It is made by
-    `Images.batches`. As that of `EpochShuffled`, a pass over `dataset` takes the order of `epoch`
+    `Images.batches`. As with `EpochShuffled`, a pass over `dataset` takes the order of `epoch`
     and moves `epoch` on by one when it starts.
 
     Args:
-        images: Where from.
+        images: The images.
         batch_size: Examples a batch, on all replicas together.
-        seed: Of order and crops.
+        seed: Seed of order and crops.
         strategy: If it has several workers, each reads its own part of the data.
 
     Attributes:
-        epoch: That of the next pass; it can be set.
+        epoch: Epoch of the next pass; it can be set.
         dataset: One epoch, for `fit(stream.dataset, shuffle=False)`.
         callback: Sets `epoch` to Keras' count at the start of every epoch.
 
@@ -248,7 +248,7 @@ class Stream(Passes):
 
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             # `shuffle` compares (seed of the graph, own seed) to (0, 0), which a tensor allows only
-            # if the first is not 0. This graph is that of the pass alone.
+            # if the first is not 0. This graph is the pass alone.
             tf.compat.v1.get_default_graph().seed = seed + 1
             epoch = tf.numpy_function(lambda: self.next_epoch(number), [], tf.int64)
             start = tf.ensure_shape(epoch, ()) * images.examples
@@ -288,7 +288,7 @@ def images(
     """Images from TensorFlow Datasets, for networks of ImageNet's size.
 
     Args:
-        name: Of a dataset with images and labels; ImageNet by default.
+        name: Name of a dataset with images and labels; ImageNet by default.
         data_dir: Directory that holds the prepared TensorFlow Datasets; None takes their own
             default.
         preprocessing: `"resnet"` or `"inception"`, see `Images`.

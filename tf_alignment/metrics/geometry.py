@@ -18,7 +18,7 @@ def pair(a: Any, b: Any, second: str = "feedback_kernel") -> tuple[tf.Tensor, tf
     Args:
         a: Array, tensor or variable of any shape and floating dtype.
         b: The same, of the shape of `a`.
-        second: What the caller calls `b`, for messages; `a` is the kernel.
+        second: The caller's name for `b`, for messages; `a` is the kernel.
 
     Returns:
         Both as float64 if either is float64, else as float32.

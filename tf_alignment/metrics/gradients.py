@@ -110,10 +110,10 @@ class GradientProbe:
             - `"error"`: angle between the errors sent down, the whole batch as one vector, degrees;
             - `"error_per_example"`: mean of that angle over the examples whose error is not zero;
             - `"kernel_norm_ratio"`, `"error_norm_ratio"`: own norm over backpropagation's;
-            - `"input_norm"`: mean over examples of the norm of the layer's input, of what is below.
+            - `"input_norm"`: mean over examples of the norm of the layer's input.
 
-            Stock layers have only those of the kernel. So has a model under direct feedback
-            alignment, where the layers send no error down.
+            Stock layers have only the quantities of the kernel. So has a model under direct
+            feedback alignment, where the layers send no error down.
         """
         batch = keras.tree.map_structure(
             lambda a: None if a is None else tf.convert_to_tensor(a), (x, y, sample_weight)
@@ -125,7 +125,7 @@ class GradientProbe:
         }
 
     def _function_for(self, batch: Any) -> Callable[..., Any]:
-        """What measures batches of these shapes, traced when they first come."""
+        """The function that measures batches of these shapes, compiled when they first come."""
         if self.model.run_eagerly:
             return self._on_replicas
         key = str(keras.tree.map_structure(lambda a: a if a is None else (a.shape, a.dtype), batch))
@@ -206,13 +206,13 @@ class GradientProbe:
 
 
 def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """Those of the keyword arguments that `function` takes."""
+    """The keyword arguments that `function` takes."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _rows(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
-    """Each tensor as float32 (float64 stays), one example a row."""
+    """Each tensor as float32 (float64 stays), one example per row."""
     rows = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
     return [t if t.dtype == tf.float64 else tf.cast(t, tf.float32) for t in rows]
 

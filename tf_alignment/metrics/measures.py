@@ -1,4 +1,4 @@
-r"""How well aligned are the feedback weights? Measures between a forward and a feedback kernel.
+r"""Measures of alignment between a forward and a feedback kernel.
 
 Every function takes the forward kernel `W` and the kernel `B` that carries the error back, both of
 one shape (perfect symmetry is `B == W`), and gives a scalar tensor:
@@ -149,7 +149,7 @@ def norm_ratio(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def relative_error(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
-    r"""How far the feedback kernel is from the forward kernel, in units of the latter's norm.
+    r"""Distance of the feedback kernel from the forward kernel, over the forward kernel's norm.
 
     $$ \|B - W\| / \|W\| $$
 

@@ -1,7 +1,7 @@
 """Residual networks of any depth, for ImageNet and for CIFAR, in stock Keras layers.
 
 Layers are named as in `keras.applications`: `conv3_block2_1_conv` is the first convolution of the
-second block of the third group; `_0_` is that of a shortcut.
+second block of the third group; `_0_` belongs to a shortcut.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ChannelPadding(keras.layers.Layer):
 
     Args:
         filters: Channels of the output.
-        strides: Of the pixels that are kept.
+        strides: Steps between the pixels that are kept.
 
     Input and output: `(batch, height, width, channels)`.
 
@@ -107,7 +107,7 @@ def resnet(
             numbers to rounding, in less time. A model that is already built is changed by
             `ta.fuse_batch_normalization`.
         weights: A model whose layers have these names and shapes, to copy the weights from; or
-            `"imagenet"`, for those of `keras.applications`, which downloads them.
+            `"imagenet"`, for the weights of `keras.applications`, which downloads them.
         augment: Layer that changes images in training, put in front.
 
     Returns:
@@ -233,7 +233,7 @@ def _application(depth: int, version: int) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class _Builder:
-    """How the parts of a network look.
+    """The parts of a network in one style.
 
     Attributes:
         version: 1 or 2.
@@ -254,7 +254,7 @@ class _Builder:
     normalization: type[keras.layers.BatchNormalization]
 
     def stem(self, x: Any, filters: int, cifar: bool) -> Any:
-        """What comes before the first block."""
+        """The layers before the first block."""
         first = self.version == 1
         x = self.convolution(x, filters, *((3, 1) if cifar else (7, 2)), "conv1", self.as_keras)
         if first:
@@ -305,7 +305,7 @@ class _Builder:
     def shortcut(
         self, x: Any, activated: Any, filters: int, strides: int, first: bool, name: str
     ) -> Any:
-        """What a block's result is added to."""
+        """The tensor that a block's result is added to."""
         filters *= _EXPANSION if self.bottleneck else 1
         if strides == 1 and x.shape[-1] == filters:
             return x

@@ -26,11 +26,13 @@ def perceptron(
     """Dense layers.
 
     Args:
-        sizes: Of the input, of the hidden layers and of the output. 784-512-512-10 is that of
-            product feedback on MNIST, 784-256-128-64-10 the one that spike-based alignment is tried
-            on; that of node perturbation is 784-50-20-10 with `"sigmoid"`, in the output too.
-        activation: Of the hidden layers.
-        names: Of the layers, from the lowest up; by default `hidden1`, `hidden2`, ..., `output`.
+        sizes: Sizes of the input, the hidden layers and the output. 784-512-512-10 is the network
+            of product feedback on MNIST, 784-256-128-64-10 the one that spike-based alignment is
+            tried on; the network of node perturbation is 784-50-20-10 with `"sigmoid"`, in the
+            output too.
+        activation: Activation of the hidden layers.
+        names: Names of the layers, from the lowest up; by default `hidden1`, `hidden2`, ...,
+            `output`.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
     Returns:
@@ -73,7 +75,7 @@ def lenet(
     Args:
         input_shape: `(height, width, channels)`, at least 12x12. The first convolution is padded
             where a side is shorter than 32.
-        classes: Outputs.
+        classes: Number of outputs.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
     Returns:
@@ -116,7 +118,7 @@ def alexnet(
 
     Args:
         input_shape: `(height, width, channels)`, at least 63x63.
-        classes: Outputs.
+        classes: Number of outputs.
         width: Factor on the filters and units.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
@@ -164,9 +166,9 @@ def convnet(
 
     Args:
         input_shape: `(height, width, channels)`.
-        classes: Outputs.
-        filters: Of each convolution.
-        units: Of the hidden dense layers.
+        classes: Number of outputs.
+        filters: Filters of each convolution.
+        units: Units of the hidden dense layers.
         augment: Layers that change images in training, put in front.
         feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
 
@@ -179,7 +181,7 @@ def convnet(
         ValueError: For counts below 1, or images below 16x16.
 
     Reference: Guerguiev et al. 2020, "Spike-based causal inference for weight alignment", table 1;
-    its last three layers are those of Gierlich et al. 2026.
+    its last three layers are as in Gierlich et al. 2026.
 
     Example:
     >>> import tf_alignment as ta

@@ -116,7 +116,7 @@ class Alignment(CompiledPhase):
         self.one_by_one = boolean("one_by_one", one_by_one)
 
     def groups(self, paths: list[str]) -> list[list[str]]:
-        """All at once, or one by one."""
+        """All connections at once, or one by one."""
         return [[path] for path in paths] if self.one_by_one else [paths]
 
     def learning(self, connections: dict[str, Any]) -> dict[str, list[keras.Variable]]:

@@ -102,11 +102,12 @@ class Phase:
             verbose: 1 shows a progress bar.
 
         Returns:
-            `{path: {"weight_angle": degrees, "norm_ratio": ratio}}`, measured afterwards, and what
-            else the phase reports, for every connection it may change.
+            `{path: {"weight_angle": degrees, "norm_ratio": ratio}}`, measured afterwards, with
+            further quantities that the phase reports, for every connection that it may change.
 
         Raises:
-            ValueError: If the model has no feedback kernel to change, or not those named.
+            ValueError: If the model has no feedback kernel to change, or none of a name in
+                `layers`.
             DivergenceError: If a feedback kernel is not finite afterwards.
         """
         return self.report(model, self.advance(model, verbose))
@@ -280,7 +281,7 @@ def _finite(weight: Any) -> bool:
 
 @functools.singledispatch
 def measures(connection: Receiver) -> dict[str, float]:
-    """How well the feedback kernel of a connection is aligned.
+    """Measure how well the feedback kernel of a connection is aligned.
 
     Args:
         connection: A connection; direct feedback has no forward kernel to compare with, and only

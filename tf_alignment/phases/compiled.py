@@ -1,4 +1,4 @@
-"""What phases share that learn step by step: data, a compiled loop, a state that survives."""
+"""The base of phases that learn step by step: data, a compiled loop, a state that survives."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class _Group:
 
     Attributes:
         connections: `{path: connection}`.
-        count: Their steps.
-        optimizer: Of their weights, or None.
+        count: Steps that these connections have taken.
+        optimizer: Optimizer of their weights, or None.
     """
 
     connections: dict[str, Receiver]
@@ -41,7 +41,7 @@ class CompiledPhase(Phase, abc.ABC):
     A subclass writes `step`. It may also override
 
     - `create`, to make variables of its own, which `Resume` stores with the rest. It returns them,
-      followed by those of `super().create(...)`;
+      followed by the variables of `super().create(...)`;
     - `learning`, if the optimizer is to change other weights than the feedback kernels;
     - `groups`, if connections are to take turns;
     - `default_data`, what a step gets where there is no dataset.
@@ -114,7 +114,7 @@ class CompiledPhase(Phase, abc.ABC):
 
         Args:
             model: The model.
-            connections: `{path: connection}`, those whose turn it is.
+            connections: `{path: connection}`, the connections whose turn it is.
             data: A batch.
         """
 
@@ -123,19 +123,19 @@ class CompiledPhase(Phase, abc.ABC):
         return {path: [c.weights["feedback_kernel"]] for path, c in connections.items()}
 
     def groups(self, paths: list[str]) -> list[list[str]]:
-        """Which connections learn together; the groups take their turns one after the other."""
+        """Groups of connections that learn together; groups take turns, one after the other."""
         return [paths]
 
     def default_data(self, model: keras.Model) -> Any:
-        """What `step` gets as data where there is no dataset."""
+        """The data that `step` gets where there is no dataset."""
         return None
 
     def draw_seed(self, path: str | None = None, *names: int | str) -> tf.Tensor:
         """Two int32 numbers, for every step, replica, connection and `names` of their own.
 
         Args:
-            path: Of the connection, or None for what belongs to none.
-            names: What it is for, where a step draws several times.
+            path: Path of the connection, or None for numbers that belong to no connection.
+            names: Purpose of the numbers, where a step draws several times.
         """
         base = self.seed if path is None else self._seeds[path]
         strategy, context = tf.distribute.get_strategy(), tf.distribute.get_replica_context()
@@ -144,11 +144,11 @@ class CompiledPhase(Phase, abc.ABC):
         return tf.stack([tf.constant(derived_seed(base, *names), tf.int32), moment])
 
     def steps_of(self, path: str) -> tf.Tensor:
-        """How many steps a connection has learned so far, over all runs: what a schedule counts."""
+        """Steps that a connection has learned so far, over all runs: the count of a schedule."""
         return tf.convert_to_tensor(self._group_of[path].count)
 
     def optimizer_for(self, path: str) -> Any:
-        """The optimizer of a connection's weights; those that learn together share one."""
+        """The optimizer of a connection's weights; connections that learn together share one."""
         return self._group_of[path].optimizer
 
     def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
@@ -199,10 +199,10 @@ class CompiledPhase(Phase, abc.ABC):
         return None
 
     def take_step(self, model: keras.Model, batch: Any) -> None:
-        """One step on one replica, as part of a function that someone else compiles.
+        """Take one step on one replica, as part of a function that someone else compiles.
 
         Args:
-            model: That for which the phase was built.
+            model: The model for which the phase was built.
             batch: Data of the step, if the phase has no dataset of its own.
         """
         for group in self._groups:

@@ -20,21 +20,21 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     between. A phase without data of its own learns from the training batch. To run a phase once an
     epoch, or every k batches, use `tf_alignment.callbacks.FeedbackCallback`.
 
-    It holds for this model object, until another phase is interleaved or `interleave(model, None)`
-    takes it out; it is not saved with the model. `Resume(phases=[phase])` stores the phase's state.
-    `AlignmentMonitor` measures what the phase does, and watches for divergence.
+    The change holds for this model object, until another phase is interleaved or `interleave(model,
+    None)` takes it out; it is not saved with the model. `Resume(phases=[phase])` stores the phase's
+    state. `AlignmentMonitor` measures what the phase does, and watches for divergence.
 
     Args:
         model: A built model with feedback. Its `train_step` is wrapped.
-        phase: What learns step by step: `tf_alignment.phases.NodePerturbation` or `Alignment`; None
-            for none.
+        phase: A phase of small steps, as `tf_alignment.phases.NodePerturbation` or `Alignment`, or
+            None to take out the one that is there.
 
     Returns:
         The model.
 
     Raises:
-        TypeError: If the phase is none of small steps.
-        ValueError: If its dataset is a stream (a step inside the loop cannot draw from it).
+        TypeError: If `phase` is no phase of small steps.
+        ValueError: If the phase's dataset is a stream (a step inside the loop cannot draw from it).
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta

@@ -1,4 +1,4 @@
-"""Which units tell nothing: those that hardly spike, and those that spike nearly all the time."""
+"""Units that tell nothing: units that hardly spike, or spike nearly all the time."""
 
 from __future__ import annotations
 

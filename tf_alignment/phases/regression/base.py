@@ -1,7 +1,7 @@
 """Feedback kernels as a regression: the error sent down is to predict the loss' gradient.
 
-The base of the phases that fit B by `min_B Σ ‖δ Bᵀ − λ̂‖²`. They differ in where λ̂, the estimate of
-the gradient for a layer's input, comes from.
+The base of the phases that fit B by `min_B Σ ‖δ Bᵀ − λ̂‖²`, where λ̂ is an estimate of the gradient
+for a layer's input. The phases differ in this estimate.
 """
 
 from __future__ import annotations
@@ -93,16 +93,16 @@ class GradientRegression(CompiledPhase):
 
         Args:
             data: The batch.
-            losses: Of the clean pass, `(batch,)`.
-            sent: What the feedback predicts.
+            losses: Loss of each example in the clean pass, `(batch,)`.
+            sent: Predictions of the feedback.
         """
 
     def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> tf.Tensor:
-        """Over how many units of an example the estimate for a site collects noise."""
+        """Number of units of an example over which the estimate for a site collects noise."""
         return tf.zeros(())
 
     def connections(self, model: keras.Model) -> dict[str, Receiver]:
-        """The connections that learn: in the DFA form, those of every hidden layer tapped."""
+        """The connections that learn: in the DFA form, one for every tapped hidden layer."""
         if self.form == "fa":
             if direct_connections(model):
                 raise ValueError(
@@ -139,11 +139,11 @@ class GradientRegression(CompiledPhase):
 
     @property
     def takes_batches(self) -> bool:
-        """Yes, without a dataset of its own."""
+        """Whether a step inside training learns from the training batch: without a dataset."""
         return self.dataset is None
 
     def default_data(self, model: keras.Model) -> Any:
-        """There is none."""
+        """Raise: a regression has no data of its own."""
         raise ValueError(
             f"Phase '{self.name}' needs data: give it a `dataset`, or let "
             "`ta.phases.interleave` hand it the training batches. Received: dataset=None"
@@ -166,14 +166,14 @@ class GradientRegression(CompiledPhase):
         self.solver.solve(fits)
 
     def estimate(self, data: Any) -> tuple[dict[Site, Sent], dict[Site, tf.Tensor]]:
-        """What the feedback predicts for one batch, and what it should predict.
+        """Predictions of the feedback for one batch, and the estimates that it is fitted to.
 
         Args:
             data: `(x, y)` or `(x, y, sample_weight)`.
 
         Returns:
-            For every site (path of a connection, number of its call) the errors sent to it and
-            what they make together; and λ̂.
+            For every site (path of a connection, number of its call) the errors sent to it with
+            their sum, and λ̂.
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             losses, clean = self.losses(data, tape=tape)

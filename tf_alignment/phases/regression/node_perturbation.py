@@ -20,7 +20,7 @@ __all__ = ["NodePerturbation"]
 
 
 class NodePerturbation(GradientRegression):
-    r"""Learns B such that the error sent down predicts what noise in a layer's input does.
+    r"""Learns B such that the error sent down predicts the effect of noise in a layer's input.
 
     Two passes over the same batch, one clean, one with noise \(n\) added to the input of every
     layer that learns (after nonlinearity, normalisation and dropout; never to the network's output
@@ -63,7 +63,8 @@ class NodePerturbation(GradientRegression):
             clean pass in the difference. Removes the error of second order in c.
         one_at_a_time: Whether each layer is perturbed in a pass of its own: as many passes as
             layers, without the noise that other layers add to the loss.
-        control_variate: Whether to subtract what the feedback predicts; the paper does not.
+        control_variate: Whether to subtract the change that the feedback predicts; the paper does
+            not.
         layers, seed, name: See `tf_alignment.phases.Phase`.
 
     Raises:
@@ -126,7 +127,7 @@ class NodePerturbation(GradientRegression):
         self.control_variate = boolean("control_variate", control_variate)
 
     def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
-        """As every regression; warn of noise that half precision rounds away."""
+        """Prepare the regression; warn of noise that half precision rounds away."""
         compute = tf.as_dtype(model.compute_dtype)
         resolved = 8.0 * {tf.bfloat16: 2.0**-7, tf.float16: 2.0**-10}.get(compute, 0.0)
         if self.noise.stddev < resolved:
@@ -139,7 +140,7 @@ class NodePerturbation(GradientRegression):
         return super().create(model, connections)
 
     def noisy_units(self, site: Site, sent: dict[Site, Sent]) -> tf.Tensor:
-        """Units of all sites that are perturbed at once, by the number of draws."""
+        """Number of units of all sites that are perturbed at once, over the number of draws."""
         together = [site] if self.one_at_a_time else list(sent)
         sizes = [tf.size(sent[other].total) / tf.shape(sent[other].total)[0] for other in together]
         return tf.cast(tf.add_n(sizes), tf.float32) / self.draws
@@ -151,8 +152,8 @@ class NodePerturbation(GradientRegression):
 
         Args:
             data: The batch.
-            losses: Of the clean pass, `(batch,)`.
-            sent: What the feedback predicts.
+            losses: Loss of each example in the clean pass, `(batch,)`.
+            sent: Predictions of the feedback.
         """
         groups = [[site] for site in sent] if self.one_at_a_time else [list(sent)]
         found: dict[Site, tf.Tensor] = {}
@@ -207,14 +208,14 @@ class NodePerturbation(GradientRegression):
 
 
 def _trust(change: tf.Tensor, explained: tf.Tensor) -> tf.Tensor:
-    """How much of each site's prediction to subtract, β between 0 and 1.
+    """Part of each site's prediction to subtract, β between 0 and 1.
 
     β is the regression of the change on what the prediction makes of the noise, over all examples
     but the one it serves, so that the estimate stays unbiased.
 
     Args:
-        change: Of every example's loss, `(batch,)`.
-        explained: What each site's feedback predicts of it, `(sites, batch)`.
+        change: Change of every example's loss, `(batch,)`.
+        explained: The change that each site's feedback predicts, `(sites, batch)`.
 
     Returns:
         β, `(sites, batch)`.

@@ -1,9 +1,9 @@
-"""Where node perturbation puts its noise, and which error a feedback kernel turns into which.
+"""Sites: the tensors that noise is added to, and the errors that feedback turns into predictions.
 
 A *site* is a tensor inside the model that noise is added to; the gradient of the loss for it is
-what feedback has to predict. In the **FA form** it is the input of a connection, whose feedback
-kernel sends the connection's own error δ to it. In the **DFA form** it is the output of a tapped
-block, and the error is that of the network's output.
+the quantity that feedback has to predict. In the **FA form** a site is the input of a connection,
+whose feedback kernel sends the connection's own error δ to it. In the **DFA form** a site is the
+output of a tapped block, and the error is the error of the network's output.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tf_alignment.probe import probe
 __all__ = ["BlockOutputs", "ConnectionInputs", "Pass", "Perturb", "Sent", "Site", "Sites"]
 
 Site = tuple[str, int]
-"""Path of a connection, and which of its calls in the pass."""
+"""Path of a connection, and the number of its call in the pass."""
 Perturb = Callable[[Site, tf.Tensor], tf.Tensor]
-"""What the network is to compute with in place of a site's tensor."""
+"""`f(site, tensor)`: the tensor that the network computes with in place of the site's."""
 
 
 class Pass(NamedTuple):
     """One forward pass.
 
     Attributes:
-        y_pred: What the model returned.
+        y_pred: Output of the model.
         responses: `{site: {connection path: tensor}}`, the tensors whose gradients are the errors
             that feedback kernels send to the site.
-        sites: `{site: tensor}`, what arrived there.
+        sites: `{site: tensor}`, the tensor of each site.
     """
 
     y_pred: Any
@@ -43,7 +43,7 @@ class Pass(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What the feedback does for one site in the clean pass.
+    """The feedback sent to one site in the clean pass.
 
     Attributes:
         errors: `{connection path: δ}`.
@@ -105,7 +105,7 @@ class Sites(Protocol):
 class ConnectionInputs:
     """FA form: noise on the input of every connection that learns, but for the model's own input.
 
-    Below that one there is nobody to receive an error, and its many units would only add noise.
+    Below the model's input nobody receives an error, and its many units would only add noise.
 
     Args:
         model: A built model with feedback.

@@ -1,4 +1,4 @@
-"""How feedback kernels are fitted to estimated gradients: `min_B Σ ‖δ Bᵀ − λ̂‖²`.
+"""Solvers that fit feedback kernels to estimated gradients: `min_B Σ ‖δ Bᵀ − λ̂‖²`.
 
 A solver sees one step's errors and estimates and moves every feedback kernel. `NormalizedLMS` takes
 a step whose length it finds itself; `Ridge` solves the normal equations of all steps, or of the
@@ -33,8 +33,8 @@ class Fit(NamedTuple):
     Attributes:
         errors: `{connection path: δ}`.
         predicted: `Σ δ Bᵀ`, shaped like the site, float32.
-        target: λ̂, likewise.
-        units: Over how many units of an example λ̂ collects noise; 0 if it is exact.
+        target: λ̂, shaped like the site, float32.
+        units: Number of units of an example over which λ̂ collects noise; 0 if λ̂ is exact.
     """
 
     errors: dict[str, tf.Tensor]
@@ -70,7 +70,7 @@ class Solver(abc.ABC):
     def build(
         self, connections: Mapping[str, Receiver], groups: list[list[str]]
     ) -> list[keras.Variable]:
-        """Create what is kept from step to step.
+        """Create the variables that are kept from step to step.
 
         Args:
             connections: `{path: connection}`.
@@ -79,10 +79,10 @@ class Solver(abc.ABC):
 
     @abc.abstractmethod
     def solve(self, fits: list[Fit]) -> None:
-        """Move the kernels, once a step."""
+        """Move the kernels, once per step."""
 
     def reset(self) -> None:
-        """Forget what earlier steps have told."""
+        """Forget the data of earlier steps."""
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable.value))
 
@@ -145,14 +145,15 @@ def solver_of(name: str, value: Any) -> Solver | keras.optimizers.Optimizer:
 class NormalizedLMS(Solver):
     """Normalised least mean squares: steps down the squared distance of the right length.
 
-    Let P be the sum of the squared regressors over the batch, N the number of examples, T that of
-    the positions at which a kernel acts, and d the number of units behind λ̂. Of all rates about
-    `1 / (P (1 + d / (N T)))` brings B nearest to its goal in one step, in the mean over the noise
-    and whatever the scale of the errors, if all units matter alike to the loss; a part of it leaves
-    less noise in B. P is the mean over about a hundred steps, or this step's where that is larger.
+    Let P be the sum of the squared regressors over the batch, N the number of examples, T the
+    number of positions at which a kernel acts, and d the number of units behind λ̂. Of all rates
+    about `1 / (P (1 + d / (N T)))` brings B nearest to its goal in one step, in the mean over the
+    noise and whatever the scale of the errors, if all units matter alike to the loss; a part of it
+    leaves less noise in B. P is the mean over about a hundred steps, or this step's where that is
+    larger.
 
     Args:
-        gain: That part of the longest useful step, above 0 and at most 1.
+        gain: Part of the longest useful step that is taken, above 0 and at most 1.
 
     Raises:
         ValueError: If `gain` is out of range.
@@ -221,7 +222,7 @@ class Ridge(Solver):
 
     It serves dense layers and convolutions without groups in which K, the number of entries of the
     error that reach one entry of the input, is at most 1152 (128 filters of 3x3), and costs about
-    K³ operations per layer. Sums are in float32. γ is forgotten as the rest; a millionth of the
+    K³ operations per layer. Sums are in float32. γ is forgotten as the sums are; a millionth of the
     sum's trace stays in its place, since errors that have no full rank (the errors of a softmax sum
     to zero) would make the solution NaN.
 

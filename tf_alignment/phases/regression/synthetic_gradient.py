@@ -17,7 +17,7 @@ class SyntheticGradient(GradientRegression):
 
     As `NodePerturbation`, with the true gradient in place of its estimate from noise. It needs the
     transpose of the forward weights, so it explains nothing about brains: it is the baseline that
-    tells what the noise costs.
+    shows the cost of the noise.
 
     Args:
         loss: Loss of each example, `(batch,)`: a Keras loss with `reduction=None`, or any function
@@ -25,9 +25,10 @@ class SyntheticGradient(GradientRegression):
         dataset: `(x, y)` or `(x, y, sample_weight)`, arrays of which each step draws
             `batch_size` examples; or a batched `tf.data.Dataset` of such; or None, where
             `tf_alignment.phases.interleave` hands on the training batches.
-        solver: How B is fitted: `NormalizedLMS(gain=...)`, `Ridge(gamma=..., forgetting=...)` or a
-            Keras optimizer, used as a template; or, with the defaults of each, `"nlms"`, `"ridge"`
-            or `"sgd"`. By default `"nlms"` in the FA form and `"ridge"` in the DFA form.
+        solver: The way in which B is fitted: `NormalizedLMS(gain=...)`, `Ridge(gamma=...,
+            forgetting=...)` or a Keras optimizer, used as a template; or, with the defaults of
+            each, `"nlms"`, `"ridge"` or `"sgd"`. By default `"nlms"` in the FA form and `"ridge"`
+            in the DFA form.
         form: `"fa"`, or `"dfa"` for a model with direct feedback: B is fitted at the output of
             every tapped block, with the error at the network's output in place of δ.
         steps: Steps of one run.

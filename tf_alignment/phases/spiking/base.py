@@ -1,4 +1,4 @@
-"""What phases share that simulate dense layers as spiking networks."""
+"""The base of phases that simulate dense layers as spiking networks."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class DensePhase(Phase):
 
         Args:
             who: The units, e.g. `"units of 'net/top'"`.
-            silent: Which part of them hardly spikes.
-            saturated: Which part spikes nearly as often as a refractory period allows.
-            remedy: What to do with `{}`, which becomes "raise" or "lower".
+            silent: Part of the units that hardly spikes.
+            saturated: Part that spikes nearly as often as a refractory period allows.
+            remedy: Advice, with `{}` for "raise" or "lower".
         """
         for part, most, what, direction in (
             (silent, _SILENT, "hardly spike", "raise"),
@@ -73,7 +73,7 @@ class DensePhase(Phase):
                 self.warn(f"{100 * part:.0f} % of the {who} {what}; {remedy.format(direction)}")
 
     def warn(self, text: str) -> None:
-        """A `UserWarning` that points at the code that runs the phase."""
+        """Give a `UserWarning` that points at the code that runs the phase."""
         warnings.warn(f"Phase '{self.name}': {text}.", stacklevel=_outside())
 
 

@@ -25,7 +25,7 @@ FEW_INPUTS = 50  # below, `scaled_kernel` leaves little input at its default sca
 
 @dataclasses.dataclass
 class _Result:
-    """What a simulation gave for one connection."""
+    """Result of a simulation for one connection."""
 
     sums: estimators.Sums
     gamma: float
@@ -46,7 +46,8 @@ class RDD(DensePhase):
     $$ B = \beta \gamma / \sigma_\beta $$
 
     with \(\sigma_\beta\) the standard deviation of all entries that have an estimate, and
-    \(\gamma\) that of B before the first run. Entries without an estimate stay as they are.
+    \(\gamma\) the standard deviation of B before the first run. Entries without an estimate stay as
+    they are.
 
     Estimates get better with simulated time: the correlation of B and W grows like
     \(1 / \sqrt{1 + k / T}\). The sums behind them are kept from run to run. Sign agreement in per
@@ -55,20 +56,20 @@ class RDD(DensePhase):
 
     | estimator | seconds | 1600 to 384 | 384 to 192 | 192 to 10 |
     |---|---|---|---|---|
-    | `"pooled"` | 30 | 63.5, .409 | 74.1, .675 | 80.8, .791 |
-    | `"pooled"` | 300 | 80.4, .817 | 89.4, .943 | 92.3, .969 |
-    | `"line"` | 30 | 62.5, .381 | 72.7, .644 | 79.6, .769 |
-    | `"sgd"`* | 30 | 61.8, .366 | 71.5, .626 | 77.8, .754 |
-    | `"mirror"` | 30 | 60.5, .323 | 69.7, .568 | 76.6, .693 |
-    | lines without a ridge* | 30 | 52.2, .066 | 55.1, .137 | 57.0, .191 |
+    | `"pooled"` | 30 | 63.5, 0.409 | 74.1, 0.675 | 80.8, 0.791 |
+    | `"pooled"` | 300 | 80.4, 0.817 | 89.4, 0.943 | 92.3, 0.969 |
+    | `"line"` | 30 | 62.5, 0.381 | 72.7, 0.644 | 79.6, 0.769 |
+    | `"sgd"`* | 30 | 61.8, 0.366 | 71.5, 0.626 | 77.8, 0.754 |
+    | `"mirror"` | 30 | 60.5, 0.323 | 69.7, 0.568 | 76.6, 0.693 |
+    | lines without a ridge* | 30 | 52.2, 0.066 | 55.1, 0.137 | 57.0, 0.191 |
 
     Estimators, classes in `tf_alignment.spiking.lif.estimators`:
 
-    - `"pooled"`, the default: means instead of lines, and those without a spike shared by all units
-      of a layer.
+    - `"pooled"`, the default: means instead of lines; the means without a spike are shared by all
+      units of a layer.
     - `"line"`: the two lines in closed form, with a ridge on their slopes. Plain least squares, the
       last row, is nearly useless at this amount of data.
-    - `"sgd"`: the paper's own, the two lines by gradient descent.
+    - `"sgd"`: the paper's estimator, the two lines by gradient descent.
     - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm; about its own
       mean, without which every product of rates is positive (50.1, 50.2, 50.0 %).
 
@@ -153,7 +154,7 @@ class RDD(DensePhase):
         )
 
     def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
-        """Make the sums of the estimates, and compile one simulation a layer."""
+        """Make the sums of the estimates, and compile one simulation per layer."""
         self._plans: dict[str, Plan] = {}
         self._sums: dict[str, dict[str, keras.Variable]] = {}
         self._gammas: dict[str, keras.Variable] = {}
@@ -270,7 +271,7 @@ class RDD(DensePhase):
         return _Result(sums, gamma, feedback, quantities)
 
     def _warn(self, path: str, inputs: int, result: _Result) -> None:
-        """Of what leaves nothing to estimate from, or little."""
+        """Warn of layers that leave nothing, or little, to estimate from."""
         found = result.quantities
         self.warn_of_rates(
             f"units that feed '{path}'",

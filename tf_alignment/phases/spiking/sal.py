@@ -30,12 +30,12 @@ from tf_alignment.spiking.sampling import (
 
 __all__ = ["SAL"]
 
-RUNAWAY = 2.0  # norm of B over that of W; noise as large as the signal makes it √2
+RUNAWAY = 2.0  # norm of B over the norm of W; noise as large as the signal makes it √2
 
 
 @dataclasses.dataclass
 class _Result:
-    """What a simulation gave for one stack of layers."""
+    """Result of a simulation for one stack of layers."""
 
     stack: Stack
     feedback: list[tf.Tensor]
@@ -242,7 +242,7 @@ class SAL(DensePhase):
         return state
 
     def _rates(self, state: LearningState) -> list[dict[str, float]]:
-        """Of each population: spikes in `tau`, and the parts that are silent and saturated."""
+        """Spikes in `tau` of each population, and the parts that are silent and saturated."""
         scale, highest = self.neurons.tau / (self.steps * self.chains), self.neurons.tau
         found = []
         for counts in state.counts:
@@ -259,7 +259,7 @@ class SAL(DensePhase):
         return found
 
     def _checked(self, result: _Result) -> Results:
-        """What is reported; errors and warnings where what was learned is of no use."""
+        """The report; raises and warns where the feedback learned is of no use."""
         first, *_ = paths = [self._paths[c] for c in result.stack.connections]
         names = [f"inputs of '{first}'", *(f"units of '{path}'" for path in paths)]
         for name, rates in zip(names, result.rates, strict=True):

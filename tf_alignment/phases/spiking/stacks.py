@@ -1,4 +1,4 @@
-"""Which dense layers of a model follow each other: what a spiking network is made of."""
+"""Stacks of dense layers that follow each other: the parts of a model that become networks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def stacks(model: keras.Model, connections: list[Receiver]) -> list[Stack]:
 
     Args:
         model: A built model.
-        connections: Those that act by one matrix product, in the model's order.
+        connections: Connections that act by one matrix product, in the model's order.
 
     Returns:
         The stacks, and every connection in exactly one.

@@ -39,7 +39,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Neuron:
-    r"""Constants of a unit and of its synapses, by default those of Guerguiev et al. 2020.
+    r"""Constants of a unit and of its synapses, by default as in Guerguiev et al. 2020.
 
     Attributes:
         dt: Time step, in ms.
@@ -106,7 +106,7 @@ class Neuron:
 
 
 class State(NamedTuple):
-    """What units carry from step to step.
+    """State of units from step to step.
 
     Attributes:
         v: Voltage, of any shape.
@@ -122,7 +122,7 @@ class State(NamedTuple):
 
 
 class SynapseState(NamedTuple):
-    """What synapses carry from step to step: sums over spikes, each fading exponentially.
+    """State of synapses from step to step: sums over spikes, each fading exponentially.
 
     Attributes:
         long: The slow trace, with `tau_long`, of any shape, in spikes.
@@ -249,7 +249,7 @@ def _simulate(current: tf.Tensor, neuron: Neuron) -> tf.Tensor:
 
 
 def respond(spikes: tf.Tensor, neuron: Neuron | None = None) -> tf.Tensor:
-    """What spikes evoke in the next layer, before its weights.
+    """Response that spikes evoke in the next layer, before its weights.
 
     Args:
         spikes: `(time, ...)`, one entry a time step.

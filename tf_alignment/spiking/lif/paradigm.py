@@ -1,4 +1,4 @@
-"""How a layer is driven so that its spikes tell the weights to the layer above."""
+"""The paradigm: a layer is driven such that its spikes tell the weights to the layer above."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tf_alignment.spiking.loops import moving_sum, scan
 
 __all__ = ["Drive", "Paradigm", "poisson"]
 
-# Input spikes a step, in the mean: a threshold for each possible count, all of them in float32.
+# Input spikes per step, in the mean: a threshold for each possible count, all of them in float32.
 MOST_AT_ONCE = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Drive:
-    r"""Which units of a layer are driven, and how; by default as in Guerguiev et al. 2020.
+    r"""Constants of the drive of a layer; by default as in Guerguiev et al. 2020.
 
     Attributes:
-        rate: Of the Poisson process that drives a unit, each its own, in Hz.
-        weight: \(\omega\), the input a unit gets a spike response of its Poisson process, in ms.
+        rate: Rate of the Poisson process that drives a unit, each its own, in Hz.
+        weight: \(\omega\), the input per spike response of a unit's Poisson process, in ms.
         fraction: Part of the layer that is driven at a time.
-        hold: How long a set of units is driven, in ms, before the next.
+        hold: Time for which a set of units is driven, in ms, before the next.
         psi: \(\psi\), the scale of the forward weights; see `scaled_kernel`.
 
     Raises:
@@ -114,9 +114,10 @@ class Paradigm:
 
     Departs from the paper in the partition, which keeps a unit from being driven twice in a row,
     and in the rounds, of which little is seen: with Gaussian weights and 30 s, the correlation of
-    estimate and weight was .408 (1600 to 384 units), .676 (384 to 192) and .785 (192 to 10), and
-    .416, .682 and .793 in rounds four to six times as long, .415, .681 and .792 in rounds twenty
-    to sixty times as long (means of three seeds; the standard error of the last column is .005).
+    estimate and weight was 0.408 (1600 to 384 units), 0.676 (384 to 192) and 0.785 (192 to 10), and
+    0.416, 0.682 and 0.793 in rounds four to six times as long, 0.415, 0.681 and 0.792 in rounds
+    twenty to sixty times as long (means of three seeds; the standard error of the last column is
+    0.005).
     What longer rounds gain is the window's length at their end, in which no unit is driven.
 
     Args:
@@ -168,7 +169,7 @@ class Paradigm:
         return self.neuron.steps(self.drive.hold), self.neuron.steps(self.window.length)
 
     def partition(self, units: int) -> tuple[int, int]:
-        """How many sets a layer is cut into, and units a set."""
+        """Number of sets that a layer is cut into, and of units per set."""
         size = max(1, int(self.drive.fraction * units))
         return min(int(1 / self.drive.fraction), units // size), size
 
@@ -178,11 +179,11 @@ class Paradigm:
         return (self.partition(units)[0] * hold + length) * self.neuron.dt / 1000.0
 
     def draw(self, units: int, rounds: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """All that is random in `run`.
+        """Draw all random numbers of `run`.
 
         Args:
             units: Units of the layer.
-            rounds: How many rounds.
+            rounds: Number of rounds.
             seed: Two int32 numbers; the same give the same draws.
 
         Returns:
@@ -259,8 +260,8 @@ class Paradigm:
 
         Args:
             current: Weighted spikes of each set, `(sets, time of a set, above)`.
-            rounds: How many rounds.
-            count: Sets a round.
+            rounds: Number of rounds.
+            count: Sets per round.
 
         Returns:
             `(time of a round, rounds, above)`.
@@ -276,7 +277,7 @@ class Paradigm:
         return tf.transpose(begin + end, (1, 0, 2))
 
     def _above(self, weighted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Spikes of the layer above, and what a window that closes in a step would see of them."""
+        """Spikes of the layer above, and the response in a window that closes in a step."""
         neuron, length = self.neuron, self._steps[1]
         rest = tf.zeros(weighted.shape[1:])
 

@@ -1,4 +1,4 @@
-"""How much of a spiking simulation runs at a time: as much as caches hold, on all processors."""
+"""A plan that cuts a spiking simulation into parts: as much as caches hold, on all processors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Plan:
     """The simulation of one layer and what it sends spikes to, compiled once, in equal parts.
 
     Args:
-        paradigm: What is simulated.
-        estimator: What is made of it.
+        paradigm: The paradigm that is simulated.
+        estimator: The estimator that is given its windows.
         units: Units of the layer.
         above: Units above.
         duration: Simulated seconds, rounded up.
@@ -41,7 +41,7 @@ class Plan:
 
     Attributes:
         parts: Calls of `advance` for one run.
-        seconds: What a run simulates.
+        seconds: Simulated seconds of a run.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Plan:
         Args:
             kernel: Forward weights, `(units, units above)`, at any scale.
             sums: The estimator's.
-            number: Of the part, for the seed.
+            number: Number of the part, for the seed.
 
         Returns:
             The sums with the part's events, and of the driven units ("below") and those above the

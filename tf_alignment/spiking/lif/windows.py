@@ -1,4 +1,4 @@
-r"""What the spike of a unit does to the layer above, seen at the discontinuity of its threshold.
+r"""Windows around the threshold: the effect of a unit's spike on the layer above.
 
 A layer is driven by noise. Where the voltage of a unit comes close to the threshold, by chance, a
 window opens. In some windows the unit just spikes, in others it just does not; all else is alike in
@@ -28,7 +28,7 @@ _NO_WINDOW = -math.inf
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    r"""When a window opens, and how long it is open; by default as in Guerguiev et al. 2020.
+    r"""Constants of a window: when it opens, and how long; by default as in Guerguiev et al. 2020.
 
     Attributes:
         alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset,
@@ -38,7 +38,7 @@ class Window:
     Raises:
         ValueError: For values out of range.
 
-    Reference: Guerguiev et al. 2020, section 4.4; \(\alpha\) is that of the authors'
+    Reference: Guerguiev et al. 2020, section 4.4; \(\alpha\) is the value of the authors'
     implementation.
 
     Example:
@@ -57,7 +57,7 @@ class Window:
 
 
 class WindowState(NamedTuple):
-    """What the windows of driven units carry from step to step, of the shape of the voltages.
+    """State of the windows of driven units from step to step, of the shape of the voltages.
 
     Attributes:
         u: The drive, in the unit of voltages.
@@ -121,7 +121,7 @@ def window_step(
 
 @dataclasses.dataclass
 class Events:
-    r"""What the windows of some sets of driven units gave.
+    r"""Results of the windows of some sets of driven units.
 
     Attributes:
         sets: Which units were driven, int32 `(sets, units)`.
@@ -131,7 +131,7 @@ class Events:
             time, units above)`, in 1/ms.
         rate: Spike rate of each driven unit while it was driven, `(sets, units)`, in Hz.
         rate_above: Spike rates above in that time, `(sets, units above)`, in Hz.
-        threshold: Of the units.
+        threshold: Threshold of the units.
         rounds: The sets come in so many rounds, in none of which a unit is driven twice.
 
     Example:
@@ -154,7 +154,7 @@ class Events:
     rounds: int = 1
 
     def sides(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Where a window closes whose drive reached the threshold, and one whose drive did not."""
+        """Masks of windows that close, with a drive that reached the threshold and without."""
         right = self.peak >= self.threshold
         return right, (self.peak > _NO_WINDOW) & ~right
 
@@ -162,7 +162,7 @@ class Events:
         """The responses of each unit's windows, weighted and summed.
 
         Args:
-            weights: Of each window, `(time, sets, units)`, 0 where none closes.
+            weights: Weight of each window, `(time, sets, units)`, 0 where none closes.
             units: Units of the layer.
 
         Returns:

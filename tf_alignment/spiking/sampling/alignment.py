@@ -45,7 +45,7 @@ class SpikeAlignment:
         tau: Time constant of the traces in steps; published: the refractory time, 10 in the deep
             network.
         kernel: `"exponential"`, or `"triangular"` as in the published sampling network.
-        cut: Where exponential traces are cut off, in units of `tau`; published: 2.
+        cut: Length at which exponential traces are cut off, in units of `tau`; published: 2.
         subtract_rates: Whether each lobe of the kernel is counted beyond chance: less the product
             of the mean rates. For equal lobes this changes nothing. Where they differ by 10 %, two
             layers of 50 align to 12° with it and to 77° without. The published rule is without it.

@@ -20,7 +20,7 @@ Layers = tuple[tf.Tensor, ...]
 
 
 class LayeredNetwork:
-    """Which layers there are and what connects them.
+    """Sizes of layers, and the connections between them.
 
     Args:
         sizes: Neurons of each layer.
@@ -63,7 +63,7 @@ class LayeredNetwork:
         """Neurons of independent networks, all of which have not spiked for a long time.
 
         Args:
-            chains: Networks.
+            chains: Number of networks that run in parallel.
             neuron: Constants of the neurons.
         """
         states = [initial_state((chains, n), neuron) for n in self.sizes]
@@ -77,12 +77,12 @@ class LayeredNetwork:
         biases: Sequence[tf.Tensor],
         resting: float = 0.0,
     ) -> Potential:
-        """What every neuron receives.
+        """Input of every neuron.
 
         Args:
             kernels: W of each connection, `(lower, upper)`.
             feedback: B of each connection, `(lower, upper)`.
-            biases: Of each layer, `(n,)`.
+            biases: Biases of each layer, `(n,)`.
             resting: PSPs count by how much they are above this.
 
         Returns:

@@ -31,7 +31,7 @@ _CHUNK = 100
 
 
 class LearningState(NamedTuple):
-    """What goes on from block to block.
+    """State that goes on from block to block.
 
     Attributes:
         feedback: B of each connection, `(lower, upper)`.
@@ -66,7 +66,7 @@ class FeedbackLearning:
         rate: η of the rule, a number, or a schedule that counts blocks.
         chains: Networks that run in parallel, with the same weights.
         block: Steps after which B changes.
-        seed: Of the spikes, and of what differs from synapse to synapse.
+        seed: Seed of the spikes, and of differences between synapses.
         jit_compile: Whether XLA compiles the loop.
         balanced: Whether PSPs count by how far they are from one half, so that a neuron without
             bias is active about half of the time whatever its weights are.
@@ -137,10 +137,10 @@ class FeedbackLearning:
         """Let the feedback kernels learn for some blocks.
 
         Args:
-            state: What `start` or an earlier run gave.
+            state: State that `start` or an earlier run returned.
             kernels: W of each connection, `(lower, upper)`.
-            biases: Of each layer, `(n,)`.
-            blocks: How many.
+            biases: Biases of each layer, `(n,)`.
+            blocks: Number of blocks.
             first: Number of the first block: schedules and random numbers depend on it.
 
         Returns:

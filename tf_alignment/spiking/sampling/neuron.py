@@ -103,7 +103,7 @@ def initial_state(shape: Sequence[int], neuron: Neuron) -> State:
     """One population of neurons that have not spiked for a long time.
 
     Args:
-        shape: Of the neurons, `(..., n)`: what comes before n are independent networks.
+        shape: Shape of the neurons, `(..., n)`: axes before n are independent networks.
         neuron: Constants of the neurons.
 
     Example:
@@ -153,7 +153,7 @@ def step(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tu
 
 
 def sample(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tuple[Any, State]:
-    """As many steps as there are numbers; to be called inside a `tf.function`.
+    """Simulate as many steps as there are numbers; to be called inside a `tf.function`.
 
     Args:
         potential: Potentials from PSPs.
@@ -190,7 +190,7 @@ def uniforms(shape: Sequence[int], seed: tf.Tensor, compiled: bool = False) -> t
     """Numbers in [0, 1) that follow from a seed.
 
     Args:
-        shape: Of the result.
+        shape: Shape of the result.
         seed: Two int32 numbers.
         compiled: Whether XLA compiles the function around. Then a generator is taken that is fast
             there: the numbers are others.

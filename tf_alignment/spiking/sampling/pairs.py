@@ -10,7 +10,7 @@ $$ \sum_\mathrm{pairs} \kappa = \sum_t \big( y(t) \, S_\mathrm{pre}(t)
    y(t) = \sum_{d=1}^{m} \kappa(-d) \, S_\mathrm{post}(t - d), \quad
    x(t) = -\sum_{d=1}^{m} \kappa(d) \, S_\mathrm{pre}(t - d) $$
 
-and for a whole window of time both terms are one matrix product, that of the postsynaptic spikes
+and for a whole window of time both terms are one matrix product, of the postsynaptic spikes
 and the filtered presynaptic ones.
 
 Windows follow each other: each begins with the last m steps of the one before, its `history`, and
@@ -35,7 +35,7 @@ def exponential(tau: float, cut: float = 2.0) -> np.ndarray:
 
     Args:
         tau: Time constant in steps; published: the refractory time.
-        cut: Where traces are cut off, in units of `tau`; published: 2.
+        cut: Length at which traces are cut off, in units of `tau`; published: 2.
 
     Returns:
         The weights of Δt = −m, ..., m, `(2m + 1,)`, float32.
@@ -125,7 +125,7 @@ def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int 
 
 
 def chance(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int = 0) -> tf.Tensor:
-    """What `pair_sums` expects of neurons with these mean rates that know nothing of each other.
+    """Expectation of `pair_sums` for independent neurons with these mean rates.
 
     Args:
         post: Spikes of postsynaptic neurons, `(history + steps, networks, n)`.

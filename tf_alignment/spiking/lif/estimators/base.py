@@ -1,4 +1,4 @@
-"""What every estimator is."""
+"""The base of all estimators."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Estimator(abc.ABC):
 
         Args:
             sums: The sums.
-            threshold: Of the units.
+            threshold: Threshold of the units.
 
         Returns:
             β, `(units, units above)`, finite everywhere, and booleans of the same shape.

@@ -52,7 +52,7 @@ class Line(Estimator):
         )
 
     def shapes(self, units: int, above: int) -> dict[str, tuple[int, ...]]:
-        """Of each side, the sums of Δq and xΔq, and of 1, x and x² with x = u - θ."""
+        """Sums of Δq and xΔq, and of 1, x and x² with x = u - θ, on each side."""
         return {
             f"{name}_{side}": shape
             for side in ("right", "left")
@@ -63,7 +63,7 @@ class Line(Estimator):
         }
 
     def add(self, sums: Sums, events: Events) -> Sums:
-        """Two matrix products a set for each side."""
+        """Add the windows: two matrix products per set and side."""
         new = {}
         units = sums["drives_left"].shape[1]
         for side, mask in zip(("right", "left"), events.sides(), strict=True):

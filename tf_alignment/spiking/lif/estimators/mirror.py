@@ -25,8 +25,8 @@ class Mirror(Estimator):
 
     Args:
         decay: \(\lambda\), a set. The published value is not known. The default forgets little:
-            after two runs of 30 s from 384 to 192 units the correlation was .695, against .700
-            without decay and .495 with 0.01 (means of two seeds).
+            after two runs of 30 s from 384 to 192 units the correlation was 0.695, against
+            0.700 without decay and 0.495 with 0.01 (means of two seeds).
         centred: Whether the rates above have their mean subtracted.
 
     Raises:
@@ -60,7 +60,7 @@ class Mirror(Estimator):
         return {"weights": (units, above)}
 
     def add(self, sums: Sums, events: Events) -> Sums:
-        """One update a set."""
+        """Update once per set."""
         count, units = events.sets.shape[0], sums["weights"].shape[0]
         above = events.rate_above
         if self.centred:

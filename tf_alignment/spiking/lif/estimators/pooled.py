@@ -27,8 +27,8 @@ class Pooled(Estimator):
 
     Args:
         offset: o, which weighs windows whose drive just reached the threshold.
-        forgetting: See `Estimator`. By default a memory of ten runs, which is that of the paper's
-            gradient descent for windows with a spike.
+        forgetting: See `Estimator`. By default a memory of ten runs, as long as the memory of the
+            paper's gradient descent for windows with a spike.
 
     Raises:
         ValueError: For values out of range.

@@ -31,7 +31,7 @@ class SGD(Estimator):
     Raises:
         ValueError: If `learning_rate` is out of range.
 
-    Reference: Guerguiev et al. 2020, equations 6 to 9; the rate is that of the authors'
+    Reference: Guerguiev et al. 2020, equations 6 to 9; the rate is the value of the authors'
     implementation.
 
     Example:
@@ -69,14 +69,14 @@ class SGD(Estimator):
         return estimated(beta, (seen[0] & seen[1])[:, None])
 
     def _weights(self, u: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        r"""What a window adds to its unit's line at the end of the set, and what the set keeps.
+        r"""Change of a unit's line by each window at the end of the set, and the line's decay.
 
         A step is \(c \leftarrow (1 - \eta \phi \phi^T) c + \eta \phi \Delta q\) with
         \(\phi = (u, 1)\).
 
         Args:
             u: \(u^{max}\), `(time, sets, units)`.
-            mask: Where a window of the side closes.
+            mask: Mask of steps in which a window of the side closes.
 
         Returns:
             `(time, sets, units, 2)`, and the product of the matrices, `(sets, units, 2, 2)`.
