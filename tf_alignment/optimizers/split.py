@@ -177,7 +177,7 @@ def check(model: keras.Model) -> list[str]:
         for connection in layer.connections:
             name = f"'{connection.path}' ({layer.feedback.id})"
             for weight in connection.weights.values():
-                inner = updater(weight) if weight.trainable else None
+                inner: Any = updater(weight) if weight.trainable else None
                 if inner is None:
                     continue
                 if inner.global_clipnorm and updater(connection.kernel) is inner:
