@@ -1,0 +1,77 @@
+"""The networks of the study: stock Keras, to be converted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+__all__ = ["NETWORKS", "Positions", "lstm", "transformer"]
+
+_package = keras.saving.register_keras_serializable(package="sequences")
+
+
+@_package
+class Positions(keras.layers.Layer):
+    """Adds a learned vector to each position."""
+
+    def build(self, input_shape: Any) -> None:
+        """Create the vectors, for sequences of this length."""
+        self.vectors = self.add_weight(
+            name="vectors",
+            shape=tuple(input_shape[1:]),
+            initializer=keras.initializers.RandomNormal(0.0, 0.02),
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """`(batch, length, width)` plus the vectors."""
+        return inputs + self.vectors
+
+
+def lstm(characters: int, length: int, units: int = 128, embedding: int = 64) -> keras.Model:
+    """Embedding, LSTM and a dense readout at every character.
+
+    Args:
+        characters: How many different ones.
+        length: Characters of a window.
+        units: Of the LSTM.
+        embedding: Width of the embedding.
+    """
+    return keras.Sequential(
+        [
+            keras.Input((length,), dtype="int32"),
+            keras.layers.Embedding(characters, embedding, name="embedding"),
+            keras.layers.LSTM(units, return_sequences=True, name="lstm"),
+            keras.layers.Dense(characters, name="readout"),
+        ],
+        name="characters",
+    )
+
+
+def transformer(
+    characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
+) -> keras.Model:
+    """A decoder-only transformer: blocks with normalisation before attention and before an MLP.
+
+    Args:
+        characters: How many different ones.
+        length: Characters of a window.
+        layers: How many blocks.
+        width: Of the residual stream; the MLPs are four times as wide.
+        heads: Of each attention.
+    """
+    inputs = keras.Input((length,), dtype="int32")
+    x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
+    x = Positions(name="positions")(x)
+    for i in range(layers):
+        normal = keras.layers.LayerNormalization(name=f"norm_attention_{i}")(x)
+        attention = keras.layers.MultiHeadAttention(heads, width // heads, name=f"attention_{i}")
+        x = keras.layers.Add()([x, attention(normal, normal, use_causal_mask=True)])
+        hidden = keras.layers.LayerNormalization(name=f"norm_mlp_{i}")(x)
+        hidden = keras.layers.Dense(4 * width, "gelu", name=f"up_{i}")(hidden)
+        x = keras.layers.Add()([x, keras.layers.Dense(width, name=f"down_{i}")(hidden)])
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
+
+
+NETWORKS = {"lstm": lstm, "transformer": transformer}
