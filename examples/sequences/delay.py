@@ -20,7 +20,7 @@ from sequence_data import store_recall
 import tf_alignment as ta
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import finished, markdown, new_parser, positive, write_json
+from common import Numbers, finished, markdown, new_parser, positive, write_json
 
 __all__ = ["CELLS", "METHODS", "accuracy", "main"]
 
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         for method in METHODS:
             values = []
             for seed in range(seeds):
-                settings = {
+                settings: Numbers = {
                     "cell": cell,
                     "method": method,
                     "length": length,

@@ -175,11 +175,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=0.01, help="learning rate of AdamW")
     parser.add_argument("--decay", type=float, default=0.1, help="weight decay")
     given = parser.parse_args(arguments)
-    sizes = {}
+    sizes: dict[str, int] = {}
     if given.quick:
         given.epochs, given.length = 1, 16
-        sizes = {"lstm": {"units": 8, "embedding": 8}, "transformer": {"layers": 1, "width": 8}}
-        sizes = sizes[given.network]
+        lstm = {"units": 8, "embedding": 8}
+        sizes = lstm if given.network == "lstm" else {"layers": 1, "width": 8}
     text = (
         source_text(given.length, windows=256)
         if given.quick
