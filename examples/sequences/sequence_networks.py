@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -74,4 +75,4 @@ def transformer(
     return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
 
 
-NETWORKS = {"lstm": lstm, "transformer": transformer}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {"lstm": lstm, "transformer": transformer}
