@@ -58,7 +58,7 @@ def accuracy(
     model.compile(
         keras.optimizers.Adam(5e-3, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
     x, y = store_recall(64 * steps, length, seed + 1)
     model.fit(x, y, batch_size=64, shuffle=False, verbose=0)
