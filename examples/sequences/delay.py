@@ -1,8 +1,8 @@
-"""A value is shown, and asked for after a delay: what backpropagation through time learns alone.
+"""Store and recall: a value is shown, and asked for after a delay.
 
-A simple recurrent network has no memory but its recurrent kernel. e-prop sends no error along
-it, so that what a unit learns from the first step fades with the unit's own memory: at once in
-simple units, with the leak in leaky ones, not in an LSTM.
+e-prop sends no error along the recurrent kernel, so that what a unit learns from the first step
+fades with the unit's own memory. An untrained recurrent kernel may hold the value all the same: then
+a readout is enough, and all methods recall it.
 
     python examples/sequences/delay.py
 """

@@ -69,11 +69,3 @@ def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
     assert "bits per character" in first and f"| {network} | fa |" in first
     main(arguments)
     assert capsys.readouterr().out in first
-
-
-@pytest.mark.slow
-def test_simple_units_recall_over_a_delay_by_backpropagation_and_not_by_eprop():
-    from delay import accuracy
-
-    assert accuracy("simple", "backprop", 12, seed=0) > 0.95
-    assert accuracy("simple", "eprop, symmetric", 12, seed=0) < 0.65
