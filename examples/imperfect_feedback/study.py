@@ -4,7 +4,7 @@
     python examples/imperfect_feedback/study.py --data mnist --data-dir ~/tensorflow_datasets
     python examples/imperfect_feedback/study.py --data cifar10 --data-dir ~/tensorflow_datasets
 
-One defect at a time, around every method: bits of the kernel and of the error, read noise, device
+One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
 mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
 MNIST, ResNet-8 on CIFAR-10. All methods of a seed start from the same forward weights and see the
 same batches; weight decay is the same for all, since Kolen-Pollack and product feedback need it.
@@ -29,19 +29,28 @@ import tf_alignment as ta
 METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
 DEFECTS: dict[str, tuple[float, ...]] = {
     "bits": (1, 2, 3, 4, 5, 6, 8),
+    "error_bits": (1, 2, 3, 4, 5, 6, 8),
     "noise": (0.1, 0.3, 1.0, 3.0),
     "mismatch": (0.1, 0.2, 0.5, 1.0),
     "density": (0.5, 0.25, 0.1, 0.03),
     "rank": (1, 2, 4, 8, 16),
 }
 LABELS = {
-    "bits": "bits",
+    "bits": "bits of the kernel",
+    "error_bits": "bits of the error",
     "noise": "read noise / rms weight",
     "mismatch": "mismatch",
     "density": "density",
     "rank": "rank",
 }
-QUICK = {"bits": (1, 2, 4), "noise": (1.0,), "mismatch": (0.5,), "density": (0.1,), "rank": (2,)}
+QUICK: dict[str, tuple[float, ...]] = {
+    "bits": (1, 2, 4),
+    "error_bits": (2, 4, 8),
+    "noise": (1.0,),
+    "mismatch": (0.5,),
+    "density": (0.1,),
+    "rank": (2,),
+}
 
 
 class Settings(NamedTuple):
@@ -81,7 +90,10 @@ def rule(method: str, defect: str | None, value: float) -> Any:
     """The method, over a path with the defect."""
     if defect is None:
         return ta.feedback.get(method)
-    given: dict[str, Any] = {defect: int(value) if defect in ("bits", "rank") else value}
+    real = defect in ("noise", "mismatch", "density")
+    given: dict[str, Any] = {defect: value if real else int(value)}
+    if defect == "bits":
+        given["error_bits"] = None  # one defect at a time
     return ta.feedback.Imperfect(method, seed=1, **given)
 
 
@@ -172,7 +184,7 @@ def figure(runs: list[dict[str, Any]], path: Path) -> None:
             axis.errorbar(values, [np.mean(p) for p in at], spread, **style)
             if (None, 0.0) in points:
                 axis.axhline(np.mean(points[None, 0.0]), color=f"C{index}", lw=0.6, ls=":")
-        if defect != "bits":
+        if "bits" not in defect:
             axis.set_xscale("log")
         axis.set_xlabel(LABELS[defect])
     axes[0, 0].set_ylabel("test accuracy, %")
