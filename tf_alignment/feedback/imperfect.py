@@ -80,7 +80,9 @@ class Imperfect(Feedback):
     is given the weights as the path shows them, all but the noise, and its gradient changes what is
     stored: it can learn around a defect, if it sees it. `kp` and `pfa` copy the forward kernel's
     gradient, and see nothing of the path. Synapses that are absent or stuck do not learn in the
-    first case.
+    first case. What a step changes is multiplied by the synapse's gain: under mismatch, rate times
+    coefficient must stay below 2 over the largest gain, or these synapses run away (`sa` with a
+    mismatch of 0.5: `SymmetricAlignment(0.5, 0.5)`).
 
     A method without a kernel that carries the error (`brsf`, or one that overrides `send`) is given
     a map whose `transpose` has the defects.
