@@ -27,12 +27,18 @@ def changed(text, diff):
     return text.replace(before, "".join(rest for _, rest in lines))
 
 
-def follow(root, what):
+def follow(root, what, commands=False):
     """Do in `root` what the page says: change files, write new ones, or add to their ends."""
-    fence = r'^```(\w+) title="(.+?)"\n(.*?)^```'
+    fence = r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```'
     steps = re.findall(fence, section(what), re.DOTALL | re.MULTILINE)
     assert len(steps) >= 5
     for language, name, body in steps:
+        if language == "sh" and commands:
+            command, *arguments = body.split()
+            assert command == "python"
+            subprocess.run([sys.executable, *arguments], cwd=root, env=own(root), check=True)
+        if not name:
+            continue
         file = root / name
         there = file.read_text("utf-8") if file.exists() else ""
         if language == "diff":
@@ -40,6 +46,11 @@ def follow(root, what):
         else:
             text = f"{there}\n\n{body}" if there else body
         file.write_text(text, "utf-8")
+
+
+def own(root):
+    """An environment in which the package is the one in `root`."""
+    return {**os.environ, "PYTHONPATH": str(root)}
 
 
 @pytest.fixture
@@ -101,13 +112,15 @@ WALKS = {
         [
             *("layers/test_readout", "layers/test_base", "feedback/test_methods"),
             *("house/test_fuzz", "house/test_docs", "house/test_documentation"),
+            "house/test_typing",
         ],
-        "readout or Readout or combinations or checks[fa] or reason",
+        "readout or Readout or combinations or checks[fa] or reason or the_stub",
         [
             "test_it_sends_the_error_through_its_feedback_kernel",
             "test_every_layer_passes_the_checks[readout]",
             "test_every_method_passes_the_checks[fa]",
             "test_examples[tf_alignment.layers.readout]",
+            "test_the_stub_is_what_the_layers_say",
             "test_docstring[layers.Readout]",
             "test_nonsense_is_refused_by_the_name_of_its_argument[layers.Readout]",
             "test_every_public_name_has_a_row_or_a_reason",
@@ -131,13 +144,13 @@ WALKS = {
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("what", WALKS)
 def test_what_was_added_passes_the_tests_of_its_kind(what, copy):
-    follow(copy, what)
+    follow(copy, what, commands=True)
     files, chosen, needed = WALKS[what]
     paths = [f"tests/{name}" if name == "metrics" else f"tests/{name}.py" for name in files]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", *paths, "-k", chosen],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
+        env=own(copy),
         capture_output=True,
         text=True,
         check=False,
