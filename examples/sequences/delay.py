@@ -1,8 +1,8 @@
 """Store and recall: a value is shown, and asked for after a delay.
 
 e-prop sends no error along the recurrent kernel, so that what a unit learns from the first step
-fades with the unit's own memory. An untrained recurrent kernel may hold the value all the same: then
-a readout is enough, and all methods recall it.
+fades with the unit's own memory. An untrained recurrent kernel may hold the value all the same:
+then a readout is enough, and all methods recall it.
 
     python examples/sequences/delay.py
 """

@@ -24,7 +24,7 @@ from tf_alignment.optimizers.sgd import SGD
 
 __all__ = ["ALIGNED", "check", "split"]
 
-_Updater = Callable[[keras.Variable], keras.optimizers.Optimizer | None]
+_Updater = Callable[[keras.Variable], Any]
 
 ALIGNED = r".*_aligned"
 """What the path of a feedback weight matches in full that was created with `aligned=True`."""
@@ -177,7 +177,7 @@ def check(model: keras.Model) -> list[str]:
         for connection in layer.connections:
             name = f"'{connection.path}' ({layer.feedback.id})"
             for weight in connection.weights.values():
-                inner: Any = updater(weight) if weight.trainable else None
+                inner = updater(weight) if weight.trainable else None
                 if inner is None:
                     continue
                 if inner.global_clipnorm and updater(connection.kernel) is inner:
