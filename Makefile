@@ -69,7 +69,7 @@ help:
 	@echo "make format     rewrite the sources in the project's format"
 	@echo "make hooks      have git run both before every commit"
 	@echo "make bench      time, memory and compilation of a training step; phases; spikes; the import"
-	@echo "make bench-quick  the same in minutes: a few methods, a few rounds"
+	@echo "make bench-quick  the same in minutes, held against the numbers that were kept"
 	@echo "make bench-keep  keep what bench-quick measured, for later runs to be compared with"
 	@echo "make measure    bench, bench-quick and peers in one go, for an idle machine"
 	@echo "make peers      gradients and step times beside those of BioTorch"
