@@ -28,8 +28,6 @@ __all__ = ["FeedbackLearning", "LearningState"]
 
 # Random numbers and spikes are kept for so many steps at a time.
 _CHUNK = 100
-# Fewest chains that are split into two groups.
-_SPLIT = 32
 
 
 class LearningState(NamedTuple):
@@ -56,9 +54,6 @@ class LearningState(NamedTuple):
     neurons: State
     past: Layers
     counts: Layers
-
-
-_Group = tuple[State, Layers]  # neurons of some of the chains, and their past spikes
 
 
 class FeedbackLearning:
@@ -125,10 +120,7 @@ class FeedbackLearning:
             for i, (lower, upper) in enumerate(network.connections)
         ]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
-        # Under XLA two groups of chains run side by side: its loops use one processor each.
-        self._groups = 2 if jit_compile and self.chains % 2 == 0 and self.chains >= _SPLIT else 1
-        self._sample = tf.function(self._spikes, jit_compile=jit_compile, autograph=False)
-        self._run = traced_once(self._blocks, autograph=False)
+        self._run = traced_once(self._blocks, jit_compile=jit_compile, autograph=False)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""
@@ -162,97 +154,53 @@ class FeedbackLearning:
     def _blocks(
         self, state: LearningState, kernels: Any, biases: Any, first: tf.Tensor, blocks: tf.Tensor
     ) -> LearningState:
-        def body(
-            number: tf.Tensor, feedback: Layers, groups: list[_Group], counts: Layers
-        ) -> tuple[Any, ...]:
+        def body(number: tf.Tensor, state: LearningState) -> tuple[tf.Tensor, LearningState]:
             rate = self.rate(number) if callable(self.rate) else self.rate
             step = tf.cast(rate, tf.float32) / self.chains
-            found = [
-                self._one_block(i, group, kernels, feedback, biases, number)
-                for i, group in enumerate(groups)
-            ]
-            new, sums, seen = (list(part) for part in zip(*found, strict=True))
-            feedback = tuple(b + step * tf.add_n(s) for b, *s in zip(feedback, *sums, strict=True))
-            return number + 1, feedback, new, tuple(map(_add, zip(counts, *seen, strict=True)))
+            state, sums = self._one_block(state, kernels, biases, number)
+            learned = zip(state.feedback, sums, strict=True)
+            return number + 1, state._replace(feedback=tuple(b + step * s for b, s in learned))
 
         last = first + blocks
-        start = first, state.feedback, self._split(state), state.counts
-        _, feedback, groups, counts = tf.while_loop(lambda number, *_: number < last, body, start)
-        return LearningState(feedback, *self._join(groups), counts)
-
-    def _split(self, state: LearningState) -> list[_Group]:
-        """Neurons and their past spikes, of each group of chains."""
-        size = self.chains // self._groups
-
-        def part(axis: int, group: int, structure: Any) -> Any:
-            return tf.nest.map_structure(
-                lambda x: tf.split(x, [size] * self._groups, axis)[group], structure
-            )
-
-        return [
-            (part(0, group, state.neurons), part(1, group, state.past))
-            for group in range(self._groups)
-        ]
-
-    def _join(self, groups: list[_Group]) -> _Group:
-        neurons, past = zip(*groups, strict=True)
-        return (
-            tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *neurons),
-            tf.nest.map_structure(lambda *parts: tf.concat(parts, 1), *past),
-        )
+        return tf.while_loop(lambda number, _: number < last, body, (first, state))[1]
 
     def _one_block(
-        self,
-        group: int,
-        state: _Group,
-        kernels: Any,
-        feedback: Layers,
-        biases: Any,
-        number: tf.Tensor,
-    ) -> tuple[_Group, Layers, Layers]:
-        """A group's block: its state, sums over pairs of each connection, spikes of each neuron."""
+        self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
+    ) -> tuple[LearningState, Layers]:
+        """Spikes of one block and the sums over their pairs, of each connection."""
+        potential = self.network.potential(kernels, state.feedback, biases, self._resting)
         whole, rest = divmod(self.block, _CHUNK)
 
-        def chunk(steps: int) -> Callable[..., tuple[Any, ...]]:
+        def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, Layers]]:
             def run(
-                index: tf.Tensor, state: _Group, sums: Layers, counts: Layers
-            ) -> tuple[Any, ...]:
-                draws = self._draws(steps, number * (whole + 1) + index, group)
-                new, neurons = self._sample(kernels, feedback, biases, state[0], draws)
-                spikes = [tf.concat(both, 0) for both in zip(state[1], new, strict=True)]
-                return (
-                    index + 1,
-                    (neurons, tuple(s[steps:] for s in spikes)),
-                    # outside of XLA, whose products of transposed matrices are slow on a CPU
-                    tuple(map(tf.add, sums, self._sums(spikes))),
-                    tuple(c + tf.reduce_sum(s, (0, 1)) for c, s in zip(counts, new, strict=True)),
+                index: tf.Tensor, state: LearningState, sums: Layers
+            ) -> tuple[tf.Tensor, LearningState, Layers]:
+                draws = self._draws(steps, number * (whole + 1) + index)
+                new, neurons = sample(potential, state.neurons, draws, self.neurons)
+                spikes = [tf.concat(both, 0) for both in zip(state.past, new, strict=True)]
+                state = LearningState(
+                    state.feedback,
+                    neurons,
+                    tuple(s[steps:] for s in spikes),
+                    tuple(
+                        c + tf.reduce_sum(s, (0, 1)) for c, s in zip(state.counts, new, strict=True)
+                    ),
                 )
+                return index + 1, state, tuple(map(tf.add, sums, self._sums(spikes)))
 
             return run
 
-        sums = tuple(tf.zeros_like(b) for b in feedback)
-        counts = tuple(tf.zeros(n) for n in self.network.sizes)
-        found: tuple[Any, ...] = tf.constant(0), state, sums, counts
+        found = tf.constant(0), state, tuple(tf.zeros_like(b) for b in state.feedback)
         if whole:
             found = tf.while_loop(lambda index, *_: index < whole, chunk(_CHUNK), found)
         if rest:
             found = chunk(rest)(*found)
-        return found[1], found[2], found[3]
+        return found[1], found[2]
 
-    def _spikes(
-        self, kernels: Any, feedback: Layers, biases: Any, neurons: State, draws: Layers
-    ) -> tuple[Layers, State]:
-        potential = self.network.potential(kernels, feedback, biases, self._resting)
-        return sample(potential, neurons, draws, self.neurons)
-
-    def _draws(self, steps: int, number: tf.Tensor, group: int = 0) -> Layers:
-        """Uniform numbers of a group for some steps of each layer."""
-        # drawn outside of XLA, whose own generator is slower on a CPU
+    def _draws(self, steps: int, number: tf.Tensor) -> Layers:
+        """Uniform numbers for some steps of each layer."""
         return tuple(
-            uniforms(
-                (steps, self.chains // self._groups, n),
-                tf.stack([seed, number * self._groups + group]),
-            )
+            uniforms((steps, self.chains, n), tf.stack([seed, number]), self.jit_compile)
             for n, seed in zip(self.network.sizes, self._seeds, strict=True)
         )
 
@@ -261,7 +209,3 @@ class FeedbackLearning:
             self.rule.sums(spikes[lower], spikes[upper], self.rule.history, gains)
             for (lower, upper), gains in zip(self.network.connections, self._gains, strict=True)
         ]
-
-
-def _add(tensors: Any) -> tf.Tensor:
-    return tf.add_n(list(tensors))
