@@ -96,6 +96,7 @@ def draw(results: Any, path: Path, scheme: str) -> None:
                     epochs, curves.min(0), curves.max(0), color=COLOURS[variant], alpha=0.2, lw=0
                 )
             ax.set(xlabel="Epoch", title=label, xlim=(1, curves.shape[1]))
+            ax.xaxis.get_major_locator().set_params(integer=True)
             ax.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylim(60, 100)
         axes[1].set(ylim=(-2, 90), yticks=range(0, 91, 30))
