@@ -19,7 +19,15 @@ __all__ = ["Perturb", "Probe", "Probed", "probe"]
 
 
 class Probed(Protocol):
-    """A connection, as far as a probe knows it."""
+    """A connection, as far as a probe knows it.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> layer = ta.layers.Dense(2, feedback="fa", name="top")
+    >>> layer.build((None, 3))
+    >>> [connection.path for connection in layer.connections]
+    ['top']
+    """
 
     @property
     def path(self) -> str:

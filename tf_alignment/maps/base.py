@@ -26,6 +26,15 @@ class LinearMap:
 
     Attributes:
         spatial: Whether the kernel acts at many positions of an example.
+
+    Example: a map that is linear in both, and needs nothing else.
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> class Scaled(ta.maps.LinearMap):
+    ...     def apply(self, x, kernel):
+    ...         return x * kernel
+    >>> x, scale = tf.ones((2, 3)), tf.constant([1.0, 2.0, 3.0])
+    >>> Scaled().outer(x, x, scale).numpy().tolist()
+    [2.0, 2.0, 2.0]
     """
 
     spatial = False

@@ -62,7 +62,19 @@ class _Spatial(LinearMap):
 
 
 class Convolution(_Spatial):
-    """`Conv1D`, `Conv2D`, `Conv3D`: kernel `(*window, in / groups, out)`."""
+    """`Conv1D`, `Conv2D`, `Conv3D`: kernel `(*window, in / groups, out)`.
+
+    Args:
+        rank: Number of spatial axes.
+        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        groups: Number of groups of channels.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> conv = ta.maps.Convolution(2, (3, 3), (1, 1), "same", (1, 1), "channels_last")
+    >>> conv.apply(tf.ones((1, 8, 8, 3)), tf.ones((3, 3, 3, 4))).shape
+    TensorShape([1, 8, 8, 4])
+    """
 
     def __init__(self, *args: object, groups: int = 1, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -123,7 +135,18 @@ class PointwiseConvolution(Convolution):
 
 
 class DepthwiseConvolution(_Spatial):
-    """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`."""
+    """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`.
+
+    Args:
+        rank: Number of spatial axes.
+        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> conv = ta.maps.DepthwiseConvolution(2, (3, 3), (1, 1), "same", (1, 1), "channels_last")
+    >>> conv.apply(tf.ones((1, 8, 8, 3)), tf.ones((3, 3, 3, 2))).shape
+    TensorShape([1, 8, 8, 6])
+    """
 
     def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         return len(kernel_shape) - 2, len(kernel_shape) - 1
@@ -140,7 +163,19 @@ class DepthwiseConvolution(_Spatial):
 
 
 class TransposedConvolution(_Spatial):
-    """`Conv1DTranspose` ... `Conv3DTranspose`: kernel `(*window, out, in)`."""
+    """`Conv1DTranspose` ... `Conv3DTranspose`: kernel `(*window, out, in)`.
+
+    Args:
+        rank: Number of spatial axes.
+        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        output_padding: See the Keras layer.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> conv = ta.maps.TransposedConvolution(1, (3,), (2,), "same", (1,), "channels_last")
+    >>> conv.apply(tf.ones((1, 8, 3)), tf.ones((3, 4, 3))).shape
+    TensorShape([1, 16, 4])
+    """
 
     def __init__(
         self, *args: object, output_padding: tuple[int, ...] | None = None, **kwargs: object

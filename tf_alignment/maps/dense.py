@@ -12,7 +12,15 @@ __all__ = ["Matmul"]
 
 
 class Matmul(LinearMap):
-    """`Dense`: kernel `(in, out)`, input `(batch, ..., in)`."""
+    """`Dense`: kernel `(in, out)`, input `(batch, ..., in)`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> dense, x, kernel = ta.maps.Matmul(), tf.ones((2, 4)), tf.ones((4, 3))
+    >>> z = dense.apply(x, kernel)
+    >>> dense.transpose(z, kernel, x).shape, dense.outer(x, z, kernel).shape
+    (TensorShape([2, 4]), TensorShape([4, 3]))
+    """
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return keras.ops.matmul(x, kernel)

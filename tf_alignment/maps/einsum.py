@@ -17,10 +17,16 @@ class Einsum(LinearMap):
     """`EinsumDense`: kernel and input as the equation says.
 
     Kernel labels are of three kinds: contracted with the input, new in the output, and shared by
-    input and output (one independent matrix a value, as a grouped convolution has groups).
+    input and output (one independent matrix per value, as a grouped convolution has groups).
 
     Args:
-        equation: `"in,kernel->out"`, as of `keras.layers.EinsumDense`.
+        equation: `"in,kernel->out"`, as in `keras.layers.EinsumDense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> heads = ta.maps.Einsum("abc,cde->abde")
+    >>> heads.apply(tf.ones((2, 3, 4)), tf.ones((4, 2, 5))).shape
+    TensorShape([2, 3, 2, 5])
     """
 
     def __init__(self, equation: str) -> None:
