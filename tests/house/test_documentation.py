@@ -208,7 +208,8 @@ def parameters(thing):
 def raises(thing):
     """Whether the function, or the class' own constructor, has a `raise`."""
     function = vars(thing).get("__init__") if inspect.isclass(thing) else thing
-    if not inspect.isfunction(function) or function.__code__.co_filename.startswith("<"):
+    own = getattr(function, "__module__", None) == thing.__module__  # a protocol's is not
+    if not inspect.isfunction(function) or not own or function.__code__.co_filename[0] == "<":
         return False  # what `dataclass` writes
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     return any(isinstance(node, ast.Raise) for node in ast.walk(tree))
