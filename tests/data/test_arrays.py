@@ -118,15 +118,6 @@ MOCK = {
 }
 
 
-@pytest.fixture
-def mock_data(monkeypatch):
-    """Made-up examples of any TensorFlow Dataset, at full image size."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-    with tfds.testing.mock_data(num_examples=6):
-        yield
-
-
 @pytest.mark.parametrize("name", list(MOCK))
 def test_every_name_on_mock_data(name, mock_data):
     assert set(MOCK) | {"digits"} == set(data.NAMES)

@@ -9,15 +9,6 @@ import tensorflow as tf
 from tf_alignment import data
 
 
-@pytest.fixture
-def mock_data(monkeypatch):
-    """Made-up examples of any TensorFlow Dataset, at full image size."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-    with tfds.testing.mock_data(num_examples=6):
-        yield
-
-
 @pytest.mark.parametrize(("preprocessing", "size"), [("resnet", 224), ("inception", 299)])
 def test_imagenet_on_mock_data(preprocessing, size, mock_data, monkeypatch):
     import tensorflow_datasets as tfds

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import training
+from interrupted import assert_resumes_to_the_same_weights
 from phased import SGD, feedback_kernels, fit, perceptron
 
 import tf_alignment as ta
@@ -79,16 +80,6 @@ def test_a_progress_bar_is_shown(capsys):
     assert "40/40" not in capsys.readouterr().out
 
 
-class Stop(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 2:
-            raise Stop
-
-
 @pytest.mark.parametrize(
     ("dataset", "one_by_one"), [(None, False), ("arrays", False), (None, True)]
 )
@@ -110,8 +101,4 @@ def test_a_resumed_run_ends_with_the_same_weights(dataset, one_by_one, tmp_path)
         fit(model, FeedbackCallback(phase, warmup=1), *callbacks, resume, epochs=4)
         return [w.numpy() for w in model.weights]
 
-    whole = run(tmp_path / "whole")
-    with pytest.raises(Stop):
-        run(tmp_path / "part", Interrupt())
-    for a, b in zip(whole, run(tmp_path / "part"), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_resumes_to_the_same_weights(run, tmp_path)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import training
+from interrupted import assert_resumes_to_the_same_weights
 from perturbed import (
     SIZES,
     K,
@@ -73,11 +74,6 @@ def test_nothing_is_traced_twice():
 @pytest.mark.parametrize("woven", [False, True])
 @pytest.mark.parametrize("solver", ["ridge", "nlms"])
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise KeyboardInterrupt
-
     def run(directory, *callbacks):
         model = network()
         model.compile("sgd", "mse")
@@ -98,11 +94,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, solver, woven):
         )
         return [w.numpy() for w in model.weights]
 
-    whole = run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "part", Stop())
-    for a, b in zip(whole, run(tmp_path / "part"), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_resumes_to_the_same_weights(run, tmp_path)
 
 
 def test_mixed_precision():

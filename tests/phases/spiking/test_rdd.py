@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from interrupted import assert_resumes_to_the_same_weights
 
 import tf_alignment as ta
 from tf_alignment.callbacks import DivergenceError, FeedbackCallback, Resume
@@ -311,22 +312,13 @@ def test_history_has_what_it_found(capsys):
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise KeyboardInterrupt
-
     def run(directory, *callbacks):
         model, phase = network((30, 8)), RDD(duration=1.0, seed=3)
         resume = Resume(directory, phases=[phase])
         fit(model, FeedbackCallback(phase), *callbacks, resume, epochs=4, verbose=0)
         return [w.numpy() for w in model.weights]
 
-    whole = run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "part", Stop())
-    for a, b in zip(whole, run(tmp_path / "part"), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_resumes_to_the_same_weights(run, tmp_path)
 
 
 def test_a_failure_half_way_leaves_everything_as_it_was():
