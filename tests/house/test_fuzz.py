@@ -20,7 +20,7 @@ from tf_alignment.layers.base import FEEDBACK_ARGUMENTS
 
 NAN, INF = math.nan, math.inf
 THING = object()
-NUMBER = [True, "1", NAN, INF, -INF, 1j, [1.0], np.ones(2), {}, THING]
+NUMBER = [True, "1", NAN, INF, -INF, 1e308, 10**400, 1j, [1.0], np.ones(2), {}, THING]
 COUNT = [*NUMBER, 1.5, 0, -1, 2.0]
 TEXT = ["", "nonsense", 0, 1.5, True, b"fa", ["fa"], {}, THING]
 NAMES = ["hidden", 3, True, [3], [None], {"a": 1}, THING]
@@ -35,11 +35,11 @@ KINDS = {  # by annotation; "| None" adds None to what is right
     "str | os.PathLike[str]": ["", 3, True, NAN, [], {}, b"", THING],
     "tuple[int, int, int]": [
         *(3, "abc", (), (8, 8), (8, 8, 0), (8, -8, 1), (8, 8.5, 1), (8, 8, True), (8, 8, "1")),
-        *((8, 8, None), (NAN, 8, 1), np.ones(3), (8, 8, 1, 1), {}, THING),
+        *((8, 8, None), (NAN, 8, 1), np.ones(3), np.array(3), (8, 8, 1, 1), {}, THING),
     ],
     "Sequence[int]": [
         *(5, "ab", (), (0, 2), (-1, 2), (2, 1.5), (True, 2), ("2", 2), (None, 2)),
-        *((NAN, 2), {"a": 1}, THING),
+        *((NAN, 2), {"a": 1}, np.array(3), THING),
     ],
     "keras.Model": [None, 3, "model", True, keras.layers.Dense(2), keras.Model, [], THING],
 }
@@ -78,7 +78,10 @@ POSITIONAL |= dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell"), (3,))
 POSITIONAL |= {"GroupQueryAttention": (4, 2, 2)}
 OF_LAYERS = {
     "feedback": [*FEEDBACK, "dfa"],
-    "feedback_initializer": [3, "nonsense", True, NAN, {"class_name": "nonsense"}, THING],
+    "feedback_initializer": [
+        *(3, "nonsense", True, NAN, {"class_name": "nonsense"}, THING),
+        *(np.ones((4, 2)), np.float32(1.0), tf.ones((4, 2)), tf.Variable(tf.ones((4, 2)))),
+    ],
     "feedback_regularizer": [3, "nonsense", True, NAN, {"class_name": "nonsense"}, THING],
     "feedback_constraint": [3, "nonsense", True, NAN, {"class_name": "nonsense"}, THING],
 }
@@ -328,7 +331,7 @@ ROWS = {
         {"model": model, "feedback": "fa"},
         {
             "feedback": [*FEEDBACK, None],
-            "include": [3, "(", [3], ["("], THING, "no such layer"],
+            "include": [3, "(", [3], ["("], THING, "no such layer", tf.Variable(1.0)],
             "exclude": [3, "(", [3], ["("], THING, "no such layer"],
             "feedback_initializer": OF_LAYERS["feedback_initializer"],
         },
@@ -501,3 +504,10 @@ def test_theory_refuses_what_is_out_of_range(name):
         for value in OUT_OF_RANGE[argument][1]:
             with pytest.raises(ValueError, match=f"`{argument}`"):
                 function(**{**given, argument: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    for network in ("lenet", "convnet"):
+        made = getattr(ta.models, network)(input_shape=np.array((32, 32, 3)), classes=np.int64(3))
+        assert made.output_shape == (None, 3)
+    assert ta.models.perceptron(np.array([4, 5, 3])).output_shape == (None, 3)

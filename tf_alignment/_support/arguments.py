@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def number(
     name: str,
     value: Any,
@@ -43,7 +46,7 @@ def number(
     below: float = math.inf,
     most: float = math.inf,
 ) -> float:
-    """A finite number in a range, as a float; NumPy's scalars are numbers too.
+    """A finite number in a range and in that of float32, as a float; NumPy's are numbers too.
 
     Args:
         name: Of the argument, for the message.
@@ -67,7 +70,11 @@ def number(
     ValueError: Argument `rate` must be a finite number above 0. Received: rate='fast'
     """
     fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not fits or not (above < value < below and least <= value <= most and math.isfinite(value)):
+    # what float32 cannot hold would be infinite where it is used
+    fits = fits and bool(
+        abs(value) <= _LARGEST and above < value < below and least <= value <= most
+    )
+    if not fits:
         bounds = {"above": above, "of at least": least, "below": below, "of at most": most}
         stated = [f" {text} {bound:g}" for text, bound in bounds.items() if math.isfinite(bound)]
         raise ValueError(
@@ -121,14 +128,14 @@ def seed(value: Any) -> int:
     return random.randint(1, 10**9) if value is None else integer("seed", value, 0)
 
 
-def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+def integer(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int:
     """An integer in a range; NumPy's are integers too.
 
     Args:
         name: Of the argument, for the message.
         value: What was given.
         least: The smallest allowed.
-        most: The largest allowed, or None.
+        most: The largest allowed; by default the largest of int64.
 
     Raises:
         ValueError: If it is none, or out of range.
@@ -141,8 +148,8 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     ValueError: Argument `steps` must be an integer of at least 1. Received: steps=2.5
     """
     fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not fits or value < least or (most is not None and value > most):
-        bound = "" if most is None else f" and at most {most}"
+    if not fits or value < least or value > most:
+        bound = "" if most == 2**63 - 1 and not (fits and value > most) else f" and at most {most}"
         raise ValueError(
             f"Argument `{name}` must be an integer of at least {least}{bound}. "
             f"Received: {name}={value!r}"
@@ -172,7 +179,8 @@ def integers(
     ...
     ValueError: Argument `shape` must be 3 integers of at least 1. Received: shape=(8, 8)
     """
-    found = tuple(value) if isinstance(value, Sequence | np.ndarray) else None
+    several = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    found = tuple(value) if several else None
     try:
         if found is None or not (len(found) == length if length else len(found) >= entries):
             raise ValueError

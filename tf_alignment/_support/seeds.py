@@ -55,8 +55,15 @@ def named_initializer(argument: str, value: Any) -> Any:
         value: What the user gave.
 
     Raises:
-        ValueError: If `value` is no initializer.
+        ValueError: If `value` is no initializer. Keras takes arrays too, and cannot load what it
+            saves of them.
     """
+    if isinstance(value, np.ndarray | np.generic | keras.Variable) or tf.is_tensor(value):
+        raise ValueError(
+            f"Argument `{argument}` must be a Keras initializer, its id or its config. To begin "
+            "with given numbers, assign them to the weights of the built layer. "
+            f"Received: {argument} of type {type(value).__name__} and shape {tuple(value.shape)}"
+        )
     state = random.getstate()  # an unused seed must not shift the seeds of later layers
     try:
         return keras.initializers.get(value)

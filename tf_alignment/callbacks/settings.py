@@ -85,8 +85,9 @@ def _config(value: Any) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # functions that do not serialise
-            config = value.get_config()
-            return dict(_as_json(keras.saving.serialize_keras_object(config)))
+            config = dict(_as_json(keras.saving.serialize_keras_object(value.get_config())))
+            config.pop("name", None)
+            return config
     except Exception:  # noqa: BLE001 - a layer of one's own may say anything, or nothing
         return {}
 

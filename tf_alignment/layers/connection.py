@@ -271,7 +271,14 @@ class Connection:
         ) -> tf.Tensor:
             axes = (of or self.map).initializer_axes()
             own = reseeded(initializer, seed, **axes)
-            return tf.cast(own(tuple(shape), dtype="float32"), tf.float32)
+            drawn = tf.cast(own(tuple(shape), dtype="float32"), tf.float32)
+            if tuple(drawn.shape) != tuple(shape):  # an array, or a function that draws as it likes
+                raise ValueError(
+                    "Argument `feedback_initializer` must give feedback weights of the shape "
+                    f"{tuple(shape)} in layer '{self.path}'. Received: feedback_initializer="
+                    f"{self.layer.feedback_initializer!r}, which gives {tuple(drawn.shape)}"
+                )
+            return drawn
 
         return draw
 

@@ -88,7 +88,7 @@ def lenet(
     >>> ta.models.lenet().count_params()
     61706
     """
-    input_shape, feedback = _check(input_shape, classes, 12), methods.get(feedback)
+    (input_shape, classes), feedback = _check(input_shape, classes, 12), methods.get(feedback)
     padding = "same" if min(input_shape[:2]) < 32 else "valid"
     model = keras.Sequential(
         [
@@ -132,7 +132,7 @@ def alexnet(
     >>> ta.models.alexnet().count_params()
     61100840
     """
-    input_shape = _check(input_shape, classes, 63)
+    input_shape, classes = _check(input_shape, classes, 63)
     width, feedback = number("width", width, above=0), methods.get(feedback)
     model = keras.Sequential([keras.Input(input_shape)], name="alexnet")
     kernels = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
@@ -188,7 +188,7 @@ def convnet(
     >>> ta.models.convnet().get_layer("features").output.shape
     (None, 1600)
     """
-    input_shape = _check(input_shape, classes, 16)
+    input_shape, classes = _check(input_shape, classes, 16)
     filters, units = integer("filters", filters), integers("units", units)
     if not isinstance(augment, Sequence) or not all(
         isinstance(layer, keras.layers.Layer) for layer in augment
@@ -210,16 +210,16 @@ def convnet(
     return _with(feedback, model)
 
 
-def _check(input_shape: Any, classes: Any, least: int) -> tuple[int, int, int]:
-    """The shape of images of a size for which nothing of a network vanishes."""
-    integer("classes", classes)
+def _check(input_shape: Any, classes: Any, least: int) -> tuple[tuple[int, int, int], int]:
+    """The shape of images of a size for which nothing of a network vanishes, and the classes."""
+    classes = integer("classes", classes)
     height, width, channels = integers("input_shape", input_shape, length=3)
     if min(height, width) < least:
         raise ValueError(
             f"Argument `input_shape` must be of images of at least {least}x{least}. "
             f"Received: input_shape={input_shape!r}"
         )
-    return height, width, channels
+    return (height, width, channels), classes
 
 
 def _with(feedback: Any, model: keras.Model) -> keras.Model:
