@@ -76,6 +76,7 @@ from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import (  # noqa: E402
     convert,
     fuse_batch_normalization,
+    load_model,
     strip,
     summary,
     unfuse_batch_normalization,
@@ -95,6 +96,7 @@ __all__ = [
     "feedback",
     "fuse_batch_normalization",
     "layers",
+    "load_model",
     "maps",
     "metrics",
     "models",

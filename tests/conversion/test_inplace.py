@@ -5,74 +5,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import set_feedback_to_forward
-from stock_models import example, gradients, residual, same, sequential
+from stock_models import (
+    Block,
+    Named,
+    Narrow,
+    Subclassed,
+    data,
+    example,
+    gradients,
+    residual,
+    same,
+    sequential,
+    subclassed,
+)
 
 import tf_alignment as ta
 from tf_alignment.conversion import registry
 
 K = keras.layers
-
-
-class Narrow(K.Dense):
-    """Overrides neither `call` nor `build`."""
-
-    def __init__(self, units=6, **kwargs):
-        super().__init__(units, **kwargs)
-
-
-@keras.saving.register_keras_serializable(package="tests_inplace")
-class Named(K.Dense):
-    """With a registered name."""
-
-
-class Block(K.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.norm = K.LayerNormalization(name="norm")
-        self.parts = {"inner": [K.Dense(6, "relu", name="up"), Narrow(name="down")]}
-
-    def build(self, shape):
-        self.norm.build(shape)
-        for part in self.parts["inner"]:
-            part.build(shape)
-
-    def call(self, x):
-        h = self.norm(x)
-        for part in self.parts["inner"]:
-            h = part(h)
-        return x + h
-
-
-class Subclassed(keras.Model):
-    """Layers in a list and in a block, a train step and a method of its own."""
-
-    def __init__(self, width=6, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-        self.blocks = [Block(name=f"block_{k}") for k in range(2)]
-        self.head = Named(3, name="head")
-        self.steps = 0
-
-    def call(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x)
-
-    def train_step(self, data):
-        self.steps += 1
-        return super().train_step(data)
-
-    def double(self, x):
-        return 2 * self(x)
-
-    def get_config(self):
-        return {**super().get_config(), "width": self.width}
-
-
-def subclassed():
-    model = Subclassed(name="net")
-    model(np.ones((2, 6), "float32"))
-    return model
 
 
 def wrapped():
@@ -109,13 +59,6 @@ MODELS = {
     "sequential": (sequential, 2),
 }
 STOCK_STAYS = pytest.mark.filterwarnings("ignore:The error still passes the forward weights")
-SIZE = {"residual": (8, 8, 3), "sequential": (8, 8, 1), "wrapped": (4, 6)}
-
-
-def data(name, batch=8):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, *SIZE.get(name, (6,)))).astype("float32")
-    return x, np.arange(batch) % 3
 
 
 def plain(layer):

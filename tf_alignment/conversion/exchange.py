@@ -13,7 +13,8 @@ from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
 from tf_alignment.conversion.direct import convert_direct, strip_direct
-from tf_alignment.conversion.inplace import give, take
+from tf_alignment.conversion.files import remember
+from tf_alignment.conversion.inplace import give, give_holders, take
 from tf_alignment.conversion.registry import is_ours, stock_class, version
 from tf_alignment.conversion.renewal import carry_optimizer, renew
 from tf_alignment.conversion.sites import Site, sites
@@ -116,7 +117,9 @@ def convert(
     _warn_of_stock(model, [site for site in found if selection.wanted(site)])
     target, layers = (model, None) if inplace else _copy(model)
     _take_all(target)
-    _give_all(_like(layers, chosen), _like(layers, found), method, feedback_initializer)
+    chosen, found = _like(layers, chosen), _like(layers, found)
+    _give_all(chosen, found, method, feedback_initializer)
+    remember(target, chosen)
     renew(target)
     if not inplace:
         _compile_like(model, target)
@@ -234,23 +237,11 @@ def _give_all(
 ) -> None:
     """Give all chosen layers the method, or none; and the layers that hold nothing else."""
     given: list[Any] = []
-    ids = {id(site.layer) for site in chosen}
-    inside: dict[int, list[Site]] = {}
-    for site in found:
-        for holder in site.holders:
-            inside.setdefault(id(holder), []).append(site)
-    holders = [
-        site.layer
-        for site in found
-        if version(type(site.layer)) is not None
-        and not site.leaf
-        and id(site.layer) in inside
-        and all(id(s.layer) in ids for s in inside[id(site.layer)] if s.leaf)
-    ]
     try:
-        for layer in (*(site.layer for site in chosen), *holders):
-            give(layer, method, feedback_initializer=initializer)
-            given.append(layer)
+        for site in chosen:
+            give(site.layer, method, feedback_initializer=initializer)
+            given.append(site.layer)
+        give_holders(chosen, found)
     except BaseException:
         for layer in given:
             take(layer)

@@ -17,9 +17,16 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment.conversion.registry import is_leaf, stock_class, version
-from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, check_feedback, set_feedback_arguments
+from tf_alignment.conversion.sites import Site
+from tf_alignment.layers.base import (
+    FEEDBACK_ARGUMENTS,
+    check_feedback,
+    feedback_config,
+    set_feedback_arguments,
+)
+from tf_alignment.layers.connection import FeedbackWeights
 
-__all__ = ["built_shape", "give", "take"]
+__all__ = ["built_shape", "give", "give_holders", "take"]
 
 # what layers with feedback hold besides the feedback arguments
 _OWN = ("feedback_store", "_connections", "_on_training", "_pass", "_said_frozen")
@@ -48,9 +55,39 @@ def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
             if is_leaf(cls):
                 layer._connections = ()
                 layer._build_feedback(built_shape(layer))
+                _keep_record(layer)
         except BaseException:
             take(layer, before)
             raise
+
+
+def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
+    """Give layers that hold nothing but layers with feedback, as attention does, their class too.
+
+    Args:
+        given: Sites of the layers that have been given feedback.
+        found: All sites of the model.
+
+    Returns:
+        The layers.
+    """
+    ids = {id(site.layer) for site in given}
+    inside: dict[int, list[Any]] = {}
+    for site in found:
+        for holder in site.holders:
+            inside.setdefault(id(holder), []).append(site.layer)
+    holders = []
+    for site in found:
+        cls, held = version(type(site.layer)), inside.get(id(site.layer), [])
+        if cls is None or is_leaf(cls):
+            continue
+        kernels = [layer for layer in held if _is_kernel_layer(layer)]
+        first = kernels[0] if kernels else None
+        if first is not None and all(id(layer) in ids for layer in kernels) and site.tells(cls):
+            arguments = {name: getattr(first, name) for name in FEEDBACK_ARGUMENTS}
+            give(site.layer, arguments.pop("feedback"), **arguments)
+            holders.append(site.layer)
+    return holders
 
 
 def take(layer: Any, cls: type | None = None) -> None:
@@ -74,6 +111,20 @@ def take(layer: Any, cls: type | None = None) -> None:
         if name in vars(layer):
             delattr(layer, name)
     become(layer, cls or stock_class(ours) or ours)
+
+
+def _is_kernel_layer(layer: Any) -> bool:
+    cls = version(type(layer))
+    return cls is not None and is_leaf(cls)
+
+
+def _keep_record(layer: Any) -> None:
+    """Have the layer's files say what its feedback is; a method without weights gets a store."""
+    if "feedback_store" not in vars(layer):
+        store = FeedbackWeights(name="feedback", dtype=layer.dtype_policy)
+        store.populate(lambda: None)
+        layer.feedback_store = store
+    layer.feedback_store.record = feedback_config(layer)
 
 
 def become(layer: Any, cls: type) -> None:

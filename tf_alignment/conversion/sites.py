@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment.conversion.graph import Call, record, transparent
+from tf_alignment.conversion.graph import Call, functional_class, record, transparent
 from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk, walk_holders
@@ -39,6 +39,26 @@ class Site:
     def path(self) -> str:
         """Names of the holders and of the layer."""
         return "/".join(layer.name for layer in (*self.holders, self.layer))
+
+    def told(self, model: keras.Model) -> bool:
+        """Whether the configuration of the model says of which class the layer is.
+
+        Args:
+            model: The model that the site is of.
+        """
+        if type(self.layer) not in STOCK:  # a version of a class of the user's own
+            return False
+        return all(_tells_layers(holder) for holder in (model, *self.holders))
+
+    def tells(self, cls: type) -> bool:
+        """Whether a layer that holds others has to be, or can be, of a class with feedback.
+
+        Attention inside a custom layer stays stock: its file is to load in plain Keras.
+
+        Args:
+            cls: The class.
+        """
+        return hasattr(cls, "cell_class") or all(_tells_layers(h) for h in self.holders)
 
     @property
     def leaf(self) -> bool:
@@ -72,6 +92,19 @@ def own_weights(layer: Any) -> list[keras.Variable]:
     if isinstance(layer, FeedbackWeights):
         return []
     return list(layer._trainable_variables)  # Keras has no public name for it
+
+
+def _tells_layers(holder: Any) -> bool:
+    """Whether the configuration of a model or layer has that of each layer in it."""
+    cls = type(holder)
+    if isinstance(holder, keras.Sequential):
+        return cls.get_config is keras.Sequential.get_config
+    if isinstance(holder, functional_class()):
+        return cls.get_config is functional_class().get_config
+    if cls in STOCK:
+        return getattr(holder, "feedback", None) is not None
+    wraps = keras.layers.Wrapper | keras.layers.RNN | keras.layers.StackedRNNCells
+    return isinstance(holder, wraps) and cls.__module__.startswith("keras.src.")
 
 
 def _fed(model: keras.Model) -> dict[int, bool]:

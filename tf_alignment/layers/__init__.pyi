@@ -174,7 +174,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     With mean μ and variance σ² of the batch in training, and the moving averages otherwise,
 
-    $$ y = \\gamma \\, \frac{x - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}} + \beta $$
+    $$ y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta $$
 
     Arguments, weights, moving averages (of the variance without Bessel's correction) and files are
     those of Keras; outputs and gradients agree to rounding, not bit for bit. Half-precision

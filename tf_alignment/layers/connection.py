@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import random
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -26,7 +28,10 @@ from tf_alignment._support.seeds import derived_seed, reseeded
 from tf_alignment._support.whereabouts import check_whereabouts
 from tf_alignment.maps.base import LinearMap
 
-__all__ = ["Connection", "FeedbackWeights"]
+__all__ = ["RECORD", "Connection", "FeedbackWeights"]
+
+RECORD = "feedback.json"
+"""Name of the file, inside that of a model, that tells of a layer's method."""
 
 STREAM = "random_stream"  # in files
 
@@ -38,6 +43,9 @@ class FeedbackWeights(keras.layers.Layer):
     Being a layer of its own it is saved in a group of its own: files of stock weights load into
     layers with feedback, and the other way round.
     """
+
+    record: dict[str, Any] | None = None  # the method, of a layer whose class was exchanged
+    untold: list[str] | None = None  # layers of the model of which its configuration does not tell
 
     def populate(
         self, create: Callable[[], None], stream: keras.random.SeedGenerator | None = None
@@ -74,6 +82,21 @@ class FeedbackWeights(keras.layers.Layer):
         state = self.stream.state
         if state is not None:
             store[STREAM] = state
+
+    def save_assets(self, dir_path: Any) -> None:
+        """Save the record of the method, and warn if plain Keras would load stock layers."""
+        if self.record is None:
+            return
+        Path(str(dir_path), RECORD).write_text(json.dumps(self.record), encoding="utf-8")
+        if self.untold:
+            some = ", ".join(f"'{path}'" for path in self.untold[:4])
+            more = f" and {len(self.untold) - 4} more" if self.untold[4:] else ""
+            warnings.warn(
+                "Load the file with `tf_alignment.load_model`: plain Keras would load stock "
+                f"layers in place of {some}{more}, since the configuration of what holds them does "
+                "not tell of their feedback.",
+                stacklevel=2,
+            )
 
     def load_own_variables(self, store: Any) -> None:
         """Load each weight by name; warn if the file has none, as files of stock layers do."""
