@@ -142,7 +142,7 @@ def test_two_replicas_draw_the_same_noise(on, two_replicas):
         ({"noise": -1.0}, ValueError, "noise=-1.0"),
         ({"variance": -1.0}, ValueError, "variance=-1.0"),
         ({"on": "weights"}, ValueError, "on='weights'"),
-        ({"optimizer": ta.optimizers.split("sgd")}, ValueError, "MultiOptimizer"),
+        ({"optimizer": ta.optimizers.split("sgd")}, ValueError, "not one that wraps others"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
