@@ -107,7 +107,8 @@ def _class(name: str, cls: type) -> str:
 
 def _documentation(cls: type) -> str:
     """The docstring, which some layers write when they are imported: for editors and the site."""
-    text = f'"""{inspect.getdoc(cls)}\n"""'
+    doc = f"{inspect.getdoc(cls)}"
+    text = f'{"r" if chr(92) in doc else ""}"""{doc}\n"""'
     return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
 
 

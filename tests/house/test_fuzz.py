@@ -94,10 +94,25 @@ ROWS = {
         {
             "terms": [
                 *(None, 3, True, "amp", {}, [], {"nonsense": 1.0}, {"amp": NAN}, {"amp": "1"}),
-                *({"amp": True}, {3: 1.0}, [("amp", 1.0)], [(ta.primitives.amp,)], THING),
+                *({"amp": True}, {3: 1.0}, [(ta.primitives.amp,)], THING),
             ],
             "noise": NOISE,
             "feedback_activation": [3, "nonsense", True, {}, THING],
+        },
+    ),
+    "feedback.Imperfect": (
+        {"method": "fa"},
+        {
+            "method": [*FEEDBACK, None, "dfa"],
+            "bits": [-1, 33],
+            "error_bits": [-1, 33],
+            "noise": [-1.0],
+            "mismatch": [-1.0],
+            "density": [0.0, -0.5, 1.5],
+            "rank": [-1],
+            "stuck_off": [-0.1, 1.1],
+            "stuck_on": [-0.1, 1.1],
+            "excitatory": [-0.1, 1.1],
         },
     ),
     "feedback.ActivationAlignment": ({}, {}),
@@ -339,8 +354,13 @@ ROWS = {
     "strip": ({"model": model}, {}),
     "summary": ({"model": model}, {"print_fn": [3, "print", True, THING]}),
 }
+NOT_LAYERS = ("layers.BatchNormalization", "layers.TimeDistributed")  # without feedback
+OWN_CELLS = ("ALIFCell", "LeakyRNNCell")  # of which Keras has no version
 for _kind in ta.layers.__all__:
-    if _kind not in ("FeedbackLayer", "feedback_layers", "TimeDistributed"):
+    if _kind not in ("FeedbackLayer", "feedback_layers") and f"layers.{_kind}" not in NOT_LAYERS:
+        if _kind in OWN_CELLS:
+            ROWS[f"layers.{_kind}"] = ({"units": 3}, OF_LAYERS)
+            continue
         ROWS[f"layers.{_kind}"] = ({"": POSITIONAL.get(_kind, (3, 3))}, OF_LAYERS)
 for _name in ("alignment_cost", "correlation", "norm_ratio", "path_angle", "relative_error"):
     ROWS[f"metrics.{_name}"] = ({}, {})
@@ -371,6 +391,8 @@ NO_ROW = {
     },
     "layers.FeedbackLayer": "a mixin: its arguments are those of the layers",
     "layers.TimeDistributed": "Keras checks its argument",
+    "layers.BatchNormalization": "Keras checks its arguments",
+    "optimizers.SGD": "Keras checks its arguments",
     "spiking.lif.estimators.Estimator": "abstract",
     "phases.CompiledPhase": "abstract",
     "callbacks.DivergenceError": "an exception",

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tf_alignment import feedback as methods
+from tf_alignment._support.arguments import boolean
 from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
@@ -85,6 +86,7 @@ def convert(
     >>> [type(layer).__module__.split(".")[0] for layer in model.layers]
     ['keras', 'tf_alignment']
     """
+    boolean("inplace", inplace)
     method = methods.get(feedback)
     if method is None:
         raise ValueError(
@@ -152,6 +154,7 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     >>> type(ta.strip(model).layers[0]).__module__
     'keras.src.layers.core.dense'
     """
+    boolean("inplace", inplace)
     check_model(model)
     _refuse_own_subclasses(sites(model))
     if _has_surgery(model):

@@ -145,7 +145,13 @@ class Imperfect(Feedback):
     ) -> None:
         from tf_alignment.feedback import get
 
-        inner = get(method)
+        try:
+            inner = get(method)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                "Argument `method` must be a feedback method. "
+                f"Received: method={method!r} ({error})"
+            ) from None
         if inner is None or isinstance(inner, DirectFeedback | Imperfect):
             raise ValueError(
                 "Argument `method` must be the feedback method of a layer: neither None nor 'dfa' "

@@ -170,7 +170,7 @@ class LSTM(keras.layers.LSTM):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization`, computed by TensorFlow's fused operation.
+    r"""`keras.layers.BatchNormalization`, computed by TensorFlow's fused operation.
 
     With mean μ and variance σ² of the batch in training, and the moving averages otherwise,
 
@@ -1045,8 +1045,7 @@ class GroupQueryAttention(keras.layers.GroupQueryAttention):
     queries.
 
     Args:
-        head_dim, num_query_heads, num_key_value_heads, ...: As of
-            `keras.layers.GroupQueryAttention`.
+        head_dim, num_query_heads, ...: As of `keras.layers.GroupQueryAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 

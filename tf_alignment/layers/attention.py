@@ -120,8 +120,7 @@ class GroupQueryAttention(_Attention, keras.layers.GroupQueryAttention):
     queries.
 
     Args:
-        head_dim, num_query_heads, num_key_value_heads, ...: As of
-            `keras.layers.GroupQueryAttention`.
+        head_dim, num_query_heads, ...: As of `keras.layers.GroupQueryAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 

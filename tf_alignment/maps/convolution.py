@@ -124,6 +124,17 @@ class PointwiseConvolution(Convolution):
 
     TensorFlow has no channels-first convolution of every precision on CPUs. Keras lays the channels
     last there, and so does this.
+
+    Args:
+        rank: Number of spatial axes.
+        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        groups: Number of groups of channels, 1.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> conv = ta.maps.PointwiseConvolution(2, (1, 1), (1, 1), "valid", (1, 1), "channels_last")
+    >>> conv.apply(tf.ones((1, 8, 8, 3)), tf.ones((1, 1, 3, 2))).shape
+    TensorShape([1, 8, 8, 2])
     """
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tf_alignment._support.arguments import number
+from tf_alignment._support.arguments import integer, number
 from tf_alignment.layers.recurrent.base import Gates
 from tf_alignment.layers.recurrent.cells import SimpleRNNCell
 from tf_alignment.layers.recurrent.steps import Plain
@@ -80,7 +80,7 @@ class LeakyRNNCell(_OwnCell):
     def __init__(self, units: int, leak: float = 0.1, **kwargs: Any) -> None:
         if number("leak", leak, above=0) > 1:
             raise ValueError(f"Argument `leak` must be at most 1. Received: leak={leak!r}")
-        super().__init__(units, **kwargs)
+        super().__init__(integer("units", units), **kwargs)
         self.leak = float(leak)
 
     def _advance(
@@ -150,7 +150,7 @@ class ALIFCell(_OwnCell):
         if number("beta", beta) < 0:
             raise ValueError(f"Argument `beta` must be 0 or more. Received: beta={beta!r}")
         kwargs.pop("activation", None)
-        super().__init__(units, activation=None, **kwargs)
+        super().__init__(integer("units", units), activation=None, **kwargs)
         self.tau, self.tau_adaptation = float(tau), float(tau_adaptation)
         self.beta, self.threshold, self.gamma = float(beta), float(threshold), float(gamma)
         self.state_size = [self.units] * 3
