@@ -453,7 +453,10 @@ def time_table(rows: list[Report]) -> str:
         "| method | " + " | ".join(f"{n}: {library}" for n, library in columns) + " |",
         "|---" * (1 + len(columns)) + "|",
     ]
+    measured = {row["method"] for row in rows}
     for method in (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS):
+        if method not in measured:
+            continue
         cells = [f"`{method}`"]
         for column in columns:
             row = cell.get((*column, method))

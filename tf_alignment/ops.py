@@ -124,14 +124,20 @@ def _after(reads: Sequence[tf.Tensor], gradient: tf.Tensor) -> tf.Tensor:
 
 
 def broadcast_error(
-    logits: tf.Tensor, hidden: Sequence[tf.Tensor], kernels: Sequence[tf.Tensor]
+    logits: tf.Tensor,
+    hidden: Sequence[tf.Tensor],
+    kernels: Sequence[tf.Tensor],
+    shared: bool = False,
 ) -> tf.Tensor:
     """Return `logits`; on the way back, each hidden activity gets `e Bᵀ`, `e = ∂L/∂logits`.
 
     Args:
         logits: `(batch, ...)`.
         hidden: Activities, each `(batch, ...)`.
-        kernels: For each of them a `B` of shape `(units, outputs)`, over flattened examples.
+        kernels: For each of them a `B` of shape `(units, outputs)`, over flattened examples, or
+            over each of the positions that the activity shares with the logits. A `B` with fewer
+            units, `(channels, outputs)`, gives every place the same error, divided by their number.
+        shared: Whether there may be such a `B`.
 
     Returns:
         A tensor equal to `logits`.
@@ -143,13 +149,21 @@ def broadcast_error(
         activities, feedback = rest[:count], rest[count:]
 
         def grad(e: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            flat = tf.reshape(e, [-1, feedback[0].shape[1]]) if count else e
             errors = []
             for h, b in zip(activities, feedback, strict=True):
+                flat = tf.reshape(e, [-1, b.shape[1]])
                 error = tf.matmul(flat, tf.cast(b, e.dtype), transpose_b=True)
-                errors.append(tf.reshape(tf.cast(error, h.dtype), tf.shape(h)))
+                error = tf.cast(error, h.dtype)
+                errors.append(_spread(error, h) if shared else tf.reshape(error, tf.shape(h)))
             return (e, *errors, *(None for _ in feedback))
 
         return logits, grad
 
     return op(logits, *hidden, *kernels)
+
+
+def _spread(error: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Rows of errors in the shape of an activity; the same at every place if they are too few."""
+    places = tf.size(like) // tf.maximum(tf.size(error), 1)  # 1, unless one kernel is for all
+    rows = tf.repeat((error / tf.cast(places, error.dtype))[:, None], places, axis=1)
+    return tf.reshape(rows, tf.shape(like))

@@ -9,6 +9,7 @@ from stock_models import MODELS, example, two_heads
 import tf_alignment as ta
 
 K = keras.layers
+STOCK_STAYS = pytest.mark.filterwarnings("ignore:The error still passes the forward weights")
 
 
 def mlp(dtype=None):
@@ -87,6 +88,7 @@ def test_two_models_in_one_tape_and_a_feature_extractor():
 
 
 @pytest.mark.parametrize("name", MODELS)
+@STOCK_STAYS
 def test_every_weight_learns_and_no_error_passes_a_cut(name):
     model = MODELS[name]()
     converted = ta.convert(model, "dfa")
@@ -164,7 +166,7 @@ def test_mixed_precision(policy):
 
 def test_dynamic_shapes_are_refused():
     x = inputs = keras.Input((None, 6))
-    x = K.Dense(4)(K.Dense(5)(x))
+    x = K.Dense(4)(K.GlobalAveragePooling1D()(K.Add()([K.Dense(5)(x), K.Dense(5)(x)])))
     with pytest.raises(ValueError, match="static shapes"):
         ta.convert(keras.Model(inputs, x), "dfa")
 
@@ -222,6 +224,7 @@ def fully_convolutional():
         fully_convolutional,
     ],
 )
+@STOCK_STAYS
 def test_odd_graphs_keep_their_outputs_losses_and_gradients(make):
     model = make()
     converted = ta.convert(model, "dfa")
@@ -347,3 +350,92 @@ def test_seeded_feedback_differs_between_heads(initializer):
 def test_it_has_no_effective_kernel_and_says_why():
     with pytest.raises(ValueError, match=r"'dfa' has no effective feedback kernel: .*from the out"):
         ta.feedback.DirectFeedback().feedback_kernel(None)
+
+
+def sequence(positions, width=4):
+    x = inputs = keras.Input((positions, 6))
+    x = K.Dense(5, activation="tanh", name="first")(x)
+    x = K.Dense(width, activation="tanh", name="second")(x)
+    return keras.Model(inputs, K.Dense(3, name="logits")(x))
+
+
+@pytest.mark.parametrize("positions", [7, None])
+def test_sequences_have_one_kernel_for_all_positions(positions):
+    keras.utils.set_random_seed(0)
+    model = ta.convert(sequence(positions), "dfa")
+    shapes = {name: tuple(b.shape) for name, b in tap_of(model).feedback_weights.items()}
+    assert shapes == {"first": (5, 3), "second": (4, 3)}
+    rng = np.random.default_rng(0)
+    x, e = rng.standard_normal((2, 7, 6)), rng.standard_normal((2, 7, 3))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x) * e)
+    found = tape.gradient(loss, model.trainable_weights)
+    # every position is an example of its own
+    w1, b1, w2, b2 = [w.numpy().astype("float64") for w in model.trainable_weights[:4]]
+    feedback = [b.numpy().astype("float64") for b in tap_of(model).feedback_weights.values()]
+    x, e = x.reshape(-1, 6), e.reshape(-1, 3)
+    h1 = np.tanh(x @ w1 + b1)
+    h2 = np.tanh(h1 @ w2 + b2)
+    d1, d2 = e @ feedback[0].T * (1 - h1**2), e @ feedback[1].T * (1 - h2**2)
+    expected = [x.T @ d1, d1.sum(0), h1.T @ d2, d2.sum(0), h2.T @ e, e.sum(0)]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_one_kernel_for_all_places_of_a_map():
+    stock = keras.Sequential(
+        [keras.Input((6, 6, 2)), K.Conv2D(4, 3, name="c"), K.Flatten(), K.Dense(3)]
+    )
+    model = ta.convert(stock, ta.feedback.DirectFeedback(over_space="shared"))
+    [(name, b)] = tap_of(model).feedback_weights.items()
+    assert name == "c" and b.shape == (4 * 4 * 4, 3)  # the block ends behind the flattening
+    x = inputs = keras.Input((6, 6, 2))
+    x = K.Conv2D(4, 3, name="c")(x)
+    x = K.Add()([x, x])
+    stock = keras.Model(inputs, K.Dense(3)(K.Flatten()(x)))
+    model = ta.convert(stock, ta.feedback.DirectFeedback(over_space="shared"))
+    [b] = tap_of(model).feedback_weights.values()
+    assert b.shape == (4, 3)
+    rng = np.random.default_rng(0)
+    x, e = rng.standard_normal((2, 6, 6, 2)), rng.standard_normal((2, 3))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x) * e)
+    gradient = tape.gradient(loss, model.get_layer("c").bias)
+    # 16 places, each with a sixteenth of the error
+    np.testing.assert_allclose(gradient, (e @ b.numpy().T).sum(0), rtol=1e-5)
+    assert tap_of(model).get_config()["over_space"] == "shared"
+    with pytest.raises(ValueError, match="Received: over_space='some'"):
+        ta.feedback.DirectFeedback("some")
+
+
+def test_too_much_memory_is_refused_with_numbers(monkeypatch):
+    monkeypatch.setattr(ta.layers.direct, "available_memory", lambda: 10**9)
+    stock = keras.Sequential(
+        [keras.Input((6,)), K.Dense(100_000, name="wide"), K.Dense(3000)], name="m"
+    )
+    with pytest.raises(ValueError, match=r"1.20 GB.*1.00 GB.*'wide' \(100000, 3000\): 1.20 GB"):
+        ta.convert(stock, "dfa")
+
+
+def test_what_cannot_be_tapped_is_refused():
+    class Two(K.Layer):
+        def build(self, shape):
+            self.parts = [K.Dense(4, name="up"), K.Dense(4, name="down")]
+            for part in self.parts:
+                part.build(shape)
+
+        def call(self, x):
+            return self.parts[1](self.parts[0](x))
+
+    model = keras.Sequential([keras.Input((4,)), K.Dense(4), Two(name="two"), K.Dense(2)])
+    with pytest.raises(ValueError, match="cannot see into.*'two': .'up', 'down'"):
+        ta.convert(model, "dfa")
+
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    model = Own()
+    model.build((None, 4))
+    with pytest.raises(ValueError, match="nobody can see that of a model with a `call`"):
+        ta.convert(model, "dfa")

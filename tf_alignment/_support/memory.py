@@ -1,35 +1,22 @@
-"""Giving back what models leave behind in a process."""
+"""How much memory is left."""
 
 from __future__ import annotations
 
-import gc
+import os
 
-import keras
-
-__all__ = ["clear_session"]
+__all__ = ["available_memory"]
 
 
-def clear_session() -> None:
-    """`keras.utils.clear_session`, and the graphs that TensorFlow would keep for ever.
-
-    TensorFlow registers the custom gradients of every traced function under names of their own and
-    never forgets them; each holds the whole graph, of stock models too. Call it between the trials
-    of a sweep, when no model of an earlier trial is used any more. Functions that are compiled
-    already go on working; what was traced and never differentiated can no longer be.
-
-    Long sweeps are better off in one process a trial: nothing is left then, whatever a trial does.
-
-    Example:
-    >>> import tf_alignment as ta
-    >>> ta.clear_session()
-    """
-    keras.utils.clear_session()
-    try:  # nothing public forgets
-        from tensorflow.python.framework import ops
-
-        registry = ops.gradient_registry._registry
-    except (ImportError, AttributeError):
-        registry = {}
-    for name in [name for name in registry if str(name).startswith("CustomGradient-")]:
-        del registry[name]
-    gc.collect()
+def available_memory() -> int | None:
+    """Bytes of the host's memory that are left, None if the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -29,8 +29,11 @@ from tf_alignment.conversion.graph import (
     copy_weights,
     fresh_inputs,
     record,
+    transparent,
 )
+from tf_alignment.conversion.sites import is_stock, matrices
 from tf_alignment.layers.direct import Cut, OutputTap
+from tf_alignment.layers.inspection import walk
 
 __all__ = ["convert_direct", "strip_direct"]
 
@@ -71,9 +74,11 @@ class _Plan:
     names: dict[int, str]
 
 
-def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model:
+def convert_direct(
+    model: keras.Model, feedback_initializer: Any, over_space: str = "each"
+) -> keras.Model:
     """Rebuild `model` with direct feedback, not compiled; see `tf_alignment.convert`."""
-    graph = record(model)
+    graph = _graph(model)
     plan = _plan(graph)
     learns = graph.learns_below()
     outputs = _refs(graph.outputs)
@@ -124,7 +129,7 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
             hidden = [tapped for _, tapped in plan.taps[ref]]
             tap_name = name if own and not split else unique(f"{name}_output_tap")
             used.add(tap_name)
-            tap = OutputTap(hidden, initializer_of(len(placed)), name=tap_name)
+            tap = OutputTap(hidden, initializer_of(len(placed)), over_space, name=tap_name)
             placed.append(tap)
             value = tap([value, *(tensors[h] for h, _ in plan.taps[ref])])
         if split:
@@ -139,6 +144,41 @@ def convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model
     for call in graph.calls:
         copy_weights(call.layer, layers[id(call.layer)])
     return new
+
+
+def _graph(model: keras.Model) -> Graph:
+    """The graph of a model, if all of it can be cut and tapped."""
+    if not transparent(model):
+        raise ValueError(
+            "Direct feedback cuts and taps the graph of a functional or Sequential model; nobody "
+            "can see that of a model with a `call` of its own. Build it functionally, or take a "
+            f"method of single layers. Received: model '{model.name}' of class "
+            f"{type(model).__name__}"
+        )
+    graph = record(model)
+    _refuse_composite(graph)
+    return graph
+
+
+def _refuse_composite(graph: Graph) -> None:
+    """Raise for layers of users' own with several kernels: inside, the error would pass them."""
+    found = {}
+    for call in graph.calls:
+        if not isinstance(call.layer, keras.layers.Layer) or is_stock(type(call.layer)):
+            continue
+        held = [path for path, count in _kernels_inside(call.layer) for _ in range(count)]
+        if len(held) > 1:
+            found[call.path] = held
+    if found:
+        raise ValueError(
+            "Direct feedback cuts and taps the graph of a model, and cannot see into layers with a "
+            "`call` of their own: inside them the error would pass the forward weights. Build "
+            f"them functionally, or take a method of single layers. Received: {found}"
+        )
+
+
+def _kernels_inside(layer: Any) -> list[tuple[str, int]]:
+    return [(inner.name, len(matrices(inner))) for inner, _ in walk(layer)]
 
 
 def strip_direct(model: keras.Model) -> keras.Model:

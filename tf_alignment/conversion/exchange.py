@@ -20,7 +20,7 @@ from tf_alignment.conversion.registry import is_ours, stock_class, version
 from tf_alignment.conversion.renewal import carry_optimizer, renew
 from tf_alignment.conversion.sites import Site, sites
 from tf_alignment.conversion.training import unwatch, warn_of_frozen, watch
-from tf_alignment.conversion.verdict import check_model, dynamic_time, stays
+from tf_alignment.conversion.verdict import check_model, dynamic_time, stays, transported
 from tf_alignment.layers.direct import Cut, OutputTap
 from tf_alignment.layers.inspection import feedback_layers, output_taps, walk
 
@@ -97,7 +97,7 @@ def convert(
     check_model(model)
     if isinstance(method, methods.DirectFeedback):
         _check_direct(include, exclude, inplace)
-        return _convert_direct(model, feedback_initializer)
+        return _convert_direct(model, method, feedback_initializer)
     if output_taps(model):
         if inplace:
             raise _no_surgery("convert")
@@ -173,11 +173,15 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     return target
 
 
-def _convert_direct(model: keras.Model, feedback_initializer: Any) -> keras.Model:
+def _convert_direct(
+    model: keras.Model, method: methods.DirectFeedback, feedback_initializer: Any
+) -> keras.Model:
     compilation = model.get_compile_config()
     if feedback_layers(model) or _has_surgery(model):
         model = strip(model)
-    converted = convert_direct(model, feedback_initializer or "glorot_uniform")
+    initializer = feedback_initializer or "glorot_uniform"
+    converted = convert_direct(model, initializer, method.over_space)
+    _warn(model, [(s.path, why) for s, why in transported(sites(model), direct=True)], 4)
     if compilation:
         converted.compile_from_config(compilation)
     watch(converted)
@@ -252,14 +256,17 @@ def _give_all(
 
 
 def _warn_of_stock(model: keras.Model, found: list[Site]) -> None:
-    left = [(site.path, why) for site in found if (why := stays(site)) is not None]
+    _warn(model, [(s.path, why) for s in found if (why := stays(s)) is not None], 4)
+
+
+def _warn(model: keras.Model, left: list[tuple[str, str]], stacklevel: int) -> None:
     if left:
         some = "; ".join(f"'{path}' ({why})" for path, why in left[:8])
         more = f" and {len(left) - 8} more" if left[8:] else ""
         warnings.warn(
             f"The error still passes the forward weights of {len(left)} layers of model "
             f"'{model.name}': {some}{more}. See `tf_alignment.summary(model)`.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

@@ -17,7 +17,7 @@ from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, versio
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk, walk_holders
 
-__all__ = ["Site", "own_weights", "sites"]
+__all__ = ["Site", "is_stock", "matrices", "own_weights", "sites"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +94,38 @@ def own_weights(layer: Any) -> list[keras.Variable]:
     return list(layer._trainable_variables)  # Keras has no public name for it
 
 
+def matrices(layer: Any) -> list[keras.Variable]:
+    """The weights of a layer's own that mix what passes it, as far as their names and shapes tell.
+
+    Biases, positions and rows that are looked up are added; what is not named a kernel and has
+    fewer than two axes longer than 1 scales each unit by itself.
+    """
+    if isinstance(layer, keras.layers.PReLU):
+        return []
+    looks_up = isinstance(layer, keras.layers.Embedding)
+    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
+    found = []
+    for weight in own_weights(layer):
+        name = weight.name
+        if name == "kernel" or name.endswith("_kernel"):
+            found.append(weight)
+        elif looks_up or "embedding" in name:
+            if reversible and (name == "reverse_embeddings" or layer.tie_weights):
+                found.append(weight)
+        elif "bias" not in name and sum(d > 1 for d in weight.shape) > 1:
+            found.append(weight)
+    return found
+
+
+def is_stock(cls: type) -> bool:
+    """Whether a class of layers is one of Keras' own.
+
+    Args:
+        cls: The class.
+    """
+    return cls.__module__.startswith("keras.src.")
+
+
 def _tells_layers(holder: Any) -> bool:
     """Whether the configuration of a model or layer has that of each layer in it."""
     cls = type(holder)
@@ -104,7 +136,7 @@ def _tells_layers(holder: Any) -> bool:
     if cls in STOCK:
         return getattr(holder, "feedback", None) is not None
     wraps = keras.layers.Wrapper | keras.layers.RNN | keras.layers.StackedRNNCells
-    return isinstance(holder, wraps) and cls.__module__.startswith("keras.src.")
+    return isinstance(holder, wraps) and is_stock(cls)
 
 
 def _fed(model: keras.Model) -> dict[int, bool]:

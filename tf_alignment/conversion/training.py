@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from tf_alignment import optimizers
 from tf_alignment._support import watching
-from tf_alignment.conversion.verdict import listed, matrices
+from tf_alignment.conversion.sites import matrices
+from tf_alignment.conversion.verdict import listed
 from tf_alignment.layers.inspection import connections, feedback_layers, output_taps, walk
 
 __all__ = ["unwatch", "warn_of_frozen", "watch"]

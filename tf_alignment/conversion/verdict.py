@@ -9,16 +9,15 @@ from typing import Any
 import keras
 
 from tf_alignment.conversion.registry import is_ours, overridden, version
-from tf_alignment.conversion.sites import Site, own_weights, sites
+from tf_alignment.conversion.sites import Site, matrices, own_weights, sites
 from tf_alignment.layers.direct import OutputTap
-from tf_alignment.layers.inspection import output_taps
+from tf_alignment.layers.inspection import output_taps, walk
 
 __all__ = [
     "LayerReport",
     "check_model",
     "dynamic_time",
     "listed",
-    "matrices",
     "stays",
     "summary",
     "transported",
@@ -186,29 +185,6 @@ def dynamic_time(site: Site) -> Any | None:
     return None
 
 
-def matrices(layer: Any) -> list[keras.Variable]:
-    """The weights of a layer's own that mix what passes it, as far as their names and shapes tell.
-
-    Biases, positions and rows that are looked up are added; what is not named a kernel and has
-    fewer than two axes longer than 1 scales each unit by itself.
-    """
-    if isinstance(layer, keras.layers.PReLU):
-        return []
-    looks_up = isinstance(layer, keras.layers.Embedding)
-    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
-    found = []
-    for weight in own_weights(layer):
-        name = weight.name
-        if name == "kernel" or name.endswith("_kernel"):
-            found.append(weight)
-        elif looks_up or "embedding" in name:
-            if reversible and (name == "reverse_embeddings" or layer.tie_weights):
-                found.append(weight)
-        elif "bias" not in name and sum(d > 1 for d in weight.shape) > 1:
-            found.append(weight)
-    return found
-
-
 def check_model(model: Any) -> None:
     """Raise if something is no Keras model, or not built."""
     if not isinstance(model, keras.Model):
@@ -246,10 +222,9 @@ def _holds_feedback(layer: Any) -> bool:
 
 
 def _several(site: Site) -> bool:
-    """Whether a layer with a kernel lies with others inside a layer, or has several itself."""
-    return len(matrices(site.layer)) > 1 or any(
-        not isinstance(holder, keras.Model) for holder in site.holders
-    )
+    """Whether a layer with a kernel has more, or lies with others inside one layer."""
+    outer = next((h for h in site.holders if not isinstance(h, keras.Model)), site.layer)
+    return sum(len(matrices(layer)) for layer, _ in walk(outer)) > 1
 
 
 def _methods(found: Iterable[Site]) -> list[Any]:

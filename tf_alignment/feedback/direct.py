@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from tf_alignment.feedback.base import Feedback
@@ -16,7 +18,18 @@ class DirectFeedback(Feedback):
     DFA belongs to a network. `tf_alignment.convert(model, "dfa")` builds it: one layer at the
     output takes the logits and every hidden layer's output, passes the logits on, and in the
     backward pass gives `e_out = ∂L/∂logits` to the logits and `e_out B_lᵀ` to every hidden layer's
-    output.
+    output. Where logits and layer share axes of positions, as in networks over sequences, the error
+    of each position goes to the same position, with one `B_l` for all of them.
+
+    Args:
+        over_space: `"each"`, the method of the paper, in which every unit of a feature map has
+            coefficients of its own; or `"shared"`, another method: one small `B_l` of shape
+            (channels, outputs), whose error, divided by the number of places, is the same at each
+            place of the map, as convolutions of BioTorch have it. A feature map of 112 x 112 x 64
+            and a thousand outputs need 3.2 GB with the first and 256 kB with the second.
+
+    Raises:
+        ValueError: If `over_space` is neither.
 
     Reference: Nøkland 2016, "Direct feedback alignment provides learning in deep neural networks".
 
@@ -30,6 +43,17 @@ class DirectFeedback(Feedback):
     """
 
     id = "dfa"
+
+    def __init__(self, over_space: str = "each") -> None:
+        if over_space not in ("each", "shared"):
+            raise ValueError(
+                "Argument `over_space` must be 'each' or 'shared'. "
+                f"Received: over_space={over_space!r}"
+            )
+        self.over_space = over_space
+
+    def get_config(self) -> dict[str, Any]:
+        return {"over_space": self.over_space}
 
     def no_kernel_because(self) -> str:
         """The end of the error message of a method without an effective feedback kernel."""

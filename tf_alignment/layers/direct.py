@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_alignment import feedback as methods
 from tf_alignment import ops
 from tf_alignment import probe as probing
+from tf_alignment._support.memory import available_memory
 from tf_alignment._support.seeds import named_initializer, reseeded
 from tf_alignment.maps.dense import Matmul
 
@@ -53,23 +54,29 @@ class OutputTap(keras.layers.Layer):
     Args:
         hidden: Names of the hidden layers tapped, in the order of the inputs.
         feedback_initializer: Initializer of every `B_l`, shaped `(units, outputs)`, where units is
-            the size of the flattened output of layer l.
+            the size of the flattened output of layer l; of what is left of it where its first axes
+            are the logits' positions; of its channels with `over_space="shared"`.
+        over_space: See `tf_alignment.feedback.DirectFeedback`.
 
     Input shape:
         A list: logits `(batch, ..., outputs)` and hidden activities `(batch, ...)`, static but for
-        the batch.
+        the batch and for positions that both have.
 
     Output shape:
         That of the logits.
 
     Raises:
-        ValueError: If a shape is not static.
+        ValueError: If a shape is not static, or there is not enough memory for the feedback.
 
     Reference: Nøkland 2016, equation 6.
     """
 
     def __init__(
-        self, hidden: list[str], feedback_initializer: Any = "glorot_uniform", **kwargs: Any
+        self,
+        hidden: list[str],
+        feedback_initializer: Any = "glorot_uniform",
+        over_space: str = "each",
+        **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         if isinstance(hidden, str) or not isinstance(hidden, list | tuple):
@@ -77,7 +84,7 @@ class OutputTap(keras.layers.Layer):
                 f"Argument `hidden` must be a list of layer names. Received: hidden={hidden!r}"
             )
         self.hidden = list(hidden)
-        self.feedback = methods.DirectFeedback()
+        self.feedback = methods.DirectFeedback(over_space)
         self.feedback_initializer = named_initializer("feedback_initializer", feedback_initializer)
         self.supports_masking = True
 
@@ -101,25 +108,42 @@ class OutputTap(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         logits, *hidden = [tuple(shape[1:]) for shape in input_shape]
-        if any(d is None for shape in (logits, *hidden) for d in shape):
+        joined = [self._joined(logits, shape) for shape in hidden]
+        if any(d is None for pair in joined for shape in pair for d in shape):
             raise ValueError(
-                "Direct feedback needs static shapes but for the batch: a feedback kernel joins "
-                f"every output unit with every hidden unit. Received: logits {logits}, hidden "
+                "Direct feedback needs static shapes but for the batch and for positions that "
+                "logits and layer share: a feedback kernel joins every output unit with every "
+                f"hidden unit. Received: logits {logits}, hidden "
                 f"layers {dict(zip(self.hidden, hidden, strict=True))}"
             )
-        outputs = math.prod(logits)
+        shapes = [
+            (math.prod(d or 0 for d in units), math.prod(d or 0 for d in outputs))
+            for units, outputs in joined
+        ]
+        _check_memory(dict(zip(self.hidden, shapes, strict=True)))
         base = getattr(self.feedback_initializer, "seed", None) or 0
         self._kernels = []
-        for index, (name, shape) in enumerate(zip(self.hidden, hidden, strict=True)):
+        for index, (name, shape) in enumerate(zip(self.hidden, shapes, strict=True)):
             kernel = self.add_weight(
                 name=f"{name.replace('/', '_')}_feedback_kernel",
-                shape=(math.prod(shape), outputs),
+                shape=shape,
                 # one instance would draw the same numbers for layers of the same shape
                 initializer=reseeded(self.feedback_initializer, base, index),
                 trainable=False,
             )
             self._kernels.append(kernel)
             setattr(self, f"kernel_{index}", kernel)  # `tf.train.Checkpoint` sees attributes alone
+
+    def _joined(
+        self, logits: tuple[int | None, ...], hidden: tuple[int | None, ...]
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        """The axes of a hidden layer and of the logits that its feedback kernel joins."""
+        positions = logits[:-1]
+        if positions and hidden[: len(positions)] == positions and len(hidden) > len(positions):
+            logits, hidden = logits[-1:], hidden[len(positions) :]
+        if self.feedback.over_space == "shared":
+            hidden = hidden[-1:]
+        return hidden, logits
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
@@ -138,7 +162,8 @@ class OutputTap(keras.layers.Layer):
         if look is not None and look.backprop:
             return logits
         kernels = [tf.convert_to_tensor(kernel) for kernel in self._kernels]
-        return ops.broadcast_error(logits, hidden, kernels)
+        shared = self.feedback.over_space == "shared"
+        return ops.broadcast_error(logits, hidden, kernels, shared)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The logits' mask."""
@@ -155,15 +180,32 @@ class OutputTap(keras.layers.Layer):
             **super().get_config(),
             "hidden": self.hidden,
             "feedback_initializer": initializer,
+            "over_space": self.feedback.over_space,
         }
+
+
+def _check_memory(shapes: dict[str, tuple[int, int]]) -> None:
+    """Raise if the feedback kernels are larger than the memory that is left."""
+    sizes = {name: 4 * units * outputs for name, (units, outputs) in shapes.items()}
+    free = available_memory()
+    if free is None or sum(sizes.values()) <= free:
+        return
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+    each = ", ".join(f"'{name}' {shapes[name]}: {sizes[name] / 1e9:.2f} GB" for name in largest)
+    raise ValueError(
+        f"Direct feedback needs {sum(sizes.values()) / 1e9:.2f} GB for its feedback weights, and "
+        f"{free / 1e9:.2f} GB of memory are left. Its kernels join every unit of a feature map "
+        "with every output; `tf_alignment.feedback.DirectFeedback(over_space='shared')` has one "
+        f"small kernel for all places of a map. Received: the largest of {len(sizes)} layers {each}"
+    )
 
 
 class _FromOutput(Matmul):
     """Between a flattened block output and the network's output."""
 
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
-        """The examples: every unit, also one of a feature map, has coefficients of its own."""
-        return tf.cast(tf.shape(x)[0], tf.float32)
+        """The examples, or their positions: every unit of a map has coefficients of its own."""
+        return tf.cast(tf.size(x) // kernel_shape[0], tf.float32)
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         units, outputs = like.shape
