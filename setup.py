@@ -46,6 +46,8 @@ EXTRAS = {
         "setuptools>=77",
         "tensorboard>=2.20,<2.22",
     ],
+    # Models of others, converted by tests that skip without it.
+    "test-hub": ["keras-hub>=0.32,<0.33"],
     # Building the site imports neither TensorFlow nor Keras. Material for MkDocs is maintained
     # until May 2027; its successor, Zensical, reads the same mkdocs.yml.
     "docs": [

@@ -69,9 +69,9 @@ from tf_alignment import (  # noqa: E402
     studies,
     testing,
 )
-from tf_alignment._support.session import clear_session  # noqa: E402
 from tf_alignment._support.names import show_public_names as _show_public_names  # noqa: E402
 from tf_alignment._support.noise import Noise  # noqa: E402
+from tf_alignment._support.session import clear_session  # noqa: E402
 from tf_alignment._version import __version__  # noqa: E402
 from tf_alignment.conversion import (  # noqa: E402
     convert,

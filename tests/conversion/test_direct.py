@@ -428,7 +428,7 @@ def test_what_cannot_be_tapped_is_refused():
             return self.parts[1](self.parts[0](x))
 
     model = keras.Sequential([keras.Input((4,)), K.Dense(4), Two(name="two"), K.Dense(2)])
-    with pytest.raises(ValueError, match="cannot see into.*'two': .'up', 'down'"):
+    with pytest.raises(ValueError, match=r"cannot see into.*'two': .'up', 'down'"):
         ta.convert(model, "dfa")
 
     class Own(keras.Model):
