@@ -57,7 +57,7 @@ def test_keras_applications(name):
     converted = ta.convert(model, "fa")
     x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
     same(converted(x), model(x))
-    rows = [row for row in ta.summary(converted, None) if row.kind in ta.layers.__all__]
+    rows = [row for row in ta.summary(converted, None) if "Conv" in row.kind or row.kind == "Dense"]
     assert len(rows) > 50
     assert 1 <= sum(row.method == "stock" for row in rows) <= 2  # the first
     same(ta.strip(converted)(x), model(x))

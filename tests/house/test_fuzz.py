@@ -120,6 +120,7 @@ ROWS = {
     "feedback.SymmetricAlignment": ({}, {}),
     "feedback.WeightMirror": ({}, {}),
     "feedback.BatchRandomSignSymmetry": ({}, {}),
+    "feedback.DirectFeedback": ({}, {"over_space": [None, 3, "nonsense", True, {}, THING]}),
     "feedback.ProductFeedback": (
         {},
         {"expansion": [0.0, -1.0], "fixed_initializer": OF_LAYERS["feedback_initializer"]},

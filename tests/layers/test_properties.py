@@ -23,7 +23,9 @@ METHODS = ("fa", "kp", "usf", "frsf", "sa", "pfa", "pfa_o")
 ACTIVATIONS = {"linear": lambda z: z, "tanh": tf.tanh, "softplus": tf.math.softplus}
 # Of entries, whose size is about 1: half precision rounds products in an order of its own.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9, "mixed_bfloat16": 0.1}
-KINDS = [kind for kind in ta.layers.__all__ if "Dense" in kind or "Conv" in kind]
+KINDS = [
+    kind for kind in ta.layers.__all__ if "Dense" in kind or ("Conv" in kind and "LSTM" not in kind)
+]
 CHANNELS_FIRST = ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D")  # on CPU, in float32
 EINSUMS = {
     "ab,bc->ac": ((2, 3), 4, "c"),
