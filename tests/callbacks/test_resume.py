@@ -331,7 +331,7 @@ def aligning(directory, crash=None, resume_first=False, epochs=4, method="wm", *
     )
     slow = ta.phases.Alignment("sa", steps=1, optimizer="sgd", batch_size=8, seed=3, name="slow")
     runs = [
-        ta.callbacks.FeedbackCallback(phase, options.pop("every", "epoch")),
+        ta.callbacks.FeedbackCallback(phase, every_batches=options.pop("every_batches", None)),
         ta.callbacks.FeedbackCallback(slow, None, warmup=1),
     ]
     resume = Resume(directory, data=data, **options)
@@ -342,12 +342,12 @@ def aligning(directory, crash=None, resume_first=False, epochs=4, method="wm", *
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
-@pytest.mark.parametrize("every", ["epoch", 1])
+@pytest.mark.parametrize("every", [None, 1])
 def test_phases_are_found_in_the_callbacks_of_the_same_fit(every, first, tmp_path):
-    whole, history = aligning(tmp_path / "whole", every=every, resume_first=first)
+    whole, history = aligning(tmp_path / "whole", every_batches=every, resume_first=first)
     with pytest.raises(Crash):
-        aligning(tmp_path / "parts", CrashAt(2, 0), first, every=every)
-    parts, resumed = aligning(tmp_path / "parts", None, first, every=every)
+        aligning(tmp_path / "parts", CrashAt(2, 0), first, every_batches=every)
+    parts, resumed = aligning(tmp_path / "parts", None, first, every_batches=every)
     assert_same(whole, parts)
     if not first:  # what others log after it is not stored
         assert resumed.history == history.history
@@ -369,7 +369,7 @@ def kept(tmp_path_factory):
         ({"feedback": "frsf"}, "FeedbackAlignment.*FixedRandomSignSymmetry"),
         ({"method": "ia"}, "phases/alignment/rule/.* was .* and is"),
         ({"steps": 3}, "phases/alignment/steps was 2 and is 3"),
-        ({"every": 2}, "phases/alignment/every was 'epoch' and is 2"),
+        ({"every_batches": 2}, "phases/alignment/every was 1 and is None"),
         ({"optimizer": keras.optimizers.SGD(0.2)}, r"optimizer/learning_rate was 0\.1"),
         ({"optimizer": keras.optimizers.Adam(0.1)}, "optimizer/.* was .* and is"),
     ],

@@ -88,8 +88,8 @@ def train(name: str, directory: str, result: str, pipe: Connection) -> None:
     data = ta.data.EpochShuffled(x, y, batch_size=32, seed=4)
     resume = ta.callbacks.Resume(directory, data=data)
     runs = [
-        ta.callbacks.FeedbackCallback(phase, every, warmup=1)
-        for phase, every in zip(phases, ("epoch", 2), strict=False)
+        ta.callbacks.FeedbackCallback(phase, every_batches=batches, warmup=1)
+        for phase, batches in zip(phases, (None, 2), strict=False)
     ]
     model.fit(
         data.dataset,

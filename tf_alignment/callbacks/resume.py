@@ -239,6 +239,7 @@ class Resume(keras.callbacks.Callback):
             described[name] = attributes(phase)
             if name in callbacks:
                 described[name]["every"] = callbacks[name].every
+                described[name]["every_batches"] = callbacks[name].every_batches
             if not self._resumed:
                 continue
             self._refuse(difference(self._described.get(name), described[name], f"phases/{name}"))
