@@ -332,7 +332,7 @@ def aligning(directory, crash=None, resume_first=False, epochs=4, method="wm", *
     slow = ta.phases.Alignment("sa", steps=1, optimizer="sgd", batch_size=8, seed=3, name="slow")
     runs = [
         ta.callbacks.FeedbackCallback(phase, every_batches=options.pop("every_batches", None)),
-        ta.callbacks.FeedbackCallback(slow, None, warmup=1),
+        ta.callbacks.FeedbackCallback(slow, every=None, warmup=1),
     ]
     resume = Resume(directory, data=data, **options)
     callbacks = [resume, *runs] if resume_first else [*runs, resume]
