@@ -33,7 +33,7 @@ def test_curves_of_runs_of_several_lengths_are_stacked():
 
 def test_a_cell_says_what_stands_behind_the_mean():
     values = np.array([1.0, 2.0, 3.0])
-    assert curves.with_deviation(values) == "2.00 ± 0.82"  # √(2/3)
+    assert curves.with_deviation(values) == "2.00 ± 1.00"  # with n − 1
     assert curves.with_error(values, 3) == "2.000 ± 0.577"  # 1/√3
     assert curves.with_error(values[:1]) == "1.00"
     assert curves.with_deviation(values[:1], 1) == "1.0 ± 0.0"

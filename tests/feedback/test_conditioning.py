@@ -1,5 +1,6 @@
 """`normalize="covariance"` against numpy: the matrix of the map, inverted in float64."""
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tf_alignment.testing import LAYERS
 AA = ta.feedback.ActivationAlignment
 WM = ta.feedback.WeightMirror
 OWN = {"noise": None, "normalize": "covariance"}
-SINGLE = [name for name in LAYERS if "separable" not in name]
+SINGLE = cases.SINGLE
 WITH_PATCHES = [n for n in SINGLE if n.startswith(("dense", "conv"))]
 
 

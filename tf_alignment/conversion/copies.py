@@ -25,6 +25,7 @@ from tf_alignment.conversion.graph import (
     uncompiled,
 )
 from tf_alignment.conversion.registry import stock_class
+from tf_alignment.feedback import Feedback
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk
 
@@ -105,6 +106,10 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
         one = _stock(layer)
         if not one.__module__.startswith(("keras.", "tf_alignment.")):
             found.setdefault(one.__name__, one)
+        method = getattr(layer, "feedback", None)
+        if isinstance(method, Feedback):
+            for part in (method, *(primitive for primitive, _ in getattr(method, "terms", ()))):
+                add(part)
         for value in vars(layer).values():
             if isinstance(value, kept) or (inspect.isfunction(value) and "<" not in value.__name__):
                 add(value)

@@ -14,7 +14,7 @@ from tf_alignment.feedback import Alignment, Feedback
 from tf_alignment.primitives import Primitive
 from tf_alignment.testing import rule_checks as checking
 from tf_alignment.testing.report import Report, Runner
-from tf_alignment.testing.table import LAYERS, undisturbed
+from tf_alignment.testing.table import GATES_APART, LAYERS, undisturbed
 from tf_alignment.testing.trial import RuleCheck, Trial
 
 __all__ = ["CHECKS", "check_rule"]
@@ -154,8 +154,8 @@ def check_rule(
         rule: A `tf_alignment.feedback.Feedback`, or what `tf_alignment.feedback.get` turns into
             one; or a `tf_alignment.primitives.Primitive`, as the only term of an `Alignment`.
         checks: Names out of `CHECKS`; `None` for all.
-        layers: Names out of `LAYERS`; `None` for all. A check that runs on none of them by itself
-            runs on the first.
+        layers: Names out of `LAYERS`; `None` for all that can have the rule. A check that runs on
+            none of them by itself runs on the first.
         strategy: The strategy for the check of replicas; `None` for a `MirroredStrategy` on two
             logical devices.
         seed: For weights, inputs and errors.
@@ -187,6 +187,8 @@ def check_rule(
     method = _rule(rule)
     chosen = choose("checks", checks, CHECKS)
     names = choose("layers", layers, tuple(LAYERS))
+    if layers is None and _only_sends(method):
+        names = [name for name in names if name not in GATES_APART]
     runner = Runner(repr(method))
     if "replicas" in chosen and strategy is None:
         checking.split_cpu()
@@ -201,6 +203,12 @@ def check_rule(
             for name in described.on(names):
                 described.run(check, name, trials[name], runner)
     return runner.finish()
+
+
+def _only_sends(method: Feedback) -> bool:
+    """Whether the method has a `send` of its own, and no kernel that does all of it."""
+    kind = type(method)
+    return kind.send is not Feedback.send and kind.carrier is Feedback.carrier
 
 
 def _rule(rule: Any) -> Feedback:

@@ -159,6 +159,9 @@ LAYERS: dict[str, LayerCase] = {
         ("convlstm3d", "ConvLSTM3D", {"filters": 2, "kernel_size": 2}, (2, 2, 3, 3, 3, 2)),
     )
 }
+
+# Gates get inputs of their own there, so that an error has to pass a kernel and nothing else.
+GATES_APART = ("gru-before", "convlstm1d", "convlstm2d", "convlstm3d")
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
 
 

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import probe as probing
-from tf_alignment._support import watching
 from tf_alignment.feedback import Activity, Backward
 from tf_alignment.layers.base import Connection, FeedbackLayer
 from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Plain, Steps, in_loop
@@ -122,7 +121,6 @@ class RecurrentCell(FeedbackLayer):
         both = [Steps.begin(connection, training) for connection in self._connections]
         steps: list[Steps | Plain] = [*both]
         if not self.feedback.through_time:
-            watching.note("sent", self._connections[1])  # to nobody, as the method has it
             look, kernel = probing.current(), tf.convert_to_tensor(self.recurrent_kernel)
             true = look is not None and look.backprop
             steps.append(Plain(self._maps()[1], kernel, cut=not true))
@@ -154,6 +152,8 @@ class RecurrentCell(FeedbackLayer):
                 self._gate_activation,
                 steps.seed,
                 step,
+                self.read_modulator(),
+                steps.stored,
             )
             c.learn(activity, steps.stored, training)
 
