@@ -116,13 +116,13 @@ def close(a, b):
 @pytest.mark.parametrize("make", BACKBONES, ids=lambda make: make.__name__)
 def test_backbones(make, tmp_path):
     model, x = make()
-    before, gradient = keras.tree.flatten(model(x)), gradients(model, x)
+    before, gradient = keras.tree.flatten(model(x, training=False)), gradients(model, x)
     kernels = [w for w in model.trainable_weights if w.name == "kernel"]
     cls = type(model)
     assert ta.convert(model, "fa", inplace=True) is model and type(model) is cls
     layers = [v for v in ta.layers.feedback_layers(model) if isinstance(v, ta.layers.FeedbackLayer)]
     assert len(layers) == len(kernels) - BACKBONES[make]
-    for a, b in zip(before, keras.tree.flatten(model(x)), strict=True):
+    for a, b in zip(before, keras.tree.flatten(model(x, training=False)), strict=True):
         np.testing.assert_array_equal(a, b)
     for layer in layers:
         set_feedback_to_forward(layer)
