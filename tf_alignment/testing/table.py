@@ -165,7 +165,7 @@ GATES_APART = ("gru-before", "convlstm1d", "convlstm2d", "convlstm3d")
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
 
 
-SEED = tf.constant([3, 4])  # for rules that draw where their own layer would not
+SEED = np.array([3, 4], np.int32)  # for rules that draw where their own layer would not
 
 
 def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
