@@ -103,3 +103,13 @@ def test_nothing_is_loaded_that_could_run_code():
     assert {
         str(f.relative_to(ROOT)): unsafe(f.read_text()) for f in SOURCES if unsafe(f.read_text())
     } == {}
+
+
+def test_the_import_leaves_tensorflow_unstarted():
+    """Several workers can be configured only before the first operation runs."""
+    code = (
+        "import tf_alignment\n"
+        "from tensorflow.python.eager import context\n"
+        "assert not context.context()._initialized"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

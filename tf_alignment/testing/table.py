@@ -196,7 +196,7 @@ def activity(layer: Any, x: Any, connection: int = 0) -> Any:
         layer(x)
     [found] = seen.activities[layer.connections[connection]]
     if not layer.feedback.random:
-        found = dataclasses.replace(found, seed=SEED)
+        found = dataclasses.replace(found, seed=tf.constant(SEED))
     # differentiated by itself: in the layer the response is cut off from its input
     return dataclasses.replace(found, z=found.map.apply(found.x, found.kernel))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import sys
 from typing import Any
 
 import keras
@@ -19,12 +19,13 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 def _stock_cell() -> Any:
-    """Keras' cell class, which it does not export: that of a layer."""
-    state = random.getstate()  # an import must not shift the seeds of layers
-    try:
-        return type(keras.layers.ConvLSTM1D(1, 1).cell)
-    finally:
-        random.setstate(state)
+    """Keras' cell class, which it does not export: it stands in the module of the layer's base.
+
+    A layer made to look at its cell would start TensorFlow at the import, before several workers
+    can be configured.
+    """
+    base = keras.layers.ConvLSTM1D.__mro__[1]
+    return sys.modules[base.__module__].ConvLSTMCell
 
 
 _StockCell: Any = _stock_cell()
