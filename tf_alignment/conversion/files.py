@@ -32,7 +32,6 @@ def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: dict[str, Any] | None = None,
     compile: bool = True,  # noqa: A002 - Keras' name
-    safe_mode: bool = True,
 ) -> keras.Model:
     """Load a model from a `.keras` file, with the feedback of layers inside custom layers too.
 
@@ -44,7 +43,6 @@ def load_model(
         filepath: Path of a `.keras` file, saved by `model.save`.
         custom_objects: As of `keras.models.load_model`.
         compile: Whether to compile the model as it was when it was saved.
-        safe_mode: As of `keras.models.load_model`.
 
     Returns:
         The model, with its feedback weights and, if compiled, the state of its optimizer.
@@ -71,7 +69,7 @@ def load_model(
     """
     path = str(filepath)
     with _records() as records:
-        model = keras.models.load_model(path, custom_objects, compile=False, safe_mode=safe_mode)
+        model = keras.models.load_model(path, custom_objects, compile=False)
     missing = [(layer, record) for layer, record in records if not _has_method(layer)]
     with keras.saving.custom_object_scope(custom_objects or {}):
         for layer, record in missing:

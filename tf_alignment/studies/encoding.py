@@ -142,7 +142,7 @@ def decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if _KERAS in value:
-        return keras.saving.deserialize_keras_object(value[_KERAS], safe_mode=False)
+        return keras.saving.deserialize_keras_object(value[_KERAS])
     if _FUNCTION in value:
         function = load_reference(value[_FUNCTION])
         if "arguments" not in value:

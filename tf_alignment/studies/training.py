@@ -79,7 +79,7 @@ def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
         batches = run.source.batches(run.seed, run.batch_size)
         run.steps_per_epoch = len(batches)
         stock = keras.saving.load_model(
-            store.file("starts", task["start"], ".keras"), compile=False, safe_mode=False
+            store.file("starts", task["start"], ".keras"), compile=False
         )
         keras.utils.set_random_seed(run.seed)
         run.model = model = _converted(stock, asked)
