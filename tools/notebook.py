@@ -41,7 +41,8 @@ if importlib.util.find_spec("tf_alignment") is None:
         raise FileNotFoundError("Put a wheel of tf_alignment beside this notebook: see above.")
     package = f"{sources[0]}[tensorflow]"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
-importlib.import_module("matplotlib.pyplot")  # has figures shown below their cells"""
+if "get_ipython" in globals():  # figures are shown below their cells
+    get_ipython().run_line_magic("matplotlib", "inline")"""
 
 
 def notebook(page: str, name: str = "", url: str = "") -> dict[str, Any]:
