@@ -41,7 +41,9 @@ if importlib.util.find_spec("tf_alignment") is None:
         raise FileNotFoundError("Put a wheel of tf_alignment beside this notebook: see above.")
     package = f"{sources[0]}[tensorflow]"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
-if "get_ipython" in globals():  # figures are shown below their cells
+if "ipykernel" in sys.modules:  # figures are shown below their cells
+    from IPython import get_ipython
+
     get_ipython().run_line_magic("matplotlib", "inline")"""
 
 
