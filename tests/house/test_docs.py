@@ -31,6 +31,8 @@ def test_public_names_are_documented(name):
     missing = []
     for public in getattr(module, "__all__", ()):
         thing = getattr(module, public)
+        if not getattr(thing, "__module__", name).startswith("tf_alignment"):
+            continue  # Keras' own, where Keras has it
         if inspect.isclass(thing) or inspect.isfunction(thing):
             members = vars(thing).items() if inspect.isclass(thing) else ()
             own = [(f"{public}.{key}", value) for key, value in members if not key.startswith("_")]

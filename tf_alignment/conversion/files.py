@@ -51,7 +51,7 @@ def load_model(
         ValueError: If Keras cannot load the file.
 
     Example:
-    >>> import keras, tempfile, tf_alignment as ta
+    >>> import keras, tempfile, warnings, tf_alignment as ta
     >>> class Block(keras.layers.Layer):
     ...     def build(self, shape):
     ...         self.dense = keras.layers.Dense(4)
@@ -60,7 +60,7 @@ def load_model(
     ...         return self.dense(x)
     >>> layers = [keras.Input((4,)), keras.layers.Dense(4), Block(), keras.layers.Dense(2)]
     >>> model = ta.convert(keras.Sequential(layers), "fa")
-    >>>     >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")  # of the class that is not registered
     ...     model.save(f"{folder}/model.keras")
     ...     loaded = ta.load_model(f"{folder}/model.keras", custom_objects={"Block": Block})

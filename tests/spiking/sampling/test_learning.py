@@ -37,7 +37,7 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
     state = learning.run(state, w, biases, 1, first=0)
     state = learning.run(state, w, biases, blocks - 1, first=1)
 
-    @tf.function
+    @tf.function(jit_compile=jit_compile)
     def numbers():
         """What the blocks draw, each in chunks of 100 and 30 steps."""
         return tf.concat(
@@ -118,28 +118,3 @@ def test_wrong_arguments_of_learning(options, message):
     options = {"rule": SpikeAlignment(5), **options}
     with pytest.raises(ValueError, match=message):
         sampling.FeedbackLearning(sampling.LayeredNetwork([2, 3]), neurons=Neuron(5), **options)
-
-
-def test_groups_of_chains_learn_as_one():
-    """Under XLA many chains are split; what they learn together is the definition's sum."""
-    network, neurons = sampling.LayeredNetwork((3, 2)), Neuron(5)
-    rng = np.random.default_rng(5)
-    w, b = [tf.constant(rng.standard_normal((3, 2)), tf.float32) for _ in range(2)]
-    biases, chains, rate = [tf.zeros(3), tf.zeros(2)], 32, 0.1
-    rule = SpikeAlignment(5, subtract_rates=False)
-    learning = sampling.FeedbackLearning(
-        network, neurons, rule, rate, chains, block=40, seed=3, jit_compile=True
-    )
-    state = learning.run(learning.start([b]), [w], biases, 1)
-    draws = [learning._draws(40, tf.constant(0), group) for group in range(2)]
-    assert not np.array_equal(draws[0][0], draws[1][0])
-    both = tuple(tf.concat(parts, 1) for parts in zip(*draws, strict=True))
-    potential = network.potential([w], [b], biases)
-    start = network.initial_state(chains, neurons)
-    spikes, end = tf.function(lambda: sampling.sample(potential, start, both, neurons))()
-    expected = b + rate / chains * rule.sums(*spikes)
-    np.testing.assert_allclose(state.feedback[0], expected, atol=1e-5)
-    for one, other in zip(state.neurons.age, end.age, strict=True):
-        np.testing.assert_array_equal(one, other)
-    for count, seen in zip(state.counts, spikes, strict=True):
-        np.testing.assert_array_equal(count, tf.reduce_sum(seen, (0, 1)))
