@@ -103,6 +103,7 @@ def alone(tmp_path_factory):
     return weights(folder, "sa", 1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_two_workers_killed_and_started_again_end_with_the_weights_of_one(tmp_path, alone):
     """One is killed in the second epoch; the other one cannot go on alone and is stopped."""

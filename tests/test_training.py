@@ -64,12 +64,17 @@ def train(method, batch=16, epochs=2, accumulate=None, forward=None, **compile_a
     return model, model.get_weights()
 
 
+def mostly_slow(methods, *fast):
+    """The methods as parameters of a test that takes long: all but a few among the slow tests."""
+    return [m if m in fast else pytest.param(m, marks=pytest.mark.slow) for m in methods]
+
+
 def agree(a, b, tolerance=1e-5):
     for p, q in zip(a, b, strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-3, atol=tolerance)
 
 
-@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("method", mostly_slow(EXACT, "backprop", "fa", "kp", "sa", "wm", "dfa"))
 def test_all_ways_of_running_give_the_same_weights(method, two_replicas):
     method = EXACT[method]
     before = ta.convert(network(), method).get_weights()
@@ -85,7 +90,7 @@ def test_all_ways_of_running_give_the_same_weights(method, two_replicas):
     agree(replicated, expected)
 
 
-@pytest.mark.parametrize("method", cases.RANDOM)
+@pytest.mark.parametrize("method", mostly_slow(cases.RANDOM, "brsf"))
 def test_noise_is_drawn_on_each_replica_and_agrees_in_its_statistics(method, two_replicas):
     def kernels():
         model, _ = train(method, epochs=20)
@@ -228,14 +233,8 @@ FORWARD = {
 }
 
 
-@pytest.mark.parametrize(
-    "forward",
-    [
-        "momentum",
-        pytest.param("sgd", marks=pytest.mark.slow),
-        pytest.param("adam", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("forward", ["momentum", "sgd", "adam"])
 def test_every_method_trains_digits_with_its_defaults(forward):
     (x, y), (x_test, y_test) = training.digits()
     accuracy, angles = {}, {}

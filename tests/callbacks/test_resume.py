@@ -273,6 +273,7 @@ np.savez(sys.argv[2], *[v.numpy() for v in model.variables])
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     epochs, rng = 20, random.Random()
     script = tmp_path / "train.py"

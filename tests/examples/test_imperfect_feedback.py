@@ -24,6 +24,7 @@ def script(monkeypatch):
     return load
 
 
+@pytest.mark.slow
 def test_the_study_of_imperfect_paths(script, tmp_path, monkeypatch, capsys):
     study = script("imperfect_feedback", "study")
     monkeypatch.setattr(study, "QUICK", {"bits": (1,), "rank": (2,)})

@@ -169,13 +169,18 @@ def test_a_rule_that_measures_its_synapses_learns_around_the_defects():
     "rule",
     [
         Imperfect("fa", bits=5, error_bits=None, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1),
-        Imperfect("backprop", bits=6, error_bits=None, rank=2, excitatory=0.8),
-        Imperfect("kp", mismatch=0.2, rank=3),
         Imperfect("sa", bits=6, error_bits=None, mismatch=0.2, stuck_off=0.1),
-        Imperfect("aa", mismatch=0.2),
-        Imperfect("brsf", density=0.5),
-        Imperfect("pfa", mismatch=0.3, bits=6, error_bits=None),
-        Imperfect("usf", noise=0.3),
+        *(
+            pytest.param(rule, marks=pytest.mark.slow)
+            for rule in (
+                Imperfect("backprop", bits=6, error_bits=None, rank=2, excitatory=0.8),
+                Imperfect("kp", mismatch=0.2, rank=3),
+                Imperfect("aa", mismatch=0.2),
+                Imperfect("brsf", density=0.5),
+                Imperfect("pfa", mismatch=0.3, bits=6, error_bits=None),
+                Imperfect("usf", noise=0.3),
+            )
+        ),
     ],
     ids=repr,
 )
