@@ -33,7 +33,7 @@ def _phases():
     """Two phases, of which one runs between batches, and neither is handed to `Resume`."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     noise = ta.phases.NodePerturbation(
-        _data(), loss, steps=2, batch_size=8, solver="ridge", seed=3, name="noise"
+        loss, dataset=_data(), steps=2, batch_size=8, solver="ridge", seed=3, name="noise"
     )
     return "fa", keras.optimizers.SGD(0.05), [*_phase()[2], noise]
 
