@@ -36,7 +36,7 @@ Post = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """What is local to one connection when its feedback kernel learns.
+    """The quantities that are local to one connection when its feedback kernel learns.
 
     Attributes:
         map: The layer's bilinear map.

@@ -157,7 +157,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
             optimizers.check(self.model)
 
     def _parts(self) -> list[Any]:
-        """What the measures depend on; while these objects are the same, so are the functions."""
+        """The objects on which the measures depend; same objects, same functions."""
         found: list[Any] = [self.model, self.probe_data, self.model.optimizer]
         found += self.model.metrics[:1]  # of the loss, made anew when the model is compiled
         for kernel in self._kernels:
@@ -292,7 +292,7 @@ def _same(one: list[Any], other: list[Any]) -> bool:
 
 
 def _batch(probe_data: Any) -> tuple[Any, ...] | None:
-    """What was given to measure gradients on, as one batch."""
+    """The data on which gradients are measured, as one batch."""
     given = probe_data
     if isinstance(probe_data, tf.data.Dataset):
         given = next(iter(probe_data.take(1)), None)

@@ -188,7 +188,7 @@ class Resume(keras.callbacks.Callback):
         return backup
 
     def _states(self) -> list[keras.Variable]:
-        """What is no weight: the states of random generators."""
+        """The variables that are no weights: states of random generators."""
         weights = {id(v) for v in self.model.weights}
         return list({id(v): v for v in self.model.variables if id(v) not in weights}.values())
 

@@ -81,7 +81,7 @@ def difference(stored: Any, present: Any, path: str = "") -> str | None:
 
 
 def _config(value: Any) -> dict[str, Any]:
-    """What an object of Keras or of this library says of itself, or nothing."""
+    """The configuration of an object of Keras or of this library, or nothing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # functions that do not serialise

@@ -16,7 +16,7 @@ Selector = str | re.Pattern[str] | Callable[[Any], bool]
 
 
 class Selection:
-    """What `include` and `exclude` say.
+    """The layers that `include` and `exclude` name.
 
     Args:
         include, exclude: See `tf_alignment.convert`.
@@ -70,7 +70,7 @@ class Selection:
 
 
 def _names(site: Site) -> set[str]:
-    """What a layer goes by: its own name and path, and those of what holds it."""
+    """The names and paths of a layer and of the layers that hold it."""
     chain = (*site.holders, site.layer)
     paths = ("/".join(layer.name for layer in chain[: k + 1]) for k in range(len(chain)))
     return {*(layer.name for layer in chain), *paths}

@@ -63,7 +63,8 @@ def convert(
             matches a model or layer matches all layers inside. All, if `None`.
         exclude: Which layers to leave stock, likewise.
         feedback_initializer: Initializer of the feedback weights, each with a seed of its own, by
-            default the layers'. `None`: that of each layer's kernel; for "dfa", whose feedback has
+            default the layers'. `None`: each layer's kernel initializer; for "dfa", whose feedback
+            has
             other shapes than the kernels, Glorot's uniform one.
         inplace: Whether to change the model itself, as Keras' `quantize` and `enable_lora` do. A
             layer that is part of other models too is then converted in these as well; those have

@@ -144,7 +144,7 @@ def _arguments(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(path: str) -> dict[str, Any]:
-    """What Keras wrote of a model: its configuration, and how it was compiled."""
+    """The configuration of a model that Keras wrote, and how the model was compiled."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))

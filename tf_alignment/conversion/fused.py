@@ -30,7 +30,7 @@ def fuse_batch_normalization(model: keras.Model) -> keras.Model:
     Raises:
         TypeError: If `model` is no Keras model or layer.
 
-    Source: this library; the layer is that of Ioffe & Szegedy 2015.
+    Source: this library; the layer is batch normalisation (Ioffe & Szegedy 2015).
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -54,7 +54,7 @@ def unfuse_batch_normalization(model: keras.Model) -> keras.Model:
     Raises:
         TypeError: If `model` is no Keras model or layer.
 
-    Source: this library; the layer is that of Ioffe & Szegedy 2015.
+    Source: this library; the layer is batch normalisation (Ioffe & Szegedy 2015).
 
     Example:
     >>> import keras, tf_alignment as ta

@@ -191,7 +191,7 @@ def clone_operation(operation: Any) -> Any:
 
 
 class _StandIn(keras.Operation):
-    """What a layer makes of shapes, without weights of its own."""
+    """A stand-in for a layer: computes its output shapes, without weights of its own."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(name=original.name)

@@ -1,4 +1,4 @@
-"""What a compiled model has to make anew when its layers have changed: functions and optimizer."""
+"""Making anew the compiled functions and the optimizer of a model whose layers have changed."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def sites(model: keras.Model) -> list[Site]:
 
 
 def own_weights(layer: Any) -> list[keras.Variable]:
-    """What a layer itself, without the layers in it, could learn: also what is frozen now.
+    """The weights of a layer without its sublayers that could learn; frozen weights too.
 
     Args:
         layer: A Keras layer.
@@ -127,7 +127,7 @@ def is_stock(cls: type) -> bool:
 
 
 def _tells_layers(holder: Any) -> bool:
-    """Whether the configuration of a model or layer has that of each layer in it."""
+    """Whether the configuration of a model or layer contains each sublayer's configuration."""
     cls = type(holder)
     if isinstance(holder, keras.Sequential):
         return cls.get_config is keras.Sequential.get_config

@@ -1,4 +1,4 @@
-"""What can be checked of a converted model only when it is trained.
+"""Checks of a converted model that are possible only when it is trained.
 
 When the step is traced: whether the optimizer suits the feedback weights, whether something has
 been frozen or become stock, and whether the backward pass of every connection was traced.
@@ -148,7 +148,7 @@ def _warn_of_lost(model: keras.Model, seen: watching.Seen, said: set[Any]) -> No
 
 
 def _lost(connection: Any, seen: watching.Seen) -> str:
-    """What is missing of a connection's passes, or the empty string."""
+    """The passes of a connection that are missing, in words, or the empty string."""
     if connection not in seen.called:
         # inside a loop over time cells run their own way
         return "" if getattr(connection.layer, "over_time", False) else "it was not called"

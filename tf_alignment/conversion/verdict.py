@@ -1,4 +1,4 @@
-"""What became of a model: which layers carry which method, and whether W still carries an error."""
+"""The verdict on a model: which layers carry which method, and whether W still carries an error."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Alignment(Feedback):
             variance; `"rademacher"` takes a sixteenth of the time of `"gaussian"`. `None`: the
             layer's input.
         batch_center: Subtract the mean over the batch from the input of `x B` and from the
-            response. Under a strategy the batch is that of one replica.
+            response. Under a strategy the batch is one replica's.
         feature_center: Subtract the mean over each example's features, of the alignment input, of
             the response and of the feedback projections.
         feature_normalize: Divide the same by the L2 norm over each example's features.
@@ -71,7 +71,7 @@ class Alignment(Feedback):
         normalize: What amp, null and sparse are divided by besides N, so that rate and coefficients
             do not depend on the layer's scale, an option of this library. `"input"`: the mean
             squared norm of the alignment input (of the patches, for a convolution), as in
-            normalised least mean squares with x as regressor. `"response"`: that of the response,
+            normalised least mean squares with x as regressor. `"response"`: with the response,
             with y as regressor. `"variance"`: the mean square of one entry of the input, and the
             number of positions. `"noise"`: likewise, and the whole gradient, decay included, by
             1 + d/n with d inputs of a unit and n examples times positions; for white noise, rate
@@ -181,7 +181,7 @@ class Alignment(Feedback):
         return rule
 
     def local(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> Local:
-        """What the primitives are computed from, with the rule's options applied.
+        """The quantities from which the primitives are computed, with the rule's options applied.
 
         Args:
             activity: The forward pass.
@@ -261,7 +261,7 @@ class Alignment(Feedback):
             )
 
     def _step(self, local: Local) -> float | tf.Tensor:
-        """What the whole gradient is multiplied with."""
+        """The factor on the whole gradient."""
         if self.normalize != "noise":
             return 1.0
         # with xᵀx/n = σ²(1 ± √(d/n)) in all directions, smaller steps average, larger ones swing

@@ -19,7 +19,7 @@ Response = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a method needs to create the weights of one connection.
+    """The information with which a method creates the weights of one connection.
 
     Attributes:
         map: The connection's bilinear map.
@@ -69,7 +69,7 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Backward:
-    """What a method sees in the backward pass of one connection.
+    """The backward pass of one connection, as a method sees it.
 
     Attributes:
         map: The connection's bilinear map.
@@ -221,7 +221,7 @@ class Feedback:
         return kernel
 
     def feedback_kernel(self, c: Backward) -> tf.Tensor:
-        """What carries the error, in the forward kernel's shape and the compute dtype.
+        """The kernel that carries the error, in the forward kernel's shape and the compute dtype.
 
         Raises:
             ValueError: If the method has no such kernel.

@@ -207,6 +207,6 @@ def _path_is_cheaper(wide: Wide) -> bool:
     """Whether `R B`, once a step, costs less than the way through the population, once a position.
 
     So it does where examples times positions outnumber the outputs. The batch is not known when
-    weights are made: that of a dense layer is taken to be at least 32.
+    weights are made: a dense layer's batch is taken to have at least 32 examples.
     """
     return wide.map.spatial or wide.block_shape[1] <= 32

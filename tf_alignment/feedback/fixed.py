@@ -47,7 +47,7 @@ class Backprop(Feedback):
 class FeedbackAlignment(Feedback):
     """`dx = δ Bᵀ` with B random and fixed.
 
-    The scale of B is that of the layer's `feedback_initializer`. Reference: Lillicrap et al. 2016,
+    The layer's `feedback_initializer` sets the scale of B. Reference: Lillicrap et al. 2016,
     "Random synaptic feedback weights support error backpropagation for deep learning".
 
     Example:

@@ -60,7 +60,7 @@ class _Attention(keras.layers.Layer):
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """What the projections store: `{"query/feedback_kernel": variable, ...}`."""
+        """The weights that the projections store: `{"query/feedback_kernel": variable, ...}`."""
         return {
             f"{projection.name}/{name}": weight
             for projection in self.projections

@@ -1,4 +1,4 @@
-"""What all layers share: the feedback arguments and how a layer with feedback is built and called.
+"""The base of all layers: feedback arguments, and how a layer with feedback is built and called.
 
 A layer has one or more connections (`SeparableConv2D` has two), each a bilinear map with a forward
 kernel; see `tf_alignment.layers.connection`.
@@ -46,8 +46,8 @@ class _OfClass:
 class FeedbackLayer(keras.layers.Layer):
     """Mixin that gives a Keras layer a `feedback` argument. It comes before the Keras class.
 
-    A subclass names its connections in `_connect` and may override `_bias`. Shapes are those of the
-    Keras class.
+    A subclass names its connections in `_connect` and may override `_bias`. Shapes are the Keras
+    class's.
 
     Example:
     >>> import tf_alignment as ta
@@ -126,7 +126,7 @@ class FeedbackLayer(keras.layers.Layer):
         self._build_feedback(tuple(input_shape))
 
     def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
-        """What each connection of the built layer receives."""
+        """The input shape of each connection of the built layer."""
         return [input_shape] * len(self._connect())
 
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
@@ -174,7 +174,7 @@ class FeedbackLayer(keras.layers.Layer):
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """What the method stores: `{name: variable}`, `{}` if nothing."""
+        """The weights that the method stores: `{name: variable}`, `{}` if none."""
         return {
             f"{c.name}_{name}" if c.name else name: weight
             for c in self._connections
@@ -182,7 +182,7 @@ class FeedbackLayer(keras.layers.Layer):
         }
 
     def effective_feedback_kernel(self) -> Any:
-        """What carries the error now (signed, `R B` ...), in the forward kernel's shape.
+        """The kernel that carries the error now (signed, `R B` ...), in the forward kernel's shape.
 
         Returns:
             A tensor shaped like `layer.kernel`; a dict by connection name where a layer has two.

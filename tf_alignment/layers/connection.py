@@ -31,7 +31,7 @@ from tf_alignment.maps.base import LinearMap
 __all__ = ["RECORD", "Connection", "FeedbackWeights"]
 
 RECORD = "feedback.json"
-"""Name of the file, inside that of a model, that tells of a layer's method."""
+"""Name of the entry in a model's file that tells of a layer's method."""
 
 STREAM = "random_stream"  # in files
 
@@ -219,7 +219,7 @@ class Connection:
         return self.layer.name
 
     def feedback_kernel(self) -> tf.Tensor:
-        """What carries the error now, in the forward kernel's shape.
+        """The kernel that carries the error now, in the forward kernel's shape.
 
         Raises:
             ValueError: For methods that have no such kernel (DFA, brSF).

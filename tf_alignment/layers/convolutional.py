@@ -77,7 +77,7 @@ def _document(cls: type) -> type:
 
 
 class _Convolutional(FeedbackLayer):
-    """What the convolutional layers share: where the bias goes, and the window."""
+    """The base of the convolutional layers: where the bias goes, and the window."""
 
     def _bias(self) -> tf.Tensor | None:
         if not self.use_bias:

@@ -212,8 +212,8 @@ def unique_paths(
 ) -> list[str]:
     """Names that differ, for what has these paths and weights.
 
-    A layer's path is that of the models in which Keras built it, and not that of the models in
-    which it lies: layers of functional models that are parts of another have their name alone.
+    A layer's path names the models in which Keras built it, and not the models in which it
+    lies: layers of functional models that are parts of another have their name alone.
 
     Args:
         model: The model that all is part of.

@@ -1,4 +1,4 @@
-"""What connections of both kinds have in common: a feedback kernel that someone may set."""
+"""The common interface of both kinds of connections: a feedback kernel that someone may set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a layer computes before bias and activation: a map linear in its input and in its kernel.
+"""Bilinear maps: the part of a layer before bias and activation, linear in input and in kernel.
 
 Every method of this library is written once, for all layers, in terms of three products of a
 bilinear map `z = x · K`:

@@ -20,7 +20,7 @@ __all__ = [
 
 
 class _Spatial(LinearMap):
-    """What the convolutions have in common.
+    """The base of the convolutions.
 
     Args:
         rank: Number of spatial axes.

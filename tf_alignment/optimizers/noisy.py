@@ -42,7 +42,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
             `tfp.distributions`; a `tf_alignment.Noise`; or None for none.
         on: `"updates"` or `"gradients"`.
         seed: Integer, or None for a random one.
-        name: Name of the result, by default that of `optimizer`.
+        name: Name of the result, by default the name of `optimizer`.
         variance: Former spelling of the noise; `noise=variance**0.5` takes its place.
 
     Raises:
@@ -108,7 +108,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Its own variables, then those of the optimizer inside."""
+        """The wrapper's own variables, then the variables of the optimizer inside."""
         return [*self._variables, *self.optimizer.variables]
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:

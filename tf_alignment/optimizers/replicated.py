@@ -17,7 +17,7 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
 
     $$ w \leftarrow w - \eta \, g $$
 
-    It is for gradients that are a function of the weights alone, like that of symmetric alignment,
+    It is for gradients that are a function of the weights alone, like symmetric alignment's,
     αW − βB: every replica computes the same, and adding them up over a pod would only cost the
     traffic, for `"sa"` as much again as backpropagation's. Replicas whose gradients differ would
     drift apart, so `ta.optimizers.check`, which `ta.callbacks.AlignmentMonitor` calls when training
@@ -34,7 +34,7 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
     Raises:
         ValueError: If `learning_rate` is no number, schedule or function.
 
-    Source: this library; symmetric alignment is that of Kunin et al. 2020, section 5.
+    Source: this library; symmetric alignment: Kunin et al. 2020, section 5.
 
     Example:
     >>> import keras, tf_alignment as ta

@@ -27,7 +27,7 @@ __all__ = ["ALIGNED", "check", "split"]
 _Updater = Callable[[keras.Variable], Any]
 
 ALIGNED = r".*_aligned"
-"""What the path of a feedback weight matches in full that was created with `aligned=True`."""
+"""The pattern that the path of a feedback weight created with `aligned=True` matches in full."""
 
 
 def split(forward: Any, feedback: Any = None) -> keras.optimizers.Optimizer:

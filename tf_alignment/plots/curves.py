@@ -112,7 +112,7 @@ def layer_curves(
             `(seeds, epochs)`, of which the mean is drawn, or `(epochs,)`; from `AlignmentMonitor`.
         path: File to write, or None.
         measure: Which of the monitor's measures.
-        label: Of the axes; by default that of the measure.
+        label: Label of the axis; by default the measure's.
         title: Title above the panels.
 
     Returns:
@@ -209,7 +209,7 @@ def _curves(method: str, name: str, values: Any) -> np.ndarray:
 
 
 def _default_labels(names: Iterable[str]) -> dict[str, str]:
-    """All quantities but those of single layers, of which there can be hundreds."""
+    """All quantities but the ones of single layers, of which there can be hundreds."""
     names = list(names)
     whole = [n for n in names if "/" not in n or n.partition("/")[0] in _MEANS]
     return {name: name for name in whole or names}

@@ -20,7 +20,7 @@ def weight_scatter(
     path: str | os.PathLike[str] | None = None,
     title: str | None = None,
 ) -> Any:
-    """Draw entries of W against those of B: one row a method, one panel a layer.
+    """Draw entries of W against entries of B: one row per method, one panel per layer.
 
     Of more than four layers, four are shown, from the lowest to the highest. Where B = W, points
     are on the line.

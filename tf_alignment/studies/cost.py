@@ -1,4 +1,4 @@
-"""What a method costs: time, operations and memory of a training step over those of stock Keras."""
+"""The cost of a method: time, operations and memory of a training step over stock Keras."""
 
 from __future__ import annotations
 

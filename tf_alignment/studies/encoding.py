@@ -132,7 +132,7 @@ class Encoder:
 
 
 def decode(value: Any) -> Any:
-    """What `Encoder.encode` was given; lists for tuples.
+    """The value that `Encoder.encode` was given; lists for tuples.
 
     Args:
         value: JSON.
@@ -153,7 +153,7 @@ def decode(value: Any) -> Any:
 
 
 def load_reference(reference: str) -> Any:
-    """What `"module:name"` or `"path/to/file.py:name"` stands for.
+    """The object for which `"module:name"` or `"path/to/file.py:name"` stands.
 
     Args:
         reference: See above.

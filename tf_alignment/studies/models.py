@@ -13,7 +13,7 @@ from tf_alignment import models
 __all__ = ["NAMES", "named_model"]
 
 NAMES = ("small", "perceptron", "lenet", "convnet", "resnet<depth>")
-"""What `named_model` knows, with a number in the place of `<depth>`: `resnet20`."""
+"""The names that `named_model` knows, with a number in the place of `<depth>`: `resnet20`."""
 
 
 def named_model(name: str, shape: tuple[int, int, int], classes: int) -> keras.Model:

@@ -27,7 +27,7 @@ _TRIAL_SEED = 10_000  # the first of trials: none of the study's
 
 
 def versions() -> dict[str, str]:
-    """What the numbers are made with."""
+    """The versions with which the numbers are made."""
     return {
         "tf_alignment": __version__,
         "keras": keras.__version__,
@@ -108,7 +108,7 @@ class Plan:
         return missing
 
     def result(self, task: Task) -> Any:
-        """What came of a task, or None."""
+        """The result of a task, or None."""
         if task.name not in self._results:
             found = self.store.result(task.name)
             if found is None:

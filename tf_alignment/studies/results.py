@@ -1,4 +1,4 @@
-"""What came of a study: tables, differences, figures, reports."""
+"""The results of a study: tables, differences, figures, reports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LABELS = {
 class Results:
     """The results of a study, read from its directory.
 
-    Values are those of the last epoch. The mean gradient angle is over the kernels that have
+    Values are from the last epoch. The mean gradient angle is over the kernels that have
     another kernel above them: that of the output is 0° for every method, and would make a deep
     network look better than a shallow one.
 
@@ -107,7 +107,7 @@ class Results:
 
     @property
     def metric(self) -> str:
-        """What counts."""
+        """The runs that count."""
         return str(self.description["metric"])
 
     def of(self, variant: str, case: str | None = None) -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ class Results:
         }
 
     def cost(self, variant: str, case: str | None = None) -> dict[str, float | None]:
-        """`step_time`, `operations`, `memory` over those of stock Keras; empty if not measured."""
+        """`step_time`, `operations`, `memory` over stock Keras; empty if not measured."""
         return next((r["cost"] for r in self.of(variant, case) if r.get("cost")), {})
 
     def weight_angle(self, variant: str, case: str | None = None) -> Mean:
@@ -275,7 +275,7 @@ class Results:
         )
 
     def notes(self, spread: str = "deviation") -> str:
-        """What the numbers of the table are, in a few lines."""
+        """The meaning of the numbers of the table, in a few lines."""
         around = {
             "deviation": "the standard deviation over seeds, with n - 1",
             "interval": "half the 95 % interval of the mean over seeds (Student)",

@@ -1,4 +1,4 @@
-"""What runs train and test on: datasets by name, arrays, or what a function makes."""
+"""The data of runs: datasets by name, arrays, or the result of a function."""
 
 from __future__ import annotations
 

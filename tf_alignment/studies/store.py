@@ -75,7 +75,7 @@ class Store:
         return self.directory / kind / f"{name}{ending}"
 
     def result(self, name: str) -> Any:
-        """What came of a run, or None."""
+        """The result of a run, or None."""
         return read_json(self.file("runs", name))
 
     def failure(self, name: str) -> Any:

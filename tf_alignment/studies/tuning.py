@@ -33,7 +33,7 @@ class Tuning:
         trials: Of each variant, for "tpe".
         held_out: Fraction of the training data that trials are scored on.
         seeds: Runs of each trial, whose mean score counts. Their seeds are others than the study's.
-        epochs: Of a trial; None for those of the variant.
+        epochs: Epochs of a trial; None for as many as the variant's.
         on: Name of the case that is searched; its values hold for all cases. None searches each.
 
     Raises:
@@ -129,7 +129,7 @@ class Tuning:
 
 
 def as_tuning(value: Any) -> Tuning | None:
-    """What a study was given for `tuning`, as such.
+    """The tuning from the argument of a study.
 
     Args:
         value: None, a `Tuning`, `{name: values}` for a grid, or `{"space": ..., ...}` with the

@@ -40,12 +40,12 @@ class Variant:
             training step (`ta.phases.interleave`).
         warmup: Runs of the phases before training.
         optimizer: A Keras optimizer, its id, or a function of the `Run`.
-        compile: Entries that replace those of the study's `compile`.
+        compile: Entries that replace entries of the study's `compile`.
         epochs: Passes over the training data.
         batch_size: Examples a step.
         build: Another model than the study's.
         callbacks: Functions of the `Run` that return a Keras callback, or `functools.partial`s of
-            callback classes; after those of the study.
+            callback classes; after the study's.
         tuning: Values of its own for settings that the study's `tuning` has.
         settings: Whatever functions read from `run.settings`.
 
@@ -202,7 +202,7 @@ def construct(function: Any, run: Run, **values: Any) -> Any:
 
 
 def as_variants(values: Any) -> list[Variant]:
-    """What a study was given for its variants, as such.
+    """The variants from the argument of a study.
 
     Args:
         values: Variants, ids of methods, `Feedback` objects or classes, and `"module:Rule"` or

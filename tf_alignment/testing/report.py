@@ -1,4 +1,4 @@
-"""What checks found: a report of all, and one error that says in words what failed."""
+"""The findings of checks: a report of all, and one error that says in words what failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Check", "CheckFailed", "Mismatch", "NotApplicable", "Report"]
 
 
 class Mismatch(Exception):
-    """What a check raises when it received something else than it expected.
+    """Raised by a check that received something else than it expected.
 
     Args:
         expected: What was expected, in words.
@@ -27,7 +27,7 @@ class Mismatch(Exception):
 
 
 class NotApplicable(Exception):
-    """What a check raises when there is nothing to check; its argument says why."""
+    """Raised by a check where there is nothing to check; its argument says why."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,7 @@ def effective_kernel(trial: Trial) -> None:
 
 
 def closed_form(trial: Trial) -> None:
-    """What the layer learns with, and each primitive, against automatic differentiation."""
+    """The layer's alignment gradient and each primitive's, against automatic differentiation."""
     rule: Any = trial.rule
     if rule.learns != "alignment" or not hasattr(rule, "loss"):
         raise NotApplicable("the rule has no loss of its own")

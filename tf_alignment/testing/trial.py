@@ -109,7 +109,7 @@ class Trial:
 
     @once
     def state(self) -> list[np.ndarray]:
-        """What the layer's variables held before any pass: weights, counters, random states."""
+        """The layer's variables before any pass: weights, counters, random states."""
         return [np.array(variable) for variable in self.layer.variables]
 
     def rewind(self) -> Any:
@@ -172,7 +172,7 @@ class Trial:
             registered(thing)
 
     def weight_names(self, layer: Any) -> list[str]:
-        """What the gradients belong to."""
+        """The names of the tensors to which the gradients belong."""
         return ["the error for the layer below", *(f"`{w.name}`" for w in layer.trainable_weights)]
 
 
@@ -190,7 +190,7 @@ def registered(thing: Any) -> None:
 
 
 def needs(trial: Trial, run: Callable[[], _T]) -> _T:
-    """What the Keras layer gives; where that raises, there is nothing to compare with."""
+    """The Keras layer's results; where the layer raises, there is nothing to compare with."""
     try:
         return run()
     except Exception as error:  # noqa: BLE001 whatever it is, it is not the rule's

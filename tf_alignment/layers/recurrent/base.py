@@ -1,4 +1,4 @@
-"""What all recurrent cells with feedback share."""
+"""The base of all recurrent cells with feedback."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class RecurrentCell(FeedbackLayer):
             c.learn(activity, steps.stored, training)
 
     def effective_feedback_kernel(self) -> Any:
-        """What carries the error now: `{"input": tensor, "recurrent": tensor}`.
+        """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.
 
         Raises:
             ValueError: If the cell is not built, has no feedback method, or its method has no

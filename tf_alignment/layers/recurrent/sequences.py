@@ -86,11 +86,11 @@ class Recurrent(keras.layers.Layer):
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """What the method stores in the cell: `{name: variable}`, `{}` if nothing."""
+        """The weights that the method stores in the cell: `{name: variable}`, `{}` if nothing."""
         return getattr(self.cell, "feedback_weights", {})
 
     def effective_feedback_kernel(self) -> Any:
-        """What carries the error now: `{"input": tensor, "recurrent": tensor}`.
+        """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.
 
         Raises:
             ValueError: If the layer is not built, has no feedback method, or its method has no

@@ -132,7 +132,7 @@ class Plain:
 
 
 class Pass:
-    """What a cell holds from the beginning of a loop over time to its end.
+    """The things that a cell keeps from the beginning of a loop over time to its end.
 
     Each thread has its own: a strategy runs a step's replicas in several, in turns.
     """
@@ -153,7 +153,7 @@ class Pass:
         self._made.pop(threading.get_ident(), None)
 
     def held(self) -> Any:
-        """What the open pass holds, or None."""
+        """The things that the open pass keeps, or None."""
         return self._made.get(threading.get_ident())
 
     def keep(self, made: Any) -> None:
