@@ -31,7 +31,7 @@ class Rows(Protocol):
     def error_rows(self, dz: tf.Tensor, kernel_shape: Sequence[int], like: tf.Tensor) -> tf.Tensor:
         """The error `dz` as `(positions, regressors)`; `like` has the input's shape."""
 
-    def input_rows(self, x: tf.Tensor) -> tf.Tensor:
+    def input_rows(self, x: tf.Tensor, kernel_shape: Sequence[int]) -> tf.Tensor:
         """A tensor of the input's shape as `(positions, input channels)`."""
 
     def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
@@ -54,8 +54,9 @@ class _DenseRows:
     def error_rows(self, dz: tf.Tensor, kernel_shape: Sequence[int], like: tf.Tensor) -> tf.Tensor:
         return tf.reshape(dz, [-1, kernel_shape[1]])
 
-    def input_rows(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(x, [-1, x.shape[-1]])
+    def input_rows(self, x: tf.Tensor, kernel_shape: Sequence[int]) -> tf.Tensor:
+        # of direct feedback x is a whole feature map, and every entry a coefficient's
+        return tf.reshape(x, [-1, kernel_shape[0]])
 
     def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(kernel)
@@ -79,9 +80,12 @@ class _ConvolutionRows:
         shape = dims(like)
         shape[self.map.channel_axis] = count
         sent = self.map.transpose(dz, tf.linalg.matrix_transpose(apart), tf.zeros(shape, dz.dtype))
-        return self.input_rows(sent)
+        return self._positions(sent)
 
-    def input_rows(self, x: tf.Tensor) -> tf.Tensor:
+    def input_rows(self, x: tf.Tensor, kernel_shape: Sequence[int]) -> tf.Tensor:
+        return self._positions(x)
+
+    def _positions(self, x: tf.Tensor) -> tf.Tensor:
         if self.map.channel_axis != -1:
             x = tf.transpose(x, [0, *range(2, self.map.rank + 2), 1])
         return tf.reshape(x, [-1, x.shape[-1]])

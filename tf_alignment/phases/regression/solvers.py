@@ -325,7 +325,9 @@ class Ridge(Solver):
         return tf.concat(rows, 1)
 
     def _target(self, fit: Fit) -> tf.Tensor:
-        return self._rows_of(self.connections[next(iter(fit.errors))]).input_rows(fit.target)
+        connection = self.connections[next(iter(fit.errors))]
+        shape = connection.weights["feedback_kernel"].shape
+        return self._rows_of(connection).input_rows(fit.target, shape)
 
     @staticmethod
     def _rows_of(connection: Any) -> Rows:
