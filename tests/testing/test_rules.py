@@ -369,8 +369,8 @@ def test_a_seed_repeats_the_checks():
 def test_replicas_are_skipped_with_the_remedy_where_there_is_one_device(monkeypatch):
     one = types.SimpleNamespace(name="CPU:0")
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [one] * (kind == "CPU"))
-    mirrored = ta.testing.rule_checks._mirrored
-    monkeypatch.setattr(ta.testing.rule_checks, "_mirrored", mirrored.__wrapped__)
+    mirrored = ta.testing.running_checks._mirrored
+    monkeypatch.setattr(ta.testing.running_checks, "_mirrored", mirrored.__wrapped__)
     [check] = ta.testing.check_rule("fa", checks=["replicas"], layers=["dense"]).checks
     assert check.status == "skipped"
     assert "set_logical_device_configuration" in check.why

@@ -17,6 +17,7 @@ import numpy as np
 from tf_alignment import feedback as methods
 from tf_alignment.layers.base import FEEDBACK_ARGUMENTS
 from tf_alignment.testing import rule_checks as checking
+from tf_alignment.testing import running_checks as running
 from tf_alignment.testing.numbers import close, compare
 from tf_alignment.testing.report import Mismatch, NotApplicable, Report, Runner
 from tf_alignment.testing.rules import choose
@@ -266,22 +267,22 @@ _ALL: dict[str, RuleCheck] = {
         "weights besides the parent's are stored outside of `feedback_store`.",
     ),
     "graph": RuleCheck(
-        functools.partial(checking.compiled, jit=False),
+        functools.partial(running.compiled, jit=False),
         "tf.function gives what eager mode gives",
         "Python in `call` that acts on values.",
     ),
     "xla": RuleCheck(
-        functools.partial(checking.compiled, jit=True),
+        functools.partial(running.compiled, jit=True),
         "XLA gives what eager mode gives",
         "an operation that XLA lacks, or a shape that depends on values.",
     ),
     "mixed_float16": RuleCheck(
-        functools.partial(checking.precision, policy="mixed_float16"),
+        functools.partial(running.precision, policy="mixed_float16"),
         "under mixed_float16 the layer runs and learns what it learns in float32",
         _DTYPE,
     ),
     "mixed_bfloat16": RuleCheck(
-        functools.partial(checking.precision, policy="mixed_bfloat16"),
+        functools.partial(running.precision, policy="mixed_bfloat16"),
         "under mixed_bfloat16 the layer runs and learns what it learns in float32",
         _DTYPE,
     ),

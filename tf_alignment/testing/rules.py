@@ -13,6 +13,7 @@ from tf_alignment import feedback as methods
 from tf_alignment.feedback import Alignment, Feedback
 from tf_alignment.primitives import Primitive
 from tf_alignment.testing import rule_checks as checking
+from tf_alignment.testing import running_checks as running
 from tf_alignment.testing.report import Report, Runner
 from tf_alignment.testing.table import GATES_APART, LAYERS, undisturbed
 from tf_alignment.testing.trial import RuleCheck, Trial
@@ -98,32 +99,32 @@ _ALL: dict[str, RuleCheck] = {
         ("dense", "separable2d"),
     ),
     "graph": RuleCheck(
-        functools.partial(checking.compiled, jit=False),
+        functools.partial(running.compiled, jit=False),
         "a compiled step (tf.function) gives what eager mode gives, on every batch",
         _PYTHON,
         ("dense", "conv2d-strided", "separable2d"),
     ),
     "xla": RuleCheck(
-        functools.partial(checking.compiled, jit=True),
+        functools.partial(running.compiled, jit=True),
         "a step compiled by XLA (jit_compile=True) gives what eager mode gives",
         _PYTHON + " XLA also needs shapes that do not depend on values, and knows no strings, "
         "`tf.py_function` or `tf.print`.",
         _TWO,
     ),
     "mixed_float16": RuleCheck(
-        functools.partial(checking.precision, policy="mixed_float16"),
+        functools.partial(running.precision, policy="mixed_float16"),
         "under the policy mixed_float16 the rule runs, and learns what it learns in float32",
         _CAST,
         _TWO,
     ),
     "mixed_bfloat16": RuleCheck(
-        functools.partial(checking.precision, policy="mixed_bfloat16"),
+        functools.partial(running.precision, policy="mixed_bfloat16"),
         "under the policy mixed_bfloat16 the rule runs, and learns what it learns in float32",
         _CAST,
         _TWO,
     ),
     "replicas": RuleCheck(
-        checking.replicas,
+        running.replicas,
         "two replicas of a strategy give what one device gives for their share of the batch, and "
         "share or do not share random numbers as the rule's `random` says",
         "random numbers that do not come from the seed that the rule is given, or a `random` that "
@@ -191,7 +192,7 @@ def check_rule(
         names = [name for name in names if name not in GATES_APART]
     runner = Runner(repr(method))
     if "replicas" in chosen and strategy is None:
-        checking.split_cpu()
+        running.split_cpu()
     with undisturbed(seed):
         trials = {name: Trial(method, LAYERS[name], seed, strategy) for name in names}
         for check in chosen:
