@@ -157,6 +157,15 @@ class RecurrentCell(FeedbackLayer):
             )
             c.learn(activity, steps.stored, training)
 
+    def biases_of(self, connection: Connection) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Adds the bias of a connection's gates to a response."""
+        index = self._connections.index(connection)
+        return _adder(list(self._biases())[index])
+
+    def gate_activation(self, z: tf.Tensor) -> tf.Tensor:
+        """The activations of all gates."""
+        return self._gate_activation(z)
+
     def effective_feedback_kernel(self) -> Any:
         """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.
 

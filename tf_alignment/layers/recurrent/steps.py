@@ -8,6 +8,7 @@ carries the error and lets B align before the loop begins; the loop multiplies.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -94,17 +95,22 @@ class Steps:
         if self.backprop:
             return linear_map.apply(x, self.kernel)
         z = linear_map.apply(tf.stop_gradient(x), self.kernel)
-        return ops.send_error(z, x, self.weights, self._send)
+        return ops.send_error(z, x, self.weights, functools.partial(self._send, z))
 
     def _send(
-        self, dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
+        self, z: tf.Tensor, dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
     ) -> tuple[tf.Tensor, ops.Gradients]:
         watching.note("sent", self.connection)
         linear_map = self.connection.map
         if _CARRIER in weights:
             return linear_map.transpose(dz, weights[_CARRIER], x), {}
-        c = Backward(linear_map, x, self.kernel, weights, self.seed)
-        return self.connection.layer.feedback.send(c, dz)
+        layer: Any = self.connection.layer
+        bias = layer.biases_of(self.connection)
+        signal = layer.read_modulator()
+        c = Backward(
+            linear_map, x, self.kernel, weights, self.seed, z, bias, layer.gate_activation, signal
+        )
+        return layer.feedback.send(c, dz)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
