@@ -118,7 +118,12 @@ class RecurrentCell(FeedbackLayer):
                 f"Received: feedback={self.feedback!r}"
             )
         step = self._count_step(training)
-        both = [Steps.begin(connection, training) for connection in self._connections]
+        # the bias is read now: in the backward pass the autocast scope has been left
+        adders = [_adder(bias) for bias in self._biases()]
+        both = [
+            Steps.begin(connection, training, add_bias, self._gate_activation)
+            for connection, add_bias in zip(self._connections, adders, strict=False)
+        ]
         steps: list[Steps | Plain] = [*both]
         if not self.feedback.through_time:
             look, kernel = probing.current(), tf.convert_to_tensor(self.recurrent_kernel)
@@ -139,7 +144,7 @@ class RecurrentCell(FeedbackLayer):
         training: bool | None,
     ) -> None:
         """Let what learns by alignment see the first time step."""
-        for steps, x, bias in zip(both, received, self._biases(), strict=False):
+        for steps, x in zip(both, received, strict=False):
             if steps.backprop:
                 continue
             c, x = steps.connection, tf.stop_gradient(x)
@@ -148,23 +153,14 @@ class RecurrentCell(FeedbackLayer):
                 x,
                 c.map.apply(x, steps.kernel),
                 steps.kernel,
-                _adder(bias),
-                self._gate_activation,
+                steps.add_bias,
+                steps.activation,
                 steps.seed,
                 step,
                 self.read_modulator(),
                 steps.stored,
             )
             c.learn(activity, steps.stored, training)
-
-    def biases_of(self, connection: Connection) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Adds the bias of a connection's gates to a response."""
-        index = self._connections.index(connection)
-        return _adder(list(self._biases())[index])
-
-    def gate_activation(self, z: tf.Tensor) -> tf.Tensor:
-        """The activations of all gates."""
-        return self._gate_activation(z)
 
     def effective_feedback_kernel(self) -> Any:
         """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.

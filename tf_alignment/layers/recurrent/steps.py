@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EveryStep", "Pass", "Plain", "Steps", "in_loop"]
 
 _CARRIER = "carrier"
+Response = Callable[[tf.Tensor], tf.Tensor]
 
 
 class EveryStep(Matmul):
@@ -45,6 +47,7 @@ class Steps:
         stored: The method's weights as they are stored.
         weights: What the backward pass uses: the carrier alone, or all weights of the method.
         seed: Of a random method.
+        add_bias, activation: The gates' bias and activation, for rules that see the response.
         backprop: Whether the error goes through the forward kernel's transpose, for a probe.
     """
 
@@ -54,16 +57,24 @@ class Steps:
     weights: dict[str, tf.Tensor]
     seed: tf.Tensor | None
     backprop: bool
+    add_bias: Response
+    activation: Response
 
     @classmethod
-    def begin(cls, connection: Connection, training: bool | None) -> Steps:
+    def begin(
+        cls,
+        connection: Connection,
+        training: bool | None,
+        add_bias: Response,
+        activation: Response,
+    ) -> Steps:
         """Read a connection's weights, outside of the loop."""
         watching.note("called", connection)
         layer, look = connection.layer, probing.current()
         method = layer.feedback
         kernel = tf.convert_to_tensor(connection.kernel)
         if look is not None and look.backprop:
-            return cls(connection, kernel, {}, {}, None, backprop=True)
+            return cls(connection, kernel, {}, {}, None, True, add_bias, activation)
         stored = connection.stored()
         seed = layer.draw_seed(training) if method.random else None
         coupled = method.couple(kernel, stored, connection.map)
@@ -74,7 +85,7 @@ class Steps:
         carrier = method.carrier(Backward(connection.map, empty, kernel, weights, seed))
         if carrier is not None:
             weights = {_CARRIER: tf.stop_gradient(carrier)}
-        return cls(connection, coupled, stored, weights, seed, backprop=False)
+        return cls(connection, coupled, stored, weights, seed, False, add_bias, activation)
 
     def parts(self, sizes: list[int]) -> list[Steps]:
         """The gates that get an input of their own, by their numbers of output channels."""
@@ -105,10 +116,17 @@ class Steps:
         if _CARRIER in weights:
             return linear_map.transpose(dz, weights[_CARRIER], x), {}
         layer: Any = self.connection.layer
-        bias = layer.biases_of(self.connection)
         signal = layer.read_modulator()
         c = Backward(
-            linear_map, x, self.kernel, weights, self.seed, z, bias, layer.gate_activation, signal
+            linear_map,
+            x,
+            self.kernel,
+            weights,
+            self.seed,
+            z,
+            self.add_bias,
+            self.activation,
+            signal,
         )
         return layer.feedback.send(c, dz)
 
