@@ -188,6 +188,20 @@ def test_phases_learn_the_feedback(tmp_path, data, network, here, every, steps):
     assert results.weight_angle("np").mean != results.weight_angle("fa").mean
 
 
+def sizes(run):
+    return {"sizes": [len(run.source.train.x), len(run.source.test.x)]}
+
+
+def test_trials_train_on_the_rest_and_are_scored_on_what_is_held_out(tmp_path, data, network, here):
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [sizes]}
+    tuning = {"learning_rate": (0.1, 0.2)}
+    study = ta.studies.Study(network, data, ["backprop"], tuning=tuning, **options)
+    [run] = study.run(tmp_path, here, verbose=0).runs
+    trials = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*-trial-*")]
+    assert [trial["finish"]["sizes"] for trial in trials] == [[58, 6]] * 2
+    assert run["finish"]["sizes"] == [64, 32]
+
+
 def test_a_grid_is_searched_on_held_out_data_with_its_own_seeds(tmp_path, data, network, pretend):
     here = pretend()
     study = ta.studies.Study(
