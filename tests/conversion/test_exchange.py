@@ -123,6 +123,19 @@ def test_names_inputs_and_trainability_survive():
     assert converted.get_layer("second").trainable_weights == []
 
 
+def test_features_are_taken_from_a_copy_as_from_the_original():
+    """`layer.output` is the copy's own tensor, also of layers without weights."""
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Rescaling(2.0)(keras.layers.RandomFlip()(inputs))
+    x = keras.layers.ReLU(name="features")(keras.layers.Conv2D(3, 3)(x))
+    stock = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
+    models = [stock, ta.convert(stock, "fa"), ta.strip(ta.convert(stock, "fa"))]
+    found = [keras.Model(m.input, m.get_layer("features").output)(x) for m in models]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_a_new_method_replaces_the_old_one():
     model = residual()
     x = example(model)

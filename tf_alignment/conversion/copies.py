@@ -1,7 +1,8 @@
 """A model like another, with weights of its own.
 
-Plain functional and Sequential models are cloned call by call. Their layers without variables go
-into both models: what is adapted to data, or not to be made from its configuration, stays right.
+Plain functional and Sequential models are cloned call by call. Layers that are adapted to data, and
+layers of the user's own without variables, go into both models: what their configuration does not
+say stays right.
 Other models are saved and loaded again in memory, as `copy.deepcopy` does with every Keras model:
 class, methods, tables and the state of optimizers come along.
 """
@@ -178,12 +179,18 @@ def _clone(model: keras.Model) -> keras.Model:
 
 
 def _copy_layer(layer: Any) -> Any:
-    """A copy of a layer or operation of a plain model; itself where it has nothing of its own."""
+    """A copy of a layer or operation of a plain model.
+
+    Each model needs layers of its own even where they have no weights: `layer.output` is the tensor
+    of the only call. A layer of the user's own without variables goes into both models, as its
+    configuration may leave something out.
+    """
     if not isinstance(layer, keras.layers.Layer):
         return clone_operation(layer)
     held = [inner for inner, _ in walk(layer) if inner is not layer]
     if not layer.variables and not held:
-        return layer
+        known = type(layer).__module__.startswith("keras.") and not hasattr(layer, "adapt")
+        return clone_operation(layer) if known else layer
     if any(hasattr(inner, "adapt") for inner in held):  # what is adapted may be no variable
         return copy.deepcopy(layer)
     return clone_operation(layer)
