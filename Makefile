@@ -96,7 +96,7 @@ $(STAMP): setup.py constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python examples/quickstart.py $(ARGS)
+	$(BIN)/python -m examples.quickstart $(ARGS)
 
 test: lint
 	$(PYTEST) $(ARGS)
@@ -216,7 +216,7 @@ notebook: $(STAMP)
 # Figures of the tutorials, and of the first page (half an hour of processor time).
 figures: $(STAMP)
 	$(BIN)/python tools/pages.py docs/tutorials/*.md
-	$(BIN)/python examples/at_a_glance.py --output results/at_a_glance
+	$(BIN)/python -m examples.at_a_glance --output results/at_a_glance
 	cp results/at_a_glance/at_a_glance-*.png docs/assets
 	$(BIN)/python tools/badges.py
 
@@ -244,7 +244,7 @@ check-dist: dist
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m pytest tests/house/test_docs.py -k readme
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  "$$(ls dist/*.whl)[examples]"
-	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python examples/quickstart.py \
+	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -m examples.quickstart \
 	  --methods fa kp --epochs 1 --seeds 1 --jobs 1
 	cd $(UNPACKED) && $(abspath $(WHEEL_VENV))/bin/python -c \
 	  'import importlib.resources as r; assert r.files("tf_alignment").joinpath("py.typed").is_file()'

@@ -1,6 +1,6 @@
 """Draw the figure of the first page: five ways to send the error down, on handwritten digits.
 
-    python examples/at_a_glance.py
+    python -m examples.at_a_glance
 
 A perceptron with three hidden layers learns the 8x8 digits that come with the package. Every method
 starts from the same forward weights, sees the same batches and has its learning rate chosen from
@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 import tf_alignment as ta
+from examples import command_line
 
 KNOWS = {
     "backprop": "the forward weights W",
@@ -139,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,8 +1,8 @@
 """Train one small convolutional network with every feedback method, side by side.
 
-    python examples/quickstart.py
-    python examples/quickstart.py --methods backprop fa sa --epochs 20 --seeds 5
-    python examples/quickstart.py --dataset mnist --data-dir ~/tensorflow_datasets
+    python -m examples.quickstart
+    python -m examples.quickstart --methods backprop fa sa --epochs 20 --seeds 5
+    python -m examples.quickstart --dataset mnist --data-dir ~/tensorflow_datasets
 
 For every seed the network is built in stock Keras and converted for each method, so that all
 methods start from the same forward weights and see the same batches. Printed is a table; a figure
@@ -23,14 +23,13 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
-import common
 import keras
-import networks
 import numpy as np
 import tensorflow as tf
-from curves import with_deviation
 
 import tf_alignment as ta
+from examples import command_line, common, networks
+from examples.curves import with_deviation
 
 
 class Settings(NamedTuple):
@@ -309,4 +308,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,8 +1,8 @@
 """Figure 3 and table 2a of the paper: an autoencoder for MNIST with a bottleneck of two units.
 
-    python examples/node_perturbation/autoencoder.py --data-dir ~/tensorflow_datasets
-    python examples/node_perturbation/autoencoder.py --iterations 200000 --methods np fa backprop
-    python examples/node_perturbation/autoencoder.py --quick
+    python -m examples.node_perturbation.autoencoder --data-dir ~/tensorflow_datasets
+    python -m examples.node_perturbation.autoencoder --iterations 200000 --methods np fa backprop
+    python -m examples.node_perturbation.autoencoder --quick
 
 784-200-2-200-784, tanh, identity, tanh, relu; the loss is ½ the squared distance, summed over the
 pixels and the 32 images of a batch. Rows that end in `+noise` put Gaussian noise on all hidden
@@ -13,20 +13,26 @@ hidden units; `--hidden 50` trains those.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from experiment import Run, carry_out, chosen, grouped, load, parser, tasks
-from perceptron import half_squared_error, line
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure, positive
-from curves import stacked, with_error
+from examples import command_line
+from examples.common import Numbers, markdown, new_figure, positive
+from examples.curves import stacked, with_error
+from examples.node_perturbation.experiment import (
+    Run,
+    carry_out,
+    chosen,
+    grouped,
+    load,
+    parser,
+    tasks,
+)
+from examples.node_perturbation.perceptron import half_squared_error, line
 
 BATCH = 32
 ACTIVITY_NOISE = 0.02
@@ -240,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

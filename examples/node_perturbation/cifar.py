@@ -1,8 +1,8 @@
 """Tables 1 and 2b of the paper: a convolutional network for CIFAR with direct feedback.
 
-    python examples/node_perturbation/cifar.py --data-dir ~/tensorflow_datasets
-    python examples/node_perturbation/cifar.py --dataset cifar100
-    python examples/node_perturbation/cifar.py --quick
+    python -m examples.node_perturbation.cifar --data-dir ~/tensorflow_datasets
+    python -m examples.node_perturbation.cifar --dataset cifar100
+    python -m examples.node_perturbation.cifar --quick
 
 Convolutions of 96, 128 and 256 filters of 5x5 with tanh and pooling, two dense layers of 2048 with
 dropout, softmax; images standardised one by one, Adam. The output error goes straight to every
@@ -15,19 +15,26 @@ distance of the softmax from the target, and takes the error of the cross-entrop
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from experiment import Run, carry_out, chosen, grouped, last, load, parser, tasks
-from perceptron import line
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure
+from examples import command_line
+from examples.common import Numbers, markdown, new_figure
+from examples.node_perturbation.experiment import (
+    Run,
+    carry_out,
+    chosen,
+    grouped,
+    last,
+    load,
+    parser,
+    tasks,
+)
+from examples.node_perturbation.perceptron import line
 
 BATCH, NOISE, RATE, FEEDBACK_RATE = 128, 0.067, 4.78e-6, 8.32e-6
 # The paper's accuracies: (CIFAR-10, CIFAR-100).
@@ -181,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

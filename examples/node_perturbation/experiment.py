@@ -12,7 +12,6 @@ import functools
 import math
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
@@ -22,10 +21,16 @@ from typing import Any
 import keras
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, add_data_dir, finished, new_parser, positive, versions, write_json
-from curves import stacked, with_error
+from examples.common import (
+    Numbers,
+    add_data_dir,
+    finished,
+    new_parser,
+    positive,
+    versions,
+    write_json,
+)
+from examples.curves import stacked, with_error
 
 __all__ = [
     "Run",

@@ -1,7 +1,7 @@
 """Figure 4 of the paper: feedback learned while the forward weights stand still.
 
-    python examples/node_perturbation/fixed_weights.py --data-dir ~/tensorflow_datasets
-    python examples/node_perturbation/fixed_weights.py --quick
+    python -m examples.node_perturbation.fixed_weights --data-dir ~/tensorflow_datasets
+    python -m examples.node_perturbation.fixed_weights --quick
 
 784-50-20-10 at four sizes of the noise, and 784-N-50-10 at four widths, random sigmoid networks on
 MNIST; and 784-50-20-10 after five passes of training. `published` is ridge least squares as in the
@@ -12,21 +12,26 @@ loss; the others are the published with one thing changed, and this library's de
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from experiment import chosen, kept_settings, parser
-from perceptron import LOWER, UPPER, compare, half_squared_error, network, vectors
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, finished, markdown, new_figure, positive, versions, write_json
-from curves import with_error
+from examples import command_line
+from examples.common import Numbers, finished, markdown, new_figure, positive, versions, write_json
+from examples.curves import with_error
+from examples.node_perturbation.experiment import chosen, kept_settings, parser
+from examples.node_perturbation.perceptron import (
+    LOWER,
+    UPPER,
+    compare,
+    half_squared_error,
+    network,
+    vectors,
+)
 
 NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
 WIDTHS = [30, 100, 300, 1000]
@@ -194,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

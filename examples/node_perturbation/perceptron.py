@@ -1,8 +1,8 @@
 """Figure 2 of the paper: node perturbation in a 784-50-20-10 network that learns MNIST.
 
-    python examples/node_perturbation/perceptron.py --data-dir ~/tensorflow_datasets
-    python examples/node_perturbation/perceptron.py --iterations 200000 --seeds 3 --jobs 2
-    python examples/node_perturbation/perceptron.py --quick
+    python -m examples.node_perturbation.perceptron --data-dir ~/tensorflow_datasets
+    python -m examples.node_perturbation.perceptron --iterations 200000 --seeds 3 --jobs 2
+    python -m examples.node_perturbation.perceptron --quick
 
 Forward and feedback weights learn at every iteration, each from a batch of its own, from the same
 loss: ½ the squared distance of ten sigmoid units from the target. `np` is this library's default
@@ -12,19 +12,26 @@ steps; `np-sgd` and `np-ridge-published` are what the paper's text and its code 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from experiment import Run, carry_out, chosen, grouped, last, load, parser, tasks
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure
-from curves import band, stacked, standard_error
+from examples import command_line
+from examples.common import Numbers, markdown, new_figure
+from examples.curves import band, stacked, standard_error
+from examples.node_perturbation.experiment import (
+    Run,
+    carry_out,
+    chosen,
+    grouped,
+    last,
+    load,
+    parser,
+    tasks,
+)
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -213,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,8 +1,8 @@
 """How symmetric are the weights of a network that learns well? Mixtures of synapses.
 
-    python examples/product_feedback/brain.py
-    python examples/product_feedback/brain.py --dataset mnist --data-dir ~/tensorflow_datasets
-    python examples/product_feedback/brain.py --quick
+    python -m examples.product_feedback.brain
+    python -m examples.product_feedback.brain --dataset mnist --data-dir ~/tensorflow_datasets
+    python -m examples.product_feedback.brain --quick
 
 In rat visual cortex 31 % of connected pairs of neurons are connected both ways, and there the two
 strengths correlate with r = 0.36 (Song et al. 2005). First the paper's model of this (appendix
@@ -15,21 +15,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import study
 import tensorflow as tf
-from mnist import network
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
-from curves import with_deviation
+from examples import command_line, common
+from examples.curves import with_deviation
+from examples.product_feedback import study
+from examples.product_feedback.mnist import network
 
 RECIPROCAL, CORRELATION = 0.31, 0.36
 # Fractions of Kolen-Pollack and of fixed synapses; the rest is the product path's. First the pure
@@ -316,4 +312,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

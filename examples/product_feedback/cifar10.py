@@ -1,8 +1,8 @@
 """Figure 4 of the paper: ResNet-20 on CIFAR-10.
 
-    python examples/product_feedback/cifar10.py --data-dir ~/tensorflow_datasets
-    python examples/product_feedback/cifar10.py --width 4 --epochs 10 --seeds 1
-    python examples/product_feedback/cifar10.py --quick
+    python -m examples.product_feedback.cifar10 --data-dir ~/tensorflow_datasets
+    python -m examples.product_feedback.cifar10 --width 4 --epochs 10 --seeds 1
+    python -m examples.product_feedback.cifar10 --quick
 
 The paper trains on 45,000 images; of the other 5,000 nothing is made here, since nothing is chosen
 by them. Curves are of the test split.
@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
-
-import study
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import networks
+from examples import command_line, networks
+from examples.product_feedback import study
 
 RECIPE = study.Recipe(200, 128, 0.1, (100, 150), 0.1, first_decay=0.005, decay=1e-4)
 QUICK = study.Recipe(3, 32, 0.1, (2,), 0.1, first_decay=0.02, decay=1e-4)
@@ -64,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

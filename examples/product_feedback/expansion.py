@@ -1,7 +1,7 @@
 """Figure 3 of the paper: how well the path aligns with the forward weights, by expansion ratio.
 
-    python examples/product_feedback/expansion.py
-    python examples/product_feedback/expansion.py --quick
+    python -m examples.product_feedback.expansion
+    python -m examples.product_feedback.expansion --quick
 
 Without training: eigenvalues of random `BᵀB`, and the path angle if `R = W Bᵀ`, to which product
 feedback comes once it has forgotten its start. With training: the angle at which a network on
@@ -11,19 +11,15 @@ handwritten digits ends.
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import study
-from mnist import network
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
-from curves import with_deviation
+from examples import command_line, common
+from examples.curves import with_deviation
+from examples.product_feedback import study
+from examples.product_feedback.mnist import network
 
 INPUTS, OUTPUTS = 256, 100
 EXPANSIONS = np.logspace(0, 2, 11)
@@ -230,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

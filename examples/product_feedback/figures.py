@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipe import METHODS
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, markdown, new_figure
-from curves import band, stacked, with_deviation
+from examples.common import Numbers, markdown, new_figure
+from examples.curves import band, stacked, with_deviation
+from examples.product_feedback.recipe import METHODS
 
 __all__ = ["draw", "table"]
 

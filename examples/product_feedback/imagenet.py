@@ -1,9 +1,9 @@
 r"""Figure 5 of the paper: ResNet-18 on ImageNet.
 
-    python examples/product_feedback/imagenet.py --data-dir ~/tensorflow_datasets
-    python examples/product_feedback/imagenet.py --data-dir gs://bucket/tensorflow_datasets \
+    python -m examples.product_feedback.imagenet --data-dir ~/tensorflow_datasets
+    python -m examples.product_feedback.imagenet --data-dir gs://bucket/tensorflow_datasets \
         --strategy tpu
-    python examples/product_feedback/imagenet.py --quick
+    python -m examples.product_feedback.imagenet --quick
 
 Needs `imagenet2012` of TensorFlow Datasets, prepared from the archives that image-net.org gives
 out, and accelerators: the paper took a week on one for each method.
@@ -12,17 +12,13 @@ out, and accelerators: the paper took a week on one for each method.
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 
 import numpy as np
-import study
 import tensorflow as tf
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
+from examples import command_line, common
+from examples.product_feedback import study
 
 RECIPE = study.Recipe(75, 256, 0.1, (20, 40, 60), 0.1, first_decay=5e-4, decay=1e-4)
 QUICK = study.Recipe(1, 16, 0.1, (), 0.1, first_decay=5e-4, decay=1e-4)
@@ -99,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

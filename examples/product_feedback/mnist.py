@@ -1,8 +1,8 @@
 """Figure 2 of the paper: a 784-512-512-10 network on MNIST, with every way to send the error.
 
-    python examples/product_feedback/mnist.py --data-dir ~/tensorflow_datasets
-    python examples/product_feedback/mnist.py --schedule forgotten --input-layer --seeds 3
-    python examples/product_feedback/mnist.py --quick
+    python -m examples.product_feedback.mnist --data-dir ~/tensorflow_datasets
+    python -m examples.product_feedback.mnist --schedule forgotten --input-layer --seeds 3
+    python -m examples.product_feedback.mnist --quick
 
 The schedule `published` is the paper's: coupled weight decay, 0.03 in the first epoch and 1e-4
 after. It leaves some of the start behind: angles still fall when training ends. `forgotten` decays
@@ -15,9 +15,10 @@ from __future__ import annotations
 import functools
 
 import keras
-import study
 
 import tf_alignment as ta
+from examples import command_line
+from examples.product_feedback import study
 
 SCHEDULES = {
     "published": study.Recipe(40, 64, 0.01, (20, 30), 0.5, first_decay=0.03, decay=1e-4),
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

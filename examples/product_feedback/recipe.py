@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from decay import FORGETTING, DecaySGD
+from examples.decay import FORGETTING, DecaySGD
 
 __all__ = ["METHODS", "Recipe"]
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import figures
 import keras
 import numpy as np
 import tensorflow as tf
-from recipe import METHODS, Recipe
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import (
+from examples.common import (
     Numbers,
     Progress,
     add_data_dir,
@@ -35,6 +30,8 @@ from common import (
     versions,
     write_json,
 )
+from examples.product_feedback import figures
+from examples.product_feedback.recipe import METHODS, Recipe
 
 __all__ = ["InMemory", "Numbers", "Recipe", "Source", "Study", "normalised"]
 

@@ -1,6 +1,6 @@
 r"""A sampling network learns a Boltzmann distribution from asymmetric weights, and SAL helps.
 
-python examples/sal/boltzmann.py --quick
+python -m examples.sal.boltzmann --quick
 
 Wake-sleep learning compares what neurons do together under the target with what they do when the
 network runs freely, ΔW_ij = η (⟨z_i z_j⟩_target − ⟨z_i z_j⟩_sampled): the same for both directions
@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from sal_files import common, new_parser, unfinished, write
 
+from examples import command_line
+from examples.sal.files import common, new_parser, unfinished, write
 from tf_alignment.spiking.sampling import (
     Neuron,
     State,
@@ -283,4 +284,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse())
+    command_line.run(lambda: main(parse()))

@@ -1,7 +1,7 @@
 """Deep networks whose dense layers SAL aligns every epoch, against BP, FA and KP.
 
-python examples/sal/deep.py --quick
-python examples/sal/deep.py --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
+python -m examples.sal.deep --quick
+python -m examples.sal.deep --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
 
 `perceptron` is 784-256-128-64-10 with ReLU. `conv` is the network of `examples/rdd`, two
 convolutions and dense layers of 384, 192 and 10: with SAL the convolutions keep random feedback, as
@@ -15,21 +15,17 @@ one every epoch, makes W grow until training diverges (on MNIST after ten epochs
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from sal_files import common, new_parser, unfinished, write
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1] / "rdd"))
-import networks
-import rdd_data
-import rdd_network
+from examples import command_line, networks
+from examples.rdd import data as rdd_data
+from examples.rdd import network as rdd_network
+from examples.sal.files import common, new_parser, unfinished, write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
@@ -167,4 +163,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse())
+    command_line.run(lambda: main(parse()))

@@ -1,6 +1,6 @@
 r"""A cortical microcircuit learns from a teacher while SAL aligns its feedback weight.
 
-python examples/sal/microcircuit.py --quick
+python -m examples.sal.microcircuit --quick
 
 Three neurons in a chain, input, hidden and output, and an interneuron beside the output. The hidden
 neuron's apical compartment receives B from the output and −B from the interneuron, which mirrors
@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from sal_files import common, new_parser, write
 
+from examples import command_line
+from examples.sal.files import common, new_parser, write
 from tf_alignment.spiking.sampling import (
     Neuron,
     State,
@@ -227,4 +228,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main(parse())
+    command_line.run(lambda: main(parse()))

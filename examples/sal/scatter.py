@@ -1,6 +1,6 @@
 """SAL between two neurons, and between two layers of 50: where B goes, and what it survives.
 
-python examples/sal/scatter.py --quick
+python -m examples.sal.scatter --quick
 
 Two neurons: the drift of B against B, for W = 1. Two layers of 50 with W ~ U(±√(3/50)): B against W
 at the end, and the angle between them over time, with the published settings, at four times their
@@ -18,9 +18,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from sal_files import common, new_parser, write
 
 import tf_alignment as ta
+from examples import command_line
+from examples.sal.files import common, new_parser, write
 from tf_alignment.spiking.sampling import (
     FeedbackLearning,
     LayeredNetwork,
@@ -196,4 +197,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(new_parser(__doc__).parse_args())
+    command_line.run(lambda: main(new_parser(__doc__).parse_args()))

@@ -1,9 +1,9 @@
 r"""Table 4 and figure 3 of "Two Routes": the same metaparameters in ever deeper networks.
 
-    python examples/two_routes/depth_sweep.py --depths 18 34 50 101 152 --dataset imagenet2012 \
+    python -m examples.two_routes.depth_sweep --depths 18 34 50 101 152 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --strategy tpu
-    python examples/two_routes/depth_sweep.py --depths 8 14 20 --data-dir ~/tensorflow_datasets
-    python examples/two_routes/depth_sweep.py --quick
+    python -m examples.two_routes.depth_sweep --depths 8 14 20 --data-dir ~/tensorflow_datasets
+    python -m examples.two_routes.depth_sweep --quick
 
 All methods at all depths with what is given for the shallowest; every run is kept as it ends, and
 a sweep that is started again does what is missing. `--rules FILE` adds what search.py found.
@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sweep
-from sweep import common
+from examples import command_line
+from examples.two_routes import sweep
+from examples.two_routes.sweep import common
 
 PAPER = ("backprop", "fa", "kp", "sa", "aa", "wm", "ia", "pfa")
 
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,8 +1,8 @@
 r"""Figure 6 of "Two Routes": how well networks of different rules predict cortical responses.
 
-    python examples/two_routes/neural_predictivity.py --models results/two_routes/models/*.keras \
+    python -m examples.two_routes.neural_predictivity --models results/two_routes/models/*.keras \
         --stimuli images.npy --responses it.npy --ceiling it_ceiling.npy
-    python examples/two_routes/neural_predictivity.py --quick
+    python -m examples.two_routes.neural_predictivity --quick
 
 `--stimuli` is `(images, height, width, channels)`, of the size and preprocessing that the networks
 were trained with; `--responses` is `(images, neurons)`, each neuron's mean over time and repeated
@@ -33,10 +33,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from residual import arguments_of, common, run, settings_of, source_of
 from sklearn.model_selection import ShuffleSplit
 
 import tf_alignment as ta
+from examples import command_line
+from examples.two_routes.residual import arguments_of, common, run, settings_of, source_of
 
 QUICK_METHODS = ("backprop", "sa")
 
@@ -223,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

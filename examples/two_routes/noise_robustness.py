@@ -1,9 +1,9 @@
 r"""Figure 5 of "Two Routes": noise on what the feedback weights learn, and on the gradients.
 
-    python examples/two_routes/noise_robustness.py --depth 18 --dataset imagenet2012 \
+    python -m examples.two_routes.noise_robustness --depth 18 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --strategy tpu
-    python examples/two_routes/noise_robustness.py --depth 8 --data-dir ~/tensorflow_datasets
-    python examples/two_routes/noise_robustness.py --quick
+    python -m examples.two_routes.noise_robustness --depth 8 --data-dir ~/tensorflow_datasets
+    python -m examples.two_routes.noise_robustness --quick
 
 After every step of the feedback weights, Gaussian noise times their rate is added to them; the
 control is backpropagation with the same noise on all its gradients. Runs are kept as by
@@ -17,8 +17,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import sweep
-from sweep import common
+
+from examples import command_line
+from examples.two_routes import sweep
+from examples.two_routes.sweep import common
 
 VARIANCES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
@@ -54,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
-from decay import FORGETTING, DecaySGD
+from examples import common
+from examples.decay import FORGETTING, DecaySGD
 
 __all__ = [
     "METHODS",

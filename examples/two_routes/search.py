@@ -1,10 +1,10 @@
 r"""The search of "Two Routes": a rule's coefficients, its noise, its operations.
 
-    python examples/two_routes/search.py --rule wm-published --trials 824 --dataset imagenet2012 \
+    python -m examples.two_routes.search --rule wm-published --trials 824 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --depth 18 --strategy tpu
-    python examples/two_routes/search.py --rule ia-published --operations --trials 40 \
+    python -m examples.two_routes.search --rule ia-published --operations --trials 40 \
         --processes 2 --depth 8 --held-out 5000 --data-dir ~/tensorflow_datasets
-    python examples/two_routes/search.py --quick
+    python -m examples.two_routes.search --quick
 
 Tree-structured Parzen estimator on the accuracy of examples held out from training. The study is a
 database beside the results: a search that is started again goes on, one whose process died tries
@@ -25,10 +25,11 @@ from typing import Any
 import keras
 import numpy as np
 import optuna
-import residual
-from residual import METHODS, common
 
 import tf_alignment as ta
+from examples import command_line
+from examples.two_routes import residual
+from examples.two_routes.residual import METHODS, common
 
 RULES = ("wm", "ia", "aa", "sa", "wm-published", "ia-published", "aa-published")
 COEFFICIENT, NOISE = (1e-5, 1.0), (0.01, 3.0)
@@ -216,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

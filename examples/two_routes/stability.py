@@ -1,8 +1,8 @@
 r"""Figure 2 of "Two Routes": flows that diverge, rest and collapse, and layers that did.
 
-    python examples/two_routes/stability.py --data-dir ~/tensorflow_datasets
-    python examples/two_routes/stability.py --model results/two_routes/models/NAME.keras
-    python examples/two_routes/stability.py --quick
+    python -m examples.two_routes.stability --data-dir ~/tensorflow_datasets
+    python -m examples.two_routes.stability --model results/two_routes/models/NAME.keras
+    python -m examples.two_routes.stability --quick
 
 Above, the symmetrised flow of the scalar theory for x = 1: of a weight mirror with λ = β/α below,
 at and above x² and, past the paper, of the other rules. Below, forward against feedback weights of
@@ -31,9 +31,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from residual import Settings, arguments_of, common, run, settings_of, source_of
 
 import tf_alignment as ta
+from examples import command_line
+from examples.two_routes.residual import Settings, arguments_of, common, run, settings_of, source_of
 
 FLOWS = {
     "WM, λ = 0.5": {"amp": 1.0, "decay": 0.5},
@@ -287,4 +288,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from residual import METHODS, arguments_of, common, run, settings_of
 
-sys.path.append(str(Path(__file__).parents[1]))
-from curves import with_error
+from examples.curves import with_error
+from examples.two_routes.residual import METHODS, arguments_of, common, run, settings_of
 
 __all__ = [
     "accuracy",

@@ -1,9 +1,9 @@
 r"""One residual network, one method: a run of "Two Routes to Scalable Credit Assignment".
 
-    python examples/two_routes/train.py --method sa --depth 20 --data-dir ~/tensorflow_datasets
-    python examples/two_routes/train.py --method sa --depth 50 --version 2 --dataset imagenet2012 \
+    python -m examples.two_routes.train --method sa --depth 20 --data-dir ~/tensorflow_datasets
+    python -m examples.two_routes.train --method sa --depth 50 --version 2 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --batch-size 1024 --strategy tpu
-    python examples/two_routes/train.py --quick
+    python -m examples.two_routes.train --quick
 
 SGD with Nesterov momentum .9, L2 of 1e-4, warm-up over the first 5 of 90 epochs, a tenth of
 the rate after 30, 60 and 80. Version 1 has ResNet's preprocessing at 224 pixels, version 2
@@ -14,7 +14,8 @@ Paper: Kunin et al. 2020.
 
 from __future__ import annotations
 
-from residual import METHODS, arguments_of, run, settings_of
+from examples import command_line
+from examples.two_routes.residual import METHODS, arguments_of, run, settings_of
 
 
 def main() -> None:
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,9 +1,9 @@
 """Where does each alignment rule train? A map over the two rates: of W and of B.
 
-    python examples/two_routes/where_rules_train.py --quick
-    python examples/two_routes/where_rules_train.py --network convolutional
-    python examples/two_routes/where_rules_train.py --network perceptron --data-dir ~/tfds
-    python examples/two_routes/where_rules_train.py --network resnet20
+    python -m examples.two_routes.where_rules_train --quick
+    python -m examples.two_routes.where_rules_train --network convolutional
+    python -m examples.two_routes.where_rules_train --network perceptron --data-dir ~/tfds
+    python -m examples.two_routes.where_rules_train --network resnet20
 
 Every cell of a map is a training run: across, the learning rate of the forward weights, under SGD
 with momentum 0.9; upwards, that of the feedback weights, under plain SGD, for a rule whose
@@ -21,7 +21,6 @@ import functools
 import itertools
 import json
 import math
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
-import networks
+from examples import command_line, common, networks
 
 FORWARD = (0.003, 0.01, 0.03, 0.1)
 FEEDBACK = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -231,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -3,29 +3,15 @@
 import dataclasses
 import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-
-FOLDER = Path(__file__).parents[2] / "examples" / "node_perturbation"
-sys.path.insert(0, str(FOLDER))  # as Python does for a script
-
-import autoencoder  # noqa: E402
-import cifar  # noqa: E402
-import experiment  # noqa: E402
-import perceptron  # noqa: E402
-
-# Other examples may have modules of the same names.
-sys.path.remove(str(FOLDER))
-for module in (autoencoder, cifar, experiment, perceptron):
-    del sys.modules[module.__name__]
+from examples.node_perturbation import autoencoder, cifar, experiment, perceptron
 
 
 def settings(row, method, **changes):
@@ -181,8 +167,7 @@ def test_images_are_standardised_one_by_one():
 
 
 def test_unknown_rows_are_refused():
-    command = [sys.executable, str(FOLDER / "perceptron.py"), "--quick", "--methods", "magic"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = scripts.attempt("node_perturbation.perceptron", "--quick", "--methods", "magic")
     assert done.returncode == 2
     assert "--methods must be out of" in done.stderr and "magic" in done.stderr
 
@@ -199,13 +184,11 @@ def test_unknown_rows_are_refused():
     ],
 )
 def test_quick(script, name, methods, tmp_path):
-    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "--output", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--methods", *methods], capture_output=True, text=True, check=False
+    printed = scripts.run(
+        f"node_perturbation.{script}", "--quick", "--output", tmp_path, "--methods", *methods
     )
-    assert done.returncode == 0, done.stderr
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     runs = json.loads((tmp_path / f"{name}.json").read_text())["runs"]
     assert len(runs) >= len(methods)
     for row in methods:
-        assert row in done.stdout
+        assert row in printed

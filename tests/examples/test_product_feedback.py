@@ -3,38 +3,20 @@
 import argparse
 import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-
-FOLDER = Path(__file__).parents[2] / "examples" / "product_feedback"
-sys.path.insert(0, str(FOLDER))  # as Python does for a script
-
-import brain  # noqa: E402
-import decay  # noqa: E402
-import expansion  # noqa: E402
-import imagenet  # noqa: E402
-import mnist  # noqa: E402
-import study  # noqa: E402
-
-# Other examples may have modules of the same names.
-sys.path.remove(str(FOLDER))
-for module in (brain, expansion, imagenet, mnist, study):
-    del sys.modules[module.__name__]
+from examples import decay
+from examples.product_feedback import brain, expansion, imagenet, mnist, study
 
 
 def run(script, *arguments):
-    command = [sys.executable, str(FOLDER / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return scripts.run(f"product_feedback.{script}", *arguments)
 
 
 def small_study(output, **changes):
@@ -257,9 +239,7 @@ def test_small_images_have_what_a_study_needs():
 
 @pytest.mark.slow
 def test_mnist(tmp_path):
-    printed = run(
-        "mnist.py", "--quick", "--methods", "backprop", "pfa", "pfa_o", "--output", tmp_path
-    )
+    printed = run("mnist", "--quick", "--methods", "backprop", "pfa", "pfa_o", "--output", tmp_path)
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     report = json.loads((tmp_path / "digits.json").read_text())
     last = {r["method"]: {n: v[-1] for n, v in r["curves"].items()} for r in report["runs"]}
@@ -275,7 +255,7 @@ def test_mnist(tmp_path):
 
 @pytest.mark.slow
 def test_expansion(tmp_path):
-    run("expansion.py", "--quick", "--output", tmp_path)
+    run("expansion", "--quick", "--output", tmp_path)
     assert (tmp_path / "expansion-quick.png").read_bytes().startswith(b"\x89PNG")
     report = json.loads((tmp_path / "expansion-quick.json").read_text())
     assert len(report["simulated"]) == 11
@@ -292,7 +272,7 @@ def test_expansion(tmp_path):
 
 @pytest.mark.slow
 def test_brain(tmp_path):
-    run("brain.py", "--quick", "--output", tmp_path)
+    run("brain", "--quick", "--output", tmp_path)
     assert (tmp_path / "brain-quick.png").read_bytes().startswith(b"\x89PNG")
     product, mixed = json.loads((tmp_path / "brain-quick.json").read_text())["runs"]
     assert product["correlation"]["layer2"]["all"] == 0
@@ -302,9 +282,7 @@ def test_brain(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "figure"), [("cifar10.py", "cifar10"), ("imagenet.py", "imagenet")]
-)
+@pytest.mark.parametrize(("script", "figure"), [("cifar10", "cifar10"), ("imagenet", "imagenet")])
 def test_residual_networks_train(script, figure, tmp_path):
     run(script, "--quick", "--output", tmp_path)
     assert (tmp_path / f"{figure}-quick.png").read_bytes().startswith(b"\x89PNG")
@@ -316,15 +294,16 @@ def test_residual_networks_train(script, figure, tmp_path):
 
 @pytest.mark.slow
 def test_imagenet_on_a_strategy_by_name(tmp_path):
-    run("imagenet.py", "--quick", "--strategy", "mirrored", "--output", tmp_path)
+    run("imagenet", "--quick", "--strategy", "mirrored", "--output", tmp_path)
     [trained] = json.loads((tmp_path / "imagenet-quick.json").read_text())["runs"]
     assert np.isfinite(trained["curves"]["loss"]).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["mnist.py", "cifar10.py", "imagenet.py"])
+@pytest.mark.parametrize("script", ["mnist", "cifar10", "imagenet"])
 def test_data_that_is_not_there(script, tmp_path):
-    command = [sys.executable, str(FOLDER / script), "--data-dir", "/nowhere"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode != 0
+    done = scripts.attempt(
+        f"product_feedback.{script}", "--data-dir", "/nowhere", "--output", tmp_path
+    )
+    assert done.returncode == 2
     assert "must hold the TensorFlow dataset" in done.stderr

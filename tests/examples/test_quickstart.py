@@ -1,25 +1,14 @@
 """The quickstart trains, prints its table and writes what it says; what all examples share."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scripts
 
 import tf_alignment as ta
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "quickstart.py"
-sys.path.insert(0, str(SCRIPT.parent))  # as Python does for a script
-
-import common  # noqa: E402
-import curves  # noqa: E402
-import networks  # noqa: E402
-
-sys.path.remove(str(SCRIPT.parent))
-
+from examples import common, curves, networks
 
 # ---- what all examples share -----------------------------------------------------------------
 
@@ -97,14 +86,11 @@ def test_networks_of_several_folders():
 # ---- the quickstart --------------------------------------------------------------------------
 
 
-def run(*arguments):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.slow
 def test_two_methods_on_digits(tmp_path):
-    done = run("--methods", "kp", "dfa", "--epochs", 2, "--seeds", 2, "--output", tmp_path)
+    done = scripts.attempt(
+        "quickstart", "--methods", "kp", "dfa", "--epochs", 2, "--seeds", 2, "--output", tmp_path
+    )
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert [row[0] for row in rows if row and row[0] in ("kp", "dfa")] == ["kp", "dfa"]
@@ -123,7 +109,10 @@ def test_two_methods_on_digits(tmp_path):
 def test_processes_do_not_change_the_result(tmp_path):
     for jobs in (1, 2):
         arguments = ("--methods", "fa", "brsf", "--epochs", 1, "--seeds", 1, "--jobs", jobs)
-        assert run(*arguments, "--output", tmp_path / str(jobs)).returncode == 0
+        assert (
+            scripts.attempt("quickstart", *arguments, "--output", tmp_path / str(jobs)).returncode
+            == 0
+        )
     one, two = (json.loads((tmp_path / j / "digits.json").read_text())["methods"] for j in "12")
     for method in ("fa", "brsf"):
         assert one[method]["accuracy"] == two[method]["accuracy"]
@@ -139,6 +128,6 @@ def test_processes_do_not_change_the_result(tmp_path):
     ],
 )
 def test_wrong_arguments(arguments, message):
-    done = run(*arguments)
+    done = scripts.attempt("quickstart", *arguments)
     assert done.returncode != 0
     assert message in done.stderr

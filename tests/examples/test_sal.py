@@ -3,27 +3,15 @@
 import argparse
 import itertools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
+from examples.sal import boltzmann, deep, microcircuit, scatter
 from tf_alignment.spiking.sampling import pair_sums, triangular
-
-FOLDER = Path(__file__).parents[2] / "examples" / "sal"
-sys.path.insert(0, str(FOLDER))  # as Python does for a script
-
-import boltzmann  # noqa: E402
-import deep  # noqa: E402
-import microcircuit  # noqa: E402
-import scatter  # noqa: E402
-
-sys.path.remove(str(FOLDER))
-
 
 # ---- the sampling network --------------------------------------------------------------------
 
@@ -131,10 +119,7 @@ def test_deep_networks_and_their_phase():
     ],
 )
 def test_quick(script, name, row, tmp_path):
-    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert row in done.stdout
+    assert row in scripts.run(f"sal.{script}", "--quick", "--output", tmp_path)
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     numbers = json.loads((tmp_path / f"{name}.json").read_text())
     assert numbers["versions"] and "NaN" not in (tmp_path / f"{name}.json").read_text()

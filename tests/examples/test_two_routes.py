@@ -7,23 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-
-FOLDER = Path(__file__).parents[2] / "examples" / "two_routes"
-sys.path.insert(0, str(FOLDER))  # as Python does for a script
-
-import residual  # noqa: E402
-import search  # noqa: E402
-import sweep  # noqa: E402
-
-sys.path.remove(str(FOLDER))
+from examples.two_routes import residual, search, sweep
 
 SMALL = residual.Settings(
     "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
@@ -178,28 +170,23 @@ def test_a_search_over_operations(studied):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_does_what_is_missing(tmp_path):
-    script = [sys.executable, str(FOLDER / "depth_sweep.py"), "--quick", "--output", str(tmp_path)]
-
     def sweep():
-        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+        return scripts.run("two_routes.depth_sweep", "--quick", "--output", tmp_path)
 
     assert sweep().count("epoch   3/3") == 4
     assert (tmp_path / "depth-digits-v1.png").stat().st_size > 10_000
     (tmp_path / "runs" / "digits-v1-14-sa-0.json").unlink()
     again = sweep()
     assert again.count("epoch   3/3") == 1 and "| `sa` |" in again
-    command = [sys.executable, str(FOLDER / "train.py"), "--quick", "--output", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--seed", "3", "--tensorboard"], check=True, capture_output=True, text=True
-    )
-    assert "digits-v1-8-sa-3: test accuracy" in done.stdout
+    arguments = ("--quick", "--output", tmp_path, "--seed", "3", "--tensorboard")
+    assert "digits-v1-8-sa-3: test accuracy" in scripts.run("two_routes.train", *arguments)
     assert list((tmp_path / "tensorboard").rglob("events.out.*"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_search_of_two_processes_goes_on(tmp_path):
-    command = [sys.executable, str(FOLDER / "search.py"), "--quick", "--output", str(tmp_path)]
+    command = scripts.command("two_routes.search", "--quick", "--output", tmp_path)
     command += ["--trials", "4", "--processes", "2"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert first.stdout.readline().startswith("trial")
@@ -213,11 +200,8 @@ def test_a_killed_search_of_two_processes_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_a_map_of_rates_goes_on(tmp_path):
-    script = [sys.executable, str(FOLDER / "where_rules_train.py"), "--quick"]
-    script += ["--output", str(tmp_path)]
-
     def printed():
-        return subprocess.run(script, check=True, capture_output=True, text=True).stdout
+        return scripts.run("two_routes.where_rules_train", "--quick", "--output", tmp_path)
 
     assert "of 4" in printed()
     file = tmp_path / "convolutional.json"
@@ -235,9 +219,6 @@ def test_a_map_of_rates_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_noise_levels_are_swept(tmp_path):
-    script = [sys.executable, str(FOLDER / "noise_robustness.py"), "--quick"]
-    done = subprocess.run(
-        [*script, "--output", str(tmp_path)], check=True, capture_output=True, text=True
-    )
-    assert "| method | 0 | 0.01 |" in done.stdout
+    printed = scripts.run("two_routes.noise_robustness", "--quick", "--output", tmp_path)
+    assert "| method | 0 | 0.01 |" in printed
     assert (tmp_path / "noise-digits-v1.png").stat().st_size > 10_000

@@ -2,24 +2,16 @@
 
 import argparse
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scripts
 
 import tf_alignment as ta
-
-FOLDER = Path(__file__).parents[2] / "examples" / "two_routes"
-sys.path.insert(0, str(FOLDER))  # as Python does for a script
-
-import neural_predictivity as predictivity  # noqa: E402
-import stability  # noqa: E402
-
-sys.path.remove(str(FOLDER))
-
+from examples.two_routes import neural_predictivity as predictivity
+from examples.two_routes import stability
 
 # ---- figure 2 --------------------------------------------------------------------------------
 
@@ -211,15 +203,12 @@ def test_networks_are_judged_on_files_of_arrays(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_quick(script, name, row, tmp_path):
-    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert row in done.stdout
+    command = [f"two_routes.{script}", "--quick", "--output", str(tmp_path)]
+    printed = scripts.run(*command)
+    assert row in printed
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     assert json.loads((tmp_path / f"{name}.json").read_text())["versions"]
     if script == "stability":
         [model] = (tmp_path / "models").glob("*.keras")
-        again = subprocess.run(
-            [*command, "--model", str(model)], capture_output=True, text=True, check=True
-        )
-        assert again.stdout.split("\n\n")[0] in done.stdout
+        again = scripts.run(*command, "--model", str(model))
+        assert again.split("\n\n")[0] in printed

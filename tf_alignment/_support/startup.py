@@ -17,9 +17,9 @@ __all__ = ["is_command", "quiet"]
 
 
 def is_command() -> bool:
-    """Whether the process is `python -m tf_alignment ...`."""
-    arguments = sys.orig_argv
-    return any(pair == ("-m", "tf_alignment") for pair in itertools.pairwise(arguments))
+    """Whether the process is `python -m tf_alignment ...` or `python -m examples....`."""
+    modules = [name for flag, name in itertools.pairwise(sys.orig_argv) if flag == "-m"]
+    return any(name == "tf_alignment" or name.startswith("examples.") for name in modules)
 
 
 @contextlib.contextmanager

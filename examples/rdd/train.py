@@ -1,8 +1,8 @@
 """Figures 3, 4, 5 and S1 of the RDD paper: its convolutional network, with four kinds of feedback.
 
-    python examples/rdd/rdd_train.py --dataset cifar10 --data-dir ~/tensorflow_datasets
-    python examples/rdd/rdd_train.py --dataset mnist --epochs 10 --methods fa rdd
-    python examples/rdd/rdd_train.py --quick
+    python -m examples.rdd.train --dataset cifar10 --data-dir ~/tensorflow_datasets
+    python -m examples.rdd.train --dataset mnist --epochs 10 --methods fa rdd
+    python -m examples.rdd.train --quick
 
 `bp` is backpropagation; the others send errors through feedback weights. Those of the second
 convolution stay as they were drawn, and in `fa` all do. `rdd` and `mirror` align those of the dense
@@ -18,22 +18,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import rdd_data
-import rdd_figures
 import tensorflow as tf
-from rdd_network import DENSE, activities, convolutional, spike_rates
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-import common
+from examples import command_line, common
+from examples.rdd import data as datasets
+from examples.rdd import figures
+from examples.rdd.network import DENSE, activities, convolutional, spike_rates
 
 METHODS = ("bp", "fa", "rdd", "mirror")
 PHASES = {"rdd": "pooled", "mirror": "mirror"}
@@ -239,7 +236,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = common.new_parser(__doc__, "rdd")
-    parser.add_argument("--dataset", choices=rdd_data.NAMES, default="cifar10")
+    parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
     parser.add_argument("--epochs", type=common.positive, help="default: 100")
     parser.add_argument(
@@ -264,7 +261,7 @@ def main() -> None:
         if getattr(arguments, name) is not None
     }
     settings = dataclasses.replace(settings, **given)
-    data = rdd_data.load(settings.dataset, arguments.data_dir)
+    data = datasets.load(settings.dataset, arguments.data_dir)
     runs = [
         run(method, seed, settings, data, arguments.output)
         for seed in range(arguments.seeds)
@@ -274,9 +271,9 @@ def main() -> None:
     stem = arguments.output / settings.dataset
     content = {"versions": common.versions(), "runs": runs}
     common.write_json(stem.with_suffix(".json"), content)
-    for file in rdd_figures.draw(runs, stem):
+    for file in figures.draw(runs, stem):
         print(f"written: {file}")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

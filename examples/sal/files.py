@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1]))
-import common
+from examples import common
 
 
 def new_parser(text: str) -> argparse.ArgumentParser:

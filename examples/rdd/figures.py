@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rdd_network import DENSE
 
-sys.path.append(str(Path(__file__).parents[1]))
-from common import new_figure
+from examples.common import new_figure
+from examples.rdd.network import DENSE
 
 __all__ = ["draw"]
 
@@ -24,7 +22,7 @@ def draw(runs: Runs, stem: Path) -> list[Path]:
     """Draw all figures for which there are runs.
 
     Args:
-        runs: Of `rdd_train.py`.
+        runs: Of `train.py`.
         stem: Path of the files, without `-figure3a.png`.
 
     Returns:

@@ -1,0 +1,128 @@
+"""The command line of the scripts: the same flags, and one line where a script cannot go on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tensorflow as tf
+
+import tf_alignment as ta
+
+__all__ = ["Parser", "new_parser", "positive", "row", "run"]
+
+tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, and ends with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and end."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def new_parser(
+    text: str,
+    folder: str,
+    *,
+    seeds: int | None = None,
+    methods: Iterable[str] = (),
+    epochs: str | None = None,
+    data: bool = True,
+    jobs: bool = False,
+    strategy: bool = False,
+) -> Parser:
+    """A command line with the flags that all scripts share.
+
+    Args:
+        text: The script's docstring; its first line is the description.
+        folder: Where in `results` files go by default.
+        seeds: The default of `--seeds`; None for a script without it.
+        methods: What `--methods` chooses from; by default there is no such flag.
+        epochs: Says the default of `--epochs`; None for a script without it.
+        data: Whether there is `--data-dir`, for `ta.data`.
+        jobs: Whether there is `--jobs`: for a script that makes a study.
+        strategy: Whether there is `--strategy`: for a script that trains with `model.fit`.
+    """
+    new = Parser(_program(), description=text.splitlines()[0])
+    new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
+    new.add_argument("--output", type=Path, default=Path("results") / folder, metavar="DIR")
+    if data:
+        new.add_argument("--data-dir", metavar="DIR", help="where the TensorFlow Datasets are")
+    names = list(methods)
+    if names:
+        known = ", ".join(names)
+        new.add_argument(
+            "--methods", nargs="+", type=row(names), metavar="ID", help=f"out of {known}"
+        )
+    if seeds is not None:
+        new.add_argument("--seeds", type=positive, default=seeds, help=f"runs of each ({seeds})")
+    if epochs is not None:
+        new.add_argument("--epochs", type=positive, help=f"passes over the data ({epochs})")
+    if jobs:
+        new.add_argument("--jobs", type=positive, help="runs at a time (one a core)")
+    if strategy:
+        known = ", ".join(ta.distribute.NAMES)
+        new.add_argument(
+            "--strategy", default="default", choices=ta.distribute.NAMES, help=f"one of {known}"
+        )
+    return new
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1. Received: {text}")
+    return int(text)
+
+
+def row(names: Iterable[str]) -> Callable[[str], str]:
+    """Reads a name out of several; a method of the library by its long names too.
+
+    Args:
+        names: Ids of methods, and whatever else the script trains.
+    """
+    known = list(names)
+
+    def read(text: str) -> str:
+        if text in known:
+            return text
+        try:
+            name: Any = getattr(ta.feedback.get(text), "id", None)
+        except ValueError:
+            name = None
+        if name in known:
+            return str(name)
+        raise argparse.ArgumentTypeError(f"must be out of {', '.join(known)}. Received: {text}")
+
+    return read
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script.
+
+    Args:
+        main: What it does.
+
+    Raises:
+        SystemExit: After one line, with exit code 2 for input that is wrong or data that are
+            missing, and 130 after Ctrl-C.
+    """
+    try:
+        main()
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{_program()}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _program() -> str:
+    """`python -m examples.rdd.train`, or whatever was run."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return Path(sys.argv[0]).name if spec is None else f"python -m {spec.name}"
