@@ -112,6 +112,7 @@ def test_deep_networks_and_their_phase():
 @pytest.mark.parametrize(
     ("script", "name", "row"),
     [
+        ("bias", "bias", "| 3 |"),
         ("boltzmann", "boltzmann", "| wake-sleep and SAL |"),
         ("deep", "deep-perceptron-digits", "| backprop |"),
         ("microcircuit", "microcircuit", "| copy |"),
