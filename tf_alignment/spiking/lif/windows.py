@@ -36,8 +36,8 @@ class Window:
             in the unit of voltages.
         length: T, in ms.
         free_drive: Whether u runs freely, as the paper prints it, instead of being set to v at
-            every step outside a window, as in the authors' implementation. Weights are then found
-            less well (docs/results/rdd.md).
+            every step outside a window, as in the authors' implementation. In rounds that start
+            at rest it makes hardly a difference (docs/results/rdd.md).
 
     Raises:
         ValueError: For values out of range.
