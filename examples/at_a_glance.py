@@ -10,16 +10,14 @@ schemes of colours, and the table of README.
 
 from __future__ import annotations
 
-import argparse
 import functools
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 import tf_alignment as ta
-from examples import command_line
+from examples import command_line, common, networks
 
 KNOWS = {
     "backprop": "the forward weights W",
@@ -47,28 +45,20 @@ COLOURS = {
 SCHEMES = {"light": ("#ffffff", "#222222"), "dark": ("#1e2129", "#d5d8e2")}
 
 
-def perceptron() -> keras.Model:
-    """Three hidden layers of 100 units, in stock Keras."""
-    hidden = [keras.layers.Dense(100, "relu") for _ in range(3)]
-    return keras.Sequential(
-        [keras.Input((8, 8, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(10)]
-    )
-
-
-def study(seeds: int, epochs: int) -> ta.studies.Study:
-    """The five methods from so many seeds."""
+def study(methods: list[str], seeds: int, epochs: int, quick: bool) -> ta.studies.Study:
+    """The methods from so many seeds; quick is one epoch from one seed at one rate."""
     return ta.studies.Study(
-        build=perceptron,
+        build=functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
         data="digits",
-        variants=list(KNOWS),
+        variants=methods,
         compile={
             "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
             "steps_per_execution": 4,
         },
-        epochs=epochs,
+        epochs=1 if quick else epochs,
         batch_size=32,
-        seeds=seeds,
-        tuning={"learning_rate": (0.02, 0.05, 0.1)},
+        seeds=1 if quick else seeds,
+        tuning=None if quick else {"learning_rate": (0.02, 0.05, 0.1)},
         probe=256,
         title="At a glance: five methods on handwritten digits",
     )
@@ -116,6 +106,8 @@ def table(results: Any) -> str:
         "|---|---|---|---|---|",
     ]
     for variant, known in KNOWS.items():
+        if variant not in results.variants:
+            continue
         angle = results.mean(variant, "hidden/gradient_angle").text(0)
         accuracy = results.mean(variant).text(1, scale=100.0)
         operations = results.cost(variant).get("operations")
@@ -127,15 +119,16 @@ def table(results: Any) -> str:
 
 def main() -> None:
     """Run what is missing, draw, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("results/at_a_glance"))
-    arguments = parser.parse_args()
-    results = study(arguments.seeds, arguments.epochs).run(arguments.output)
-    results.to_json(arguments.output / "at_a_glance.json")
+    parser = command_line.new_parser(
+        __doc__, "at_a_glance", seeds=5, epochs="20", data=False, jobs=True, methods=KNOWS
+    )
+    given = parser.parse_args()
+    made = study(given.methods or list(KNOWS), given.seeds, given.epochs or 20, given.quick)
+    results = made.run(given.output, jobs=given.jobs)
+    common.ended(results)
+    results.to_json(given.output / "at_a_glance.json")
     for scheme in SCHEMES:
-        draw(results, arguments.output / f"at_a_glance-{scheme}.png", scheme)
+        draw(results, given.output / f"at_a_glance-{scheme}.png", scheme)
     print(results.table(), table(results), results.notes(), sep="\n\n")
 
 

@@ -67,9 +67,7 @@ def new_parser(
         new.add_argument("--jobs", type=positive, help="runs at a time (one a core)")
     if strategy:
         known = ", ".join(ta.distribute.NAMES)
-        new.add_argument(
-            "--strategy", default="default", choices=ta.distribute.NAMES, help=f"one of {known}"
-        )
+        new.add_argument("--strategy", default="default", type=_strategy, help=f"out of {known}")
     return new
 
 
@@ -120,6 +118,15 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _strategy(text: str) -> str:
+    """A name that `ta.distribute.strategy` knows."""
+    kind, _, address = text.partition(":")
+    if kind not in ta.distribute.NAMES or (address and kind != "tpu"):
+        known = ", ".join(ta.distribute.NAMES)
+        raise argparse.ArgumentTypeError(f"must be out of {known}, tpu:NAME. Received: {text}")
+    return text
 
 
 def _program() -> str:

@@ -1,12 +1,9 @@
-"""What scripts of all folders share: command line, data, devices, files, tables, figures."""
+"""What scripts of all folders share: data, files, tables and figures."""
 
 from __future__ import annotations
 
-import argparse
-import functools
 import json
-import os
-import time
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,63 +13,23 @@ import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment.studies.store import write_json
 
 __all__ = [
+    "Crops",
     "Numbers",
-    "Progress",
-    "add_data_dir",
-    "add_strategy",
-    "devices",
+    "ended",
     "finished",
     "markdown",
     "markdown_row",
     "new_figure",
-    "new_parser",
     "normalised",
-    "positive",
     "versions",
     "write_json",
 ]
 
 Numbers = dict[str, Any]
 """What goes into a JSON file."""
-
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
-
-# A second strategy of a process can get in the way of the first.
-devices = functools.cache(ta.distribute.strategy)
-
-
-def new_parser(text: str, folder: str) -> argparse.ArgumentParser:
-    """A command line with `--quick` and `--output`.
-
-    Args:
-        text: The script's docstring; its first line is the description.
-        folder: Where in `results` files go by default.
-    """
-    new = argparse.ArgumentParser(description=text.splitlines()[0])
-    new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
-    new.add_argument("--output", type=Path, default=Path("results") / folder)
-    return new
-
-
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    """Give a command line `--data-dir`, for `ta.data`."""
-    parser.add_argument("--data-dir", help="where the TensorFlow Datasets are")
-
-
-def add_strategy(parser: argparse.ArgumentParser) -> None:
-    """Give a command line `--strategy`, for `devices`."""
-    names = ", ".join(ta.distribute.NAMES)
-    parser.add_argument("--strategy", default="default", help=f"one of {names}")
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1, from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
-    return value
 
 
 def normalised(
@@ -96,48 +53,47 @@ def normalised(
     return data.map(change)
 
 
-class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch.
+class Crops:
+    """Cropped images as a study's `Source`.
 
     Args:
-        text: What the line begins with.
+        images: Where from.
     """
 
-    def __init__(self, text: str = "") -> None:
-        super().__init__()
-        self.text = text
+    def __init__(self, images: ta.data.Images) -> None:
+        self.images, self.size = images, images.size
+        self.validation = images.validation(250)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock."""
-        self.start = time.perf_counter()
+    def batches(self, seed: int, size: int) -> ta.data.Stream:
+        """The training data in the order of a seed; what is left of an epoch is dropped."""
+        return self.images.batches(size, seed, tf.distribute.get_strategy())
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Print."""
-        logs = logs or {}
-        print(
-            f"{self.text}  epoch {epoch + 1:>3}/{self.params['epochs']}  loss {logs['loss']:.4f}"
-            f"  {self.measures(logs)}  {time.perf_counter() - self.start:6.1f} s",
-            flush=True,
-        )
+    def probe(self, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The first examples of the test data."""
+        x, y = next(iter(self.validation.unbatch().batch(examples)))
+        return x, y
 
-    def measures(self, logs: Numbers) -> str:
-        """What the line says besides: test accuracy, and the angle of feedback if there is one."""
-        text = f"test accuracy {100 * logs['val_accuracy']:5.2f} %"
-        angle = logs.get("mean/path_angle", logs.get("mean/weight_angle"))
-        return text if angle is None else f"{text}  feedback angle {angle:5.1f}°"
+
+def ended(results: ta.studies.Results) -> list[Numbers]:
+    """The runs of a study that came to an end; what failed is said.
+
+    Args:
+        results: Of the study.
+
+    Raises:
+        ValueError: If none did.
+    """
+    for name, error in results.failures.items():
+        print(f"failed, {name}: {error.splitlines()[0]}", file=sys.stderr)
+    found = [run for run in results.runs if run["status"] != "failed"]
+    if not found:
+        raise ValueError(f"No run came to its end: see {results.directory / 'logs'}")
+    return found
 
 
 def versions() -> dict[str, str]:
     """What the numbers were made with."""
     return {m.__name__: m.__version__ for m in (ta, keras, tf)}
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a file whole or not at all, wherever the script is killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(new, file)
 
 
 def finished(file: Path, settings: Numbers) -> Numbers | None:

@@ -9,28 +9,7 @@ import keras
 
 import tf_alignment as ta
 
-__all__ = ["convolutional", "perceptron", "residual"]
-
-
-def convolutional(shape: tuple[int, ...], classes: int = 10) -> keras.Model:
-    """Two convolutions and two dense layers, for digits.
-
-    Args:
-        shape: `(height, width, channels)`. From 16 pixels on the first convolution has strides.
-        classes: Outputs.
-    """
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Conv2D(
-                16, 3, strides=1 if shape[0] < 16 else 2, padding="same", activation="relu"
-            ),
-            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(classes),
-        ]
-    )
+__all__ = ["perceptron", "residual"]
 
 
 def perceptron(

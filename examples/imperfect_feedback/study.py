@@ -1,8 +1,8 @@
 """How good must a feedback path be? Accuracy and gradient angle against each of its defects.
 
-    python examples/imperfect_feedback/study.py --output results/imperfect
-    python examples/imperfect_feedback/study.py --data mnist --data-dir ~/tensorflow_datasets
-    python examples/imperfect_feedback/study.py --data cifar10 --data-dir ~/tensorflow_datasets
+    python -m examples.imperfect_feedback.study --output results/imperfect
+    python -m examples.imperfect_feedback.study --data mnist --data-dir ~/tensorflow_datasets
+    python -m examples.imperfect_feedback.study --data cifar10 --data-dir ~/tensorflow_datasets
 
 One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
 mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
@@ -14,7 +14,6 @@ in it are not made again; the figure is drawn from it.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
@@ -25,6 +24,7 @@ import keras
 import numpy as np
 
 import tf_alignment as ta
+from examples import command_line
 
 METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
 DEFECTS: dict[str, tuple[float, ...]] = {
@@ -225,15 +225,12 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing, print the table and draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command_line.new_parser(
+        __doc__, "imperfect_feedback", methods=METHODS, epochs="of the dataset", seeds=3
+    )
+    parser.set_defaults(methods=METHODS)
     parser.add_argument("--data", choices=list(SETTINGS), default="digits")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--defects", nargs="+", choices=list(DEFECTS), default=list(DEFECTS))
-    parser.add_argument("--quick", action="store_true", help="one or a few values per defect")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--data-dir")
-    parser.add_argument("--output", type=Path, default=Path("imperfect_feedback"))
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     file = given.output / f"{given.data}.json"
@@ -261,4 +258,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

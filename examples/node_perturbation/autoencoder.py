@@ -13,6 +13,7 @@ hidden units; `--hidden 50` trains those.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,9 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, markdown, new_figure, positive
+from examples.common import Numbers, markdown, new_figure
 from examples.curves import stacked, with_error
-from examples.node_perturbation.experiment import (
-    Run,
-    carry_out,
-    chosen,
-    grouped,
-    load,
-    parser,
-    tasks,
-)
+from examples.node_perturbation.experiment import carry_out, grouped, load, parser, passes_of
 from examples.node_perturbation.perceptron import half_squared_error, line
 
 BATCH = 32
@@ -104,55 +97,74 @@ def network(inputs: int, hidden: int, input_noise: float, noise: float) -> keras
     return keras.Sequential(layers, name="autoencoder")
 
 
-def images(settings: Numbers, split: str) -> tuple[np.ndarray, np.ndarray]:
+def images(dataset: str, data_dir: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images as vectors, and their labels."""
-    x, y = getattr(load(settings["dataset"], settings["data_dir"]), split)
+    x, y = getattr(load(dataset, data_dir), split)
     return x.reshape(len(x), -1), y
 
 
-def batches(settings: Numbers) -> ta.data.EpochShuffled:
-    """Images as inputs and targets, in the order of a seed."""
-    x = images(settings, "train")[0]
-    return ta.data.EpochShuffled(x, x, BATCH, seed=settings["seed"], drop_remainder=True)
-
-
-def build(settings: Numbers) -> Run:
-    """Network, method and measures of one run."""
-    name, _, noisy = settings["row"].partition("+")
-    method = METHODS[name]
-    x, labels = images(settings, "test")
-    keras.utils.set_random_seed(settings["seed"])
-    stock = network(
-        x.shape[1], settings["hidden"], method.input_noise, ACTIVITY_NOISE if noisy else 0.0
+def data(run: Any) -> tuple[Any, Any]:
+    """Images as inputs and targets, of both splits."""
+    train, test = (
+        images(run.settings["dataset"], run.data_dir, split)[0] for split in ("train", "test")
     )
-    model = ta.convert(stock, method.feedback, feedback_initializer=None)
-    rate = settings["rate"] or method.rate
-    optimizer = keras.optimizers.Adam(rate) if method.adam else keras.optimizers.SGD(rate * BATCH)
-    steps = len(images(settings, "train")[0]) // BATCH
-    model.compile(optimizer, half_squared_error, steps_per_execution=min(steps, 625))
-    phase: Any = None
-    options = {"loss": half_squared_error, "seed": settings["seed"] + 1, **dict(method.options)}
+    return (train, train), (test, test)
+
+
+def phase(run: Any, kind: str, options: dict[str, Any]) -> ta.phases.Phase:
+    """What learns the feedback weights in every step."""
+    options = {"loss": half_squared_error, "seed": run.seed + 1, **options}
     if options.get("solver") == "sgd":
         options["solver"] = keras.optimizers.SGD(8e-6)
-    if method.phase == "np":
-        phase = ta.phases.NodePerturbation(noise=ta.Noise("gaussian", NOISE), **options)
-    elif method.phase == "sg":
-        phase = ta.phases.SyntheticGradient(**options)
+    if kind == "np":
+        return ta.phases.NodePerturbation(noise=ta.Noise("gaussian", NOISE), **options)
+    return ta.phases.SyntheticGradient(**options)
+
+
+def latent_plane(run: Any) -> Numbers:
+    """Where the images are in the bottleneck, and for the first seed what they come out as."""
+    model = run.model
+    x, labels = images(run.settings["dataset"], run.data_dir, "test")
     encoder = keras.Model(model.inputs, model.get_layer("latent").output)
+    latent = encoder.predict(x, batch_size=len(x), verbose=0)
+    kept: Numbers = {"latent_accuracy": separation(latent, labels)}
+    if run.seed == 0:
+        kept["latent"] = latent[:2000].round(3).tolist()
+        kept["reconstructions"] = model.predict(x[:10], verbose=0).round(2).tolist()
+    return kept
 
-    def measure() -> dict[str, float]:
-        loss = model.evaluate(x, x, batch_size=len(x), verbose=0)
-        return {"test_loss": BATCH * float(loss)}
 
-    def finish() -> Numbers:
-        latent = encoder.predict(x, batch_size=len(x), verbose=0)
-        kept: Numbers = {"latent_accuracy": separation(latent, labels)}
-        if settings["seed"] == 0:
-            kept["latent"] = latent[:2000].round(3).tolist()
-            kept["reconstructions"] = model.predict(x[:10], verbose=0).round(2).tolist()
-        return kept
+def variant(row: str, inputs: int, hidden: int, rate: float | None) -> ta.studies.Variant:
+    """A row of the table.
 
-    return Run(model, measure, phase, finish=finish)
+    Args:
+        row: Out of `ROWS`.
+        inputs: Pixels.
+        hidden: Units of the two wide hidden layers.
+        rate: Learning rate, or None for the row's.
+    """
+    name, _, noisy = row.partition("+")
+    method = METHODS[name]
+    rate = rate or method.rate
+    learned = functools.partial(phase, kind=method.phase, options=dict(method.options))
+    return ta.studies.Variant(
+        row,
+        method.feedback,
+        feedback_initializer=None,
+        phases=[learned] if method.phase else [],
+        every="step",
+        optimizer=(
+            keras.optimizers.Adam(rate) if method.adam else keras.optimizers.SGD(rate * BATCH)
+        ),
+        build=functools.partial(
+            network, inputs, hidden, method.input_noise, ACTIVITY_NOISE if noisy else 0.0
+        ),
+    )
+
+
+def curves(found: Any) -> dict[str, list[float]]:
+    """The loss, and that on the test images, summed over a batch as in the paper."""
+    return {"loss": found["loss"], "test_loss": [BATCH * value for value in found["val_loss"]]}
 
 
 def separation(latent: np.ndarray, labels: np.ndarray) -> float:
@@ -221,27 +233,47 @@ def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "1000000", seeds=3)
-    command.add_argument("--hidden", type=positive, default=200, help="hidden units (200)")
+    command = parser(__doc__, "1000000", 3, ROWS)
+    command.add_argument(
+        "--hidden", type=command_line.positive, default=200, help="hidden units (200)"
+    )
     arguments = command.parse_args()
-    names = chosen(command, arguments.methods, ROWS)
     name, dataset, iterations = f"autoencoder-{arguments.hidden}", "mnist", 1_000_000
     seeds, rate = arguments.seeds, None
     if arguments.quick:
         name, dataset, iterations, seeds, rate = "autoencoder-quick", "digits", 2_000, 1, 1e-3
-    iterations = arguments.iterations or iterations
-    common = {
-        "dataset": dataset,
-        "data_dir": arguments.data_dir,
-        "hidden": arguments.hidden,
-        "rate": rate,
-    }
-    originals, labels = images(common, "test")
-    steps = len(load(dataset, arguments.data_dir).train.x) // BATCH
-    passes = max(1, round(iterations / steps))
-    runs = tasks(name, {row: {} for row in names}, seeds, build, batches, passes, **common)
+    originals, labels = images(dataset, arguments.data_dir, "test")
+    examples, inputs = images(dataset, arguments.data_dir, "train")[0].shape
+    settings = {"dataset": dataset, "hidden": arguments.hidden, "rate": rate}
+    study = ta.studies.Study(
+        functools.partial(network, inputs, arguments.hidden, 0.0, 0.0),
+        data,
+        [variant(row, inputs, arguments.hidden, rate) for row in arguments.methods],
+        compile={
+            "loss": half_squared_error,
+            "metrics": [],
+            "steps_per_execution": min(examples // BATCH, 625),
+        },
+        epochs=passes_of(arguments.iterations or iterations, examples, BATCH),
+        batch_size=BATCH,
+        seeds=seeds,
+        data_dir=arguments.data_dir,
+        metric="val_loss",
+        settings=settings,
+        finish=[latent_plane],
+        probe=0,
+        on_divergence=None,
+        cost=False,
+        title=name,
+    )
     carry_out(
-        arguments, name, runs, table, lambda results, file: draw(results, file, originals, labels)
+        arguments,
+        name,
+        study,
+        settings,
+        table,
+        lambda results, file: draw(results, file, originals, labels),
+        curves,
     )
 
 

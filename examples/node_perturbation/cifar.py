@@ -24,16 +24,7 @@ import numpy as np
 import tf_alignment as ta
 from examples import command_line
 from examples.common import Numbers, markdown, new_figure
-from examples.node_perturbation.experiment import (
-    Run,
-    carry_out,
-    chosen,
-    grouped,
-    last,
-    load,
-    parser,
-    tasks,
-)
+from examples.node_perturbation.experiment import carry_out, grouped, last, load, parser, passes_of
 from examples.node_perturbation.perceptron import line
 
 BATCH, NOISE, RATE, FEEDBACK_RATE = 128, 0.067, 4.78e-6, 8.32e-6
@@ -80,51 +71,50 @@ def images(name: str, data_dir: str | None) -> ta.data.Arrays:
     return load(name, data_dir).map(standardised)
 
 
-def batches(settings: Numbers) -> ta.data.EpochShuffled:
-    """The training data in the order of a seed."""
-    train = images(settings["dataset"], settings["data_dir"]).train
-    return ta.data.EpochShuffled(*train, BATCH, seed=settings["seed"], drop_remainder=True)
+def data(run: Any) -> ta.data.Arrays:
+    """`images` for a run."""
+    return images(run.settings["dataset"], run.data_dir)
 
 
-def build(settings: Numbers) -> Run:
-    """Network, method and measures of one run."""
-    name, _, noisy = settings["row"].partition("+")
-    data = images(settings["dataset"], settings["data_dir"])
-    keras.utils.set_random_seed(settings["seed"])
-    noise = NOISE if noisy else 0.0
-    stock = network(data.train.x.shape[1:], data.classes, settings["width"], noise)
-    method = "backprop" if name == "backprop" else "dfa"
-    model = ta.convert(stock, method, feedback_initializer=None)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    steps = len(data.train.x) // BATCH
-    model.compile(
-        keras.optimizers.Adam(settings["rate"], epsilon=1e-5),
-        loss,
-        metrics=["accuracy"],
-        steps_per_execution=min(steps, 30),
-    )
-    phase: Any = None
-    options: Numbers = {"form": "dfa", "seed": settings["seed"] + 1}
+def phase(run: Any, row: str) -> ta.phases.Phase:
+    """What learns the feedback weights in every step."""
+    options: Numbers = {"form": "dfa", "seed": run.seed + 1}
     gaussian: Numbers = {"noise": ta.Noise("gaussian", NOISE), **options}
     each = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-    if name == "np":
-        phase = ta.phases.NodePerturbation(each, **gaussian)
-    elif name == "np-published":
+    if row == "sg":
+        return ta.phases.SyntheticGradient(each, **options)
+    if row == "np-published":
         gaussian |= {"solver": keras.optimizers.SGD(FEEDBACK_RATE), "control_variate": False}
-        phase = ta.phases.NodePerturbation(each, **gaussian)
-    elif name == "sg":
-        phase = ta.phases.SyntheticGradient(each, **options)
-    probe = ta.metrics.GradientProbe(model)
+    return ta.phases.NodePerturbation(each, **gaussian)
 
-    def measure() -> dict[str, float]:
-        test = model.evaluate(*data.test, batch_size=500, verbose=0, return_dict=True)
-        angles = probe(data.test.x[:200], data.test.y[:200])
-        found = {"test_accuracy": 100.0 * float(test["accuracy"])}
-        for path, measured in angles.items():
-            found[f"{path.rsplit('/', 1)[-1]}/gradient_angle"] = measured["kernel"]
-        return found
 
-    return Run(model, measure, phase)
+def variant(row: str, build: Any) -> ta.studies.Variant:
+    """A row of the table.
+
+    Args:
+        row: Out of `PUBLISHED`.
+        build: `network` without its last argument.
+    """
+    name, _, noisy = row.partition("+")
+    return ta.studies.Variant(
+        row,
+        "backprop" if name == "backprop" else "dfa",
+        feedback_initializer=None,
+        phases=[] if name in ("backprop", "dfa") else [functools.partial(phase, row=name)],
+        every="step",
+        build=functools.partial(build, noise=NOISE if noisy else 0.0),
+    )
+
+
+def curves(found: Any) -> dict[str, list[float]]:
+    """Training, test accuracy in percent, and gradient angles by layer."""
+    kept = {name: found[name] for name in ("accuracy", "loss")}
+    kept["test_accuracy"] = [100.0 * value for value in found["val_accuracy"]]
+    for name, values in found.items():
+        path, _, measure = name.rpartition("/")
+        if measure == "gradient_angle" and path not in ("mean", "hidden"):
+            kept[f"{path.rpartition('/')[2]}/gradient_angle"] = values
+    return kept
 
 
 def table(results: list[Numbers]) -> str:
@@ -160,31 +150,38 @@ def draw(results: list[Numbers], file: Path) -> None:
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "78000, 200 epochs", seeds=5)
+    command = parser(__doc__, "78000, 200 epochs", 5, list(PUBLISHED))
     command.add_argument("--dataset", choices=("cifar10", "cifar100"), default="cifar10")
     command.add_argument("--width", type=float, default=1.0, help="scale of all layers (1.0)")
     command.add_argument("--rate", type=float, default=RATE, help=f"of Adam ({RATE})")
     arguments = command.parse_args()
-    names = chosen(command, arguments.methods, list(PUBLISHED))
     name, dataset, iterations, seeds = arguments.dataset, arguments.dataset, 78_000, arguments.seeds
     width, rate = arguments.width, arguments.rate
     if arguments.quick:
         name, dataset, iterations, seeds, width, rate = "cnn-quick", "digits", 44, 1, 0.06, 1e-3
-    iterations = arguments.iterations or iterations
-    steps = len(images(dataset, arguments.data_dir).train.x) // BATCH
-    runs = tasks(
-        f"{name}-{width:g}",
-        {row: {} for row in names},
-        seeds,
-        build,
-        batches,
-        passes=max(1, round(iterations / steps)),
-        dataset=dataset,
+    found = images(dataset, arguments.data_dir)
+    examples, *shape = found.train.x.shape
+    build = functools.partial(network, tuple(shape), found.classes, width)
+    settings = {"dataset": dataset, "width": width, "rate": rate}
+    study = ta.studies.Study(
+        functools.partial(build, 0.0),
+        data,
+        [variant(row, build) for row in arguments.methods],
+        compile={
+            "optimizer": keras.optimizers.Adam(rate, epsilon=1e-5),
+            "steps_per_execution": min(examples // BATCH, 30),
+        },
+        epochs=passes_of(arguments.iterations or iterations, examples, BATCH),
+        batch_size=BATCH,
+        seeds=seeds,
         data_dir=arguments.data_dir,
-        width=width,
-        rate=rate,
+        settings=settings,
+        probe=200,
+        on_divergence=None,
+        cost=False,
+        title=name,
     )
-    carry_out(arguments, name, runs, table, draw)
+    carry_out(arguments, name, study, settings, table, draw, curves)
 
 
 if __name__ == "__main__":

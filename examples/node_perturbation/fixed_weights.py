@@ -21,9 +21,9 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, finished, markdown, new_figure, positive, versions, write_json
+from examples.common import Numbers, finished, markdown, new_figure, versions, write_json
 from examples.curves import with_error
-from examples.node_perturbation.experiment import chosen, kept_settings, parser
+from examples.node_perturbation.experiment import parser
 from examples.node_perturbation.perceptron import (
     LOWER,
     UPPER,
@@ -55,7 +55,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
         " ", "_"
     )
     file = output / "runs" / f"fixed-{settings['dataset']}-{name}.json"
-    kept = kept_settings(settings)
+    kept = {name: value for name, value in settings.items() if name != "data_dir"}
     done = finished(file, kept)
     if done is not None:
         return done
@@ -163,8 +163,10 @@ def draw(results: list[Numbers], file: Path) -> None:
 
 def main() -> None:
     """Learn, draw and print."""
-    command = parser(__doc__, "40000", seeds=5)
-    command.add_argument("--width-seeds", type=positive, help="runs each width (as --seeds)")
+    command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False)
+    command.add_argument(
+        "--width-seeds", type=command_line.positive, help="runs each width (as --seeds)"
+    )
     arguments = command.parse_args()
     name, dataset, seeds, checkpoints = "fixed-weights", "mnist", arguments.seeds, CHECKPOINTS
     noises, widths = NOISE, WIDTHS
@@ -174,7 +176,7 @@ def main() -> None:
     if arguments.iterations:
         before = [c for c in checkpoints if c < arguments.iterations]
         checkpoints = [*before, arguments.iterations]
-    kinds = chosen(command, arguments.methods, list(ESTIMATORS))
+    kinds = arguments.methods
     both = [kind for kind in kinds if kind in ("published", "control variate")]
     width_seeds = arguments.width_seeds or seeds
     jobs = [(50, 20, 0, c, kind) for c in noises for kind in (kinds if c >= 1e-2 else both)]

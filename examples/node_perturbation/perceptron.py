@@ -12,6 +12,7 @@ steps; `np-sgd` and `np-ridge-published` are what the paper's text and its code 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,7 @@ import tf_alignment as ta
 from examples import command_line
 from examples.common import Numbers, markdown, new_figure
 from examples.curves import band, stacked, standard_error
-from examples.node_perturbation.experiment import (
-    Run,
-    carry_out,
-    chosen,
-    grouped,
-    last,
-    load,
-    parser,
-    tasks,
-)
+from examples.node_perturbation.experiment import carry_out, grouped, last, load, parser, passes_of
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -77,47 +69,56 @@ def vectors(name: str, data_dir: str | None, split: str = "train") -> tuple[np.n
     return x.reshape(len(x), -1), np.eye(10, dtype="float32")[y]
 
 
-def batches(settings: Numbers) -> ta.data.EpochShuffled:
-    """The training data in the order of a seed."""
-    data = vectors(settings["dataset"], settings["data_dir"])
-    return ta.data.EpochShuffled(*data, 32, seed=settings["seed"], drop_remainder=True)
+def data(run: Any) -> tuple[Any, Any]:
+    """Training and test split of a run."""
+    name = run.settings["dataset"]
+    return vectors(name, run.data_dir), vectors(name, run.data_dir, "test")
 
 
-def build(settings: Numbers) -> Run:
-    """Network, method and measures of one run."""
-    method, noise = settings["method"], settings["noise"]
-    data = vectors(settings["dataset"], settings["data_dir"])
-    x, y = vectors(settings["dataset"], settings["data_dir"], "test")
-    keras.utils.set_random_seed(settings["seed"])
-    model = ta.convert(
-        network(x.shape[1]), method if method == "backprop" else "fa", feedback_initializer=None
-    )
-    steps = max(1, len(data[0]) // 32)
-    model.compile(
-        keras.optimizers.SGD(settings["rate"]),
+def phase(run: Any, solver: str, noise: float) -> ta.phases.NodePerturbation:
+    """What learns the feedback in every step, from batches of its own."""
+    return ta.phases.NodePerturbation(
         half_squared_error,
-        steps_per_execution=min(steps, 625),
+        dataset=tuple(run.source.train),
+        noise=ta.Noise("gaussian", noise),  # the paper's, for all
+        seed=run.seed + 1,
+        **SOLVERS[solver],
     )
-    phase: Any = None
-    if method in SOLVERS:
-        phase = ta.phases.NodePerturbation(
-            half_squared_error,
-            dataset=data,
-            noise=ta.Noise("gaussian", noise),  # the paper's, for all
-            seed=settings["seed"] + 1,
-            **SOLVERS[method],
-        )
-    probe = ta.metrics.GradientProbe(model)
-    labels = y.argmax(-1)
 
-    def measure() -> dict[str, float]:
-        error = np.mean(model.predict(x, batch_size=len(x), verbose=0).argmax(-1) != labels)
-        found = {"test_error": 100.0 * float(error)}
-        if method != "backprop":
-            found |= compare(model, probe(x[:1000], y[:1000]))
-        return found
 
-    return Run(model, measure, phase, warmup=settings["warmup"] if phase else 0)
+def warm_up(run: Any) -> None:
+    """Let the feedback learn before training begins, with the forward weights at rest."""
+    for phase in () if run.resumed else run.phases:
+        steps, phase.steps = phase.steps, run.settings["warmup"]
+        phase.run(run.model)
+        phase.steps = steps
+
+
+probe_of = functools.cache(ta.metrics.GradientProbe)
+
+
+def measure(run: Any) -> dict[str, float]:
+    """Test error, and how the feedback compares with the forward weights."""
+    x, y = run.source.test
+    answers = run.model.predict(x, batch_size=len(x), verbose=0).argmax(-1)
+    found = {"test_error": 100.0 * float(np.mean(answers != y.argmax(-1)))}
+    if run.feedback != "backprop":
+        found |= compare(run.model, probe_of(run.model)(x[:1000], y[:1000]))
+    return found
+
+
+def variant(row: str) -> ta.studies.Variant:
+    """A row of the table."""
+    method, noise = ROWS[row]
+    learned = method in SOLVERS
+    return ta.studies.Variant(
+        row,
+        "backprop" if method == "backprop" else "fa",
+        feedback_initializer=None,
+        phases=[functools.partial(phase, solver=method, noise=noise)] if learned else [],
+        every="step",
+        settings={"method": method, "noise": noise},
+    )
 
 
 def compare(model: keras.Model, gradients: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -195,28 +196,39 @@ def line(panel: Any, runs: list[Numbers], curve: str, colour: Any, label: str) -
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "2000000", seeds=5)
+    command = parser(__doc__, "2000000", 5, list(ROWS))
+    command.set_defaults(methods=DEFAULT)
     arguments = command.parse_args()
-    names = chosen(command, arguments.methods, list(ROWS)) if arguments.methods else DEFAULT
     name, dataset, iterations = "perceptron", "mnist", 2_000_000
     seeds, rate = arguments.seeds, RATE
     if arguments.quick:
         name, dataset, iterations, seeds, rate = "perceptron-quick", "digits", 2_000, 1, 0.5
-    iterations = arguments.iterations or iterations
-    steps = len(load(dataset, arguments.data_dir).train.x) // 32
-    runs = tasks(
-        name,
-        {row: dict(zip(("method", "noise"), ROWS[row], strict=True)) for row in names},
-        seeds,
-        build,
-        batches,
-        passes=max(1, round(iterations / steps)),
-        dataset=dataset,
+    x, _ = vectors(dataset, arguments.data_dir)
+    settings = {"dataset": dataset, "rate": rate, "warmup": 1000}
+    study = ta.studies.Study(
+        functools.partial(network, x.shape[1]),
+        data,
+        [variant(row) for row in arguments.methods],
+        compile={
+            "optimizer": keras.optimizers.SGD(rate),
+            "loss": half_squared_error,
+            "metrics": [],
+            "steps_per_execution": min(len(x) // 32, 625),
+        },
+        epochs=passes_of(arguments.iterations or iterations, len(x), 32),
+        batch_size=32,
+        seeds=seeds,
         data_dir=arguments.data_dir,
-        rate=rate,
-        warmup=1000,
+        metric="test_error",
+        settings=settings,
+        prepare=[warm_up],
+        measure=[measure],
+        probe=0,
+        on_divergence=None,
+        cost=False,
+        title=name,
     )
-    carry_out(arguments, name, runs, table, draw)
+    carry_out(arguments, name, study, settings, table, draw)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Can alignment learn from a layer's own activity, without injected noise and without tuning?
 
-    python examples/own_activity/train.py digits --output docs/results/own_activity/digits.json
-    python examples/own_activity/train.py mnist --data-dir DIRECTORY --output mnist.json
-    python examples/own_activity/train.py cifar10 --data-dir DIRECTORY --output cifar10.json
+    python -m examples.own_activity.train digits --output docs/results/own_activity/digits.json
+    python -m examples.own_activity.train mnist --data-dir DIRECTORY --output mnist.json
+    python -m examples.own_activity.train cifar10 --data-dir DIRECTORY --output cifar10.json
 
 Networks: two hidden layers of 256 on handwritten digits (rate .01) and MNIST (.05), ResNet-8 on
 CIFAR-10 (.05, the first 12,800 images). All with SGD and momentum .9; feedback weights that learn
@@ -12,18 +12,17 @@ batches. Runs go seed by seed into one JSON file; those that are in it are not m
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 import tf_alignment as ta
+from examples import command_line
 
 _OWN = {"noise": None, "normalize": "covariance"}
 VARIANTS = {
@@ -125,14 +124,14 @@ def table(runs: list[dict]) -> str:
 
 def main() -> None:
     """Run what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", choices=list(SETTINGS))
+    parser = command_line.new_parser(__doc__, "own_activity", epochs="of the dataset", seeds=3)
+    parser.add_argument("data", nargs="?", choices=list(SETTINGS), default="digits")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--data-dir")
-    parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
+    if given.quick:
+        given.data, given.seeds, given.epochs = "digits", 1, 1
+    if given.output.suffix != ".json":
+        given.output /= f"{given.data}.json"
     data = load(given.data, given.data_dir)
     epochs = given.epochs or SETTINGS[given.data].epochs
     runs = json.loads(given.output.read_text("utf-8")) if given.output.exists() else []
@@ -150,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -13,7 +13,6 @@ error comes by the product path.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -25,7 +24,7 @@ import tf_alignment as ta
 from examples import command_line, common
 from examples.curves import with_deviation
 from examples.product_feedback import study
-from examples.product_feedback.mnist import network
+from examples.product_feedback.mnist import DIGITS, MNIST, network
 
 RECIPROCAL, CORRELATION = 0.31, 0.36
 # Fractions of Kolen-Pollack and of fixed synapses; the rest is the product path's. First the pure
@@ -117,33 +116,18 @@ def direct_synapses(weights: Any) -> tf.Tensor:
     return tf.where(kinds == 0.0, plastic, tf.where(kinds == 1.0, fixed, tf.zeros_like(fixed)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Mixture(study.Study):
-    """A network with mixed synapses.
-
-    Attributes:
-        kp, fixed: Fractions of `MixedFeedback`.
-    """
-
-    kp: float = 0.0
-    fixed: float = 0.0
-
-    def feedback(self, method: str) -> Any:
-        """The mixture, under product feedback's name since it needs its decay."""
-        return MixedFeedback(self.kp, self.fixed, self.expansion)
-
-    def measure(self, model: keras.Model) -> common.Numbers:
-        """How the forward weights of each layer correlate with the synapses straight back."""
-        mixed = [layer for layer in model.layers if getattr(layer, "feedback", None) is not None]
-        return {
-            "correlation": {
-                layer.name: correlations(
-                    layer.kernel.numpy().ravel(),
-                    direct_synapses(layer.feedback_weights).numpy().ravel(),
-                )
-                for layer in mixed
-            }
+def symmetry(run: Any) -> common.Numbers:
+    """How the forward weights of each layer correlate with the synapses straight back."""
+    mixed = [layer for layer in run.model.layers if getattr(layer, "feedback", None) is not None]
+    return {
+        "correlation": {
+            layer.name: correlations(
+                layer.kernel.numpy().ravel(),
+                direct_synapses(layer.feedback_weights).numpy().ravel(),
+            )
+            for layer in mixed
         }
+    }
 
 
 def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
@@ -268,11 +252,11 @@ def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any, 
 
 def main() -> None:
     """Simulate, train, draw and print."""
-    parser = common.new_parser(__doc__, "product_feedback")
+    parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True)
     parser.add_argument("--dataset", choices=sorted(RECIPES), default="digits")
-    common.add_data_dir(parser)
-    parser.add_argument("--seeds", type=common.positive, default=3, help="trainings each (3)")
     arguments = parser.parse_args()
+    settings, width = (MNIST, 512) if arguments.dataset == "mnist" else (DIGITS, 256)
+    inputs = study.load(settings, arguments.data_dir).train.x.shape[1]
     model = simulate(1_000_000)
     print(
         f"{100 * RECIPROCAL:.0f} % of pairs reciprocal with r = {CORRELATION}: over all pairs r = "
@@ -280,31 +264,35 @@ def main() -> None:
         f"{model['correlation_by_formula']:.3f}, {model['angle_by_formula']:.1f}°)",
         flush=True,
     )
-    if arguments.dataset == "mnist":
-        mnist = ta.data.load("mnist", arguments.data_dir)
-        data, width = study.normalised(mnist, 0.1307, 0.3081, flat=True), 512
-    else:
-        data, width = study.normalised(ta.data.load("digits"), flat=True), 256
     name = "brain-quick" if arguments.quick else f"brain-{arguments.dataset}"
-    mixtures = {}
-    for kp, fixed in ((0.0, 0.0), (0.16, 0.15)) if arguments.quick else MIXTURES:
-        mixture = Mixture(
-            f"{name}-{100 * kp:.0f}-{100 * fixed:.0f}",
-            functools.partial(network, data.train.x.shape[1], width),
-            study.InMemory(data),
-            QUICK if arguments.quick else RECIPES[arguments.dataset],
-            arguments.output,
-            compiled=arguments.dataset == "mnist",
-            kp=kp,
-            fixed=fixed,
-        )
-        seeds = 1 if arguments.quick else arguments.seeds
-        mixtures[kp, fixed] = mixture.run_all(["pfa"], seeds, {})
+    recipe = QUICK if arguments.quick else RECIPES[arguments.dataset]
+    rows = {
+        f"{name}-{100 * kp:.0f}-{100 * fixed:.0f}": (kp, fixed)
+        for kp, fixed in (((0.0, 0.0), (0.16, 0.15)) if arguments.quick else MIXTURES)
+    }
+    runs = study.runs_of(
+        name,
+        functools.partial(network, inputs, width),
+        study.data,
+        recipe,
+        # with product feedback's decay, which the mixture needs too
+        [
+            study.variant("pfa", recipe, name=row, feedback=MixedFeedback(*fractions))
+            for row, fractions in rows.items()
+        ],
+        arguments,
+        settings=settings,
+        compiled=arguments.dataset == "mnist",
+        finish=[symmetry],
+    )
+    mixtures = {
+        fractions: [run for run in runs if run["study"] == row] for row, fractions in rows.items()
+    }
     print("", table(mixtures), sep="\n")
     report = {
         "versions": common.versions(),
         "model": model,
-        "runs": [run for runs in mixtures.values() for run in runs],
+        "runs": [run for own in mixtures.values() for run in own],
     }
     common.write_json(arguments.output / f"{name}.json", report)
     draw(mixtures, model, arguments.output / f"{name}.png")

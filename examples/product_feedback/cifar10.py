@@ -10,10 +10,8 @@ by them. Curves are of the test split.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
-import tf_alignment as ta
 from examples import command_line, networks
 from examples.product_feedback import study
 
@@ -24,37 +22,27 @@ RATES = {"dfa": 1e-4}
 PAPER = ("backprop", "fa", "dfa", "usf", "pfa", "pfa_o")
 
 
-def first(data: ta.data.Arrays, examples: int) -> ta.data.Arrays:
-    """The dataset with so many examples to train on. TensorFlow Datasets has them shuffled."""
-    x, y = data.train
-    return dataclasses.replace(data, train=ta.data.Split(x[:examples], y[:examples]))
-
-
 def main() -> None:
     """Train, draw and print."""
     parser = study.parser(__doc__, epochs="200", width=16, methods=PAPER)
     arguments = parser.parse_args()
+    name, recipe, width = "cifar10", RECIPE, 16
+    settings = {"dataset": "cifar10", "examples": 45_000}
     if arguments.quick:
-        name, recipe, width = "cifar10-quick", QUICK, 4
-        data = study.normalised(ta.data.load("digits"))
-    else:
-        name, recipe, width = "cifar10", RECIPE, 16
-        data = study.normalised(first(ta.data.load("cifar10", arguments.data_dir), 45_000))
-    size, channels = data.train.x.shape[2:]
+        name, recipe, width, settings = "cifar10-quick", QUICK, 4, {"dataset": "digits"}
+        # Tracing a network this deep takes most of the time of a quick run.
+        arguments.methods = ["pfa"] if arguments.methods == list(PAPER) else arguments.methods
+    _, size, channels = study.load(settings, arguments.data_dir).train.x.shape[1:]
     study.carry_out(
         arguments,
-        study.Study(
-            name,
-            functools.partial(networks.residual, arguments.width or width, size, channels),
-            study.InMemory(data),
-            study.with_epochs(recipe, arguments.epochs),
-            arguments.output,
-            compiled=not arguments.quick,
-            probe=128,
-        ),
-        # Tracing a network this deep takes most of the time of a quick run.
-        ("pfa",) if arguments.quick else PAPER,
-        RATES,
+        name,
+        functools.partial(networks.residual, arguments.width or width, size, channels),
+        study.data,
+        study.with_epochs(recipe, arguments.epochs),
+        settings=settings,
+        rates=RATES,
+        compiled=not arguments.quick,
+        probe=128,
     )
 
 

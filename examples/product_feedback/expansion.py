@@ -19,7 +19,7 @@ import tf_alignment as ta
 from examples import command_line, common
 from examples.curves import with_deviation
 from examples.product_feedback import study
-from examples.product_feedback.mnist import network
+from examples.product_feedback.mnist import DIGITS, network
 
 INPUTS, OUTPUTS = 256, 100
 EXPANSIONS = np.logspace(0, 2, 11)
@@ -82,23 +82,22 @@ def spectrum(expansion: float, draws: int, seed: int = 1) -> np.ndarray:
     return np.concatenate([np.linalg.eigvalsh(fixed.T @ fixed) for fixed in kernels])
 
 
-def train(arguments: Any, expansions: tuple[float, ...], seeds: int) -> list[common.Numbers]:
+def train(arguments: Any, expansions: tuple[float, ...]) -> list[common.Numbers]:
     """Train with product feedback on digits at each expansion, from several seeds."""
-    data = study.normalised(ta.data.load("digits"), flat=True)
-    runs = []
-    for expansion in expansions:
-        name = f"expansion{expansion:g}{'-quick' if arguments.quick else ''}"
-        at_expansion = study.Study(
-            name,
-            functools.partial(network, 64, 256),
-            study.InMemory(data),
-            QUICK if arguments.quick else RECIPE,
-            arguments.output,
-            expansion=expansion,
-            compiled=False,
-        )
-        runs += at_expansion.run_all(["pfa"], seeds, {})
-    return runs
+    recipe, ending = (QUICK, "-quick") if arguments.quick else (RECIPE, "")
+    return study.runs_of(
+        f"expansion{ending}",
+        functools.partial(network, 64, 256),
+        study.data,
+        recipe,
+        [
+            study.variant("pfa", recipe, name=f"expansion{each:g}{ending}", expansion=each)
+            for each in expansions
+        ],
+        arguments,
+        settings=DIGITS,
+        compiled=False,
+    )
 
 
 def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
@@ -195,9 +194,10 @@ def draw(
 
 def main() -> None:
     """Simulate, train, draw and print."""
-    parser = common.new_parser(__doc__, "product_feedback")
-    parser.add_argument("--seeds", type=common.positive, default=3, help="trainings each (3)")
-    parser.add_argument("--draws", type=common.positive, default=100, help="random W and B (100)")
+    parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True, data=False)
+    parser.add_argument(
+        "--draws", type=command_line.positive, default=100, help="random W and B (100)"
+    )
     arguments = parser.parse_args()
     draws = 10 if arguments.quick else arguments.draws
     simulated = [simulate(expansion, draws) for expansion in EXPANSIONS]
@@ -209,8 +209,8 @@ def main() -> None:
             flush=True,
         )
     spectra = {expansion: spectrum(expansion, draws) for expansion in SPECTRA}
-    expansions, seeds = ((1.0, 10.0), 1) if arguments.quick else (TRAINED, arguments.seeds)
-    runs = train(arguments, expansions, seeds)
+    expansions = (1.0, 10.0) if arguments.quick else TRAINED
+    runs = train(arguments, expansions)
     few = {expansion: simulate(expansion, draws, outputs=10) for expansion in expansions}
     print("", table(runs, few), sep="\n")
     name = "expansion-quick" if arguments.quick else "expansion"

@@ -11,9 +11,10 @@ import numpy as np
 import tf_alignment as ta
 from examples.common import Numbers, markdown, new_figure
 from examples.curves import band, stacked, with_deviation
-from examples.product_feedback.recipe import METHODS
 
-__all__ = ["draw", "table"]
+__all__ = ["METHODS", "draw", "table"]
+
+METHODS = ("backprop", "fa", "dfa", "usf", "sa", "kp", "pfa", "pfa_o")
 
 
 def of(runs: Iterable[Numbers], method: str) -> list[Numbers]:

@@ -12,6 +12,7 @@ out, and accelerators: the paper took a week on one for each method.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,27 +26,6 @@ QUICK = study.Recipe(1, 16, 0.1, (), 0.1, first_decay=5e-4, decay=1e-4)
 PAPER = ("backprop", "usf", "pfa", "pfa_o")
 
 
-class Crops:
-    """Cropped images as a `study.Source`.
-
-    Args:
-        images: Where from.
-    """
-
-    def __init__(self, images: ta.data.Images) -> None:
-        self.images, self.size = images, images.size
-        self.validation = images.validation(250)
-
-    def batches(self, seed: int, size: int) -> ta.data.Stream:
-        """The training data in the order of a seed; what is left of an epoch is dropped."""
-        return self.images.batches(size, seed, tf.distribute.get_strategy())
-
-    def probe(self, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The first examples of the test data."""
-        x, y = next(iter(self.validation.unbatch().batch(examples)))
-        return x, y
-
-
 def small_images() -> ta.data.Images:
     """Digits as colour images that are not square, cropped to 32 pixels."""
 
@@ -57,40 +37,43 @@ def small_images() -> ta.data.Images:
     return ta.data.Images(train.take(256), test.take(100), 256, 32, buffer=128)
 
 
+def load(quick: bool, data_dir: str | None) -> ta.data.Images:
+    """ImageNet, or what stands for it."""
+    return small_images() if quick else ta.data.images("imagenet2012", data_dir)
+
+
+def crops(run: Any) -> common.Crops:
+    """The images of a run."""
+    return common.Crops(load(run.settings["data"]["quick"], run.data_dir))
+
+
 def main() -> None:
     """Train, draw and print."""
-    parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1)
-    common.add_strategy(parser)
+    parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1, strategy=True)
     arguments = parser.parse_args()
-    common.devices(arguments.strategy)  # several workers have to meet before anything is computed
+    name, recipe, width, classes = "imagenet", RECIPE, 64, 1000
     if arguments.quick:
         name, recipe, width, classes = "imagenet-quick", QUICK, 4, 10
-        data = Crops(small_images())
-    else:
-        name, recipe, width, classes = "imagenet", RECIPE, 64, 1000
-        data = Crops(ta.data.images("imagenet2012", arguments.data_dir))
+        # Tracing a network this deep takes most of the time of a quick run.
+        arguments.methods = ["pfa"] if arguments.methods == list(PAPER) else arguments.methods
+    size = load(arguments.quick, arguments.data_dir).size
     network = functools.partial(
         ta.models.resnet,
         18,
         width=arguments.width or width,
         classes=classes,
-        input_shape=(data.size, data.size, 3),
+        input_shape=(size, size, 3),
         kernel_initializer="glorot_uniform",
     )
     study.carry_out(
         arguments,
-        study.Study(
-            name,
-            network,
-            data,
-            study.with_epochs(recipe, arguments.epochs),
-            arguments.output,
-            compiled=not arguments.quick,
-            probe=64,
-            strategy=arguments.strategy,
-        ),
-        # Tracing a network this deep takes most of the time of a quick run.
-        ("pfa",) if arguments.quick else PAPER,
+        name,
+        network,
+        crops,
+        study.with_epochs(recipe, arguments.epochs),
+        settings={"quick": arguments.quick},
+        compiled=not arguments.quick,
+        probe=64,
     )
 
 

@@ -25,6 +25,8 @@ SCHEDULES = {
     "forgotten": study.Recipe(3, 64, 0.05, (), 1.0, first_decay=0.1, decay=1e-4, coupled=False),
 }
 QUICK = study.Recipe(6, 16, 0.05, (5,), 0.5, 0.3, 1e-4, coupled=False, first_epochs=3)
+DIGITS = {"dataset": "digits", "flat": True}
+MNIST = {"dataset": "mnist", "flat": True, "mean": 0.1307, "deviation": 0.3081}
 
 
 def network(inputs: int, width: int) -> keras.Model:
@@ -40,24 +42,20 @@ def main() -> None:
         "--input-layer", action="store_true", help="feedback weights in the lowest layer too"
     )
     arguments = parser.parse_args()
+    name, recipe, width = f"mnist-{arguments.schedule}", SCHEDULES[arguments.schedule], 512
     if arguments.quick:
         name, recipe, width = "digits", QUICK, 64
-        data = study.normalised(ta.data.load("digits"), flat=True)
-    else:
-        name, recipe, width = f"mnist-{arguments.schedule}", SCHEDULES[arguments.schedule], 512
-        mnist = ta.data.load("mnist", arguments.data_dir)
-        data = study.normalised(mnist, 0.1307, 0.3081, flat=True)
+    settings = DIGITS if arguments.quick else MNIST
+    inputs = study.load(settings, arguments.data_dir).train.x.shape[1]
     study.carry_out(
         arguments,
-        study.Study(
-            name,
-            functools.partial(network, data.train.x.shape[1], arguments.width or width),
-            study.InMemory(data),
-            study.with_epochs(recipe, arguments.epochs),
-            arguments.output,
-            input_layer=arguments.input_layer,
-            compiled=not arguments.quick,
-        ),
+        name,
+        functools.partial(network, inputs, arguments.width or width),
+        study.data,
+        study.with_epochs(recipe, arguments.epochs),
+        settings=settings,
+        input_layer=arguments.input_layer,
+        compiled=not arguments.quick,
     )
 
 

@@ -14,8 +14,9 @@ from examples.rdd.network import DENSE
 __all__ = ["draw"]
 
 Runs = Sequence[dict[str, Any]]
+NAMES = {"bp": "backprop"}  # in files that were written before it was called as in the library
 # The paper's colours, and two that differ from them for every kind of colour vision.
-COLOURS = {"bp": "#000000", "fa": "#D55E00", "mirror": "#CC79A7", "rdd": "#0072B2"}
+COLOURS = {"backprop": "#000000", "fa": "#D55E00", "mirror": "#CC79A7", "rdd": "#0072B2"}
 
 
 def draw(runs: Runs, stem: Path) -> list[Path]:
@@ -28,13 +29,17 @@ def draw(runs: Runs, stem: Path) -> list[Path]:
     Returns:
         What was written.
     """
-    aligned = [run for run in runs if run["method"] != "bp"]
+    runs = [{**run, "method": NAMES.get(run["method"], run["method"])} for run in runs]
+    aligned = [run for run in runs if run["method"] != "backprop"]
+    whole = all("weights" in run for run in runs)  # files of docs/results have no single entries
     files = {"figure5": _errors(runs)}
     if aligned:
         files["figure3a"] = _curves(aligned, "sign_agreement", "sign agreement (%)", 100.0)
-        files["figure3b"] = _scatter(aligned)
+        if whole:
+            files["figure3b"] = _scatter(aligned)
         files["figure4"] = _curves(aligned, "R_self", "$R_{self}$", 1.0)
-    files["figureS1"] = _rates(runs)
+    if whole:
+        files["figureS1"] = _rates(runs)
     written = []
     for name, figure in files.items():
         written.append(stem.with_name(f"{stem.name}-{name}.png"))

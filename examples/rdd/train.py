@@ -4,11 +4,10 @@
     python -m examples.rdd.train --dataset mnist --epochs 10 --methods fa rdd
     python -m examples.rdd.train --quick
 
-`bp` is backpropagation; the others send errors through feedback weights. Those of the second
-convolution stay as they were drawn, and in `fa` all do. `rdd` and `mirror` align those of the dense
-layers before every epoch, for 30 simulated seconds each, by regression discontinuity or from firing
-rates. A finished run is a JSON file and is not done again; a killed one goes on from its last
-epoch.
+`backprop` is the stock network; the others send errors through feedback weights. Those of the
+second convolution stay as they were drawn, and in `fa` all do. `rdd` and `mirror` align those of
+the dense layers before every epoch, for 30 simulated seconds each, by regression discontinuity or
+from firing rates. A finished run is not done again; a killed one goes on from its last epoch.
 
 Paper: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight alignment".
 Rate, momentum and epochs are those of the authors' implementation.
@@ -16,15 +15,11 @@ Rate, momentum and epochs are those of the authors' implementation.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import time
-from pathlib import Path
+import functools
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import tf_alignment as ta
 from examples import command_line, common
@@ -32,52 +27,13 @@ from examples.rdd import data as datasets
 from examples.rdd import figures
 from examples.rdd.network import DENSE, activities, convolutional, spike_rates
 
-METHODS = ("bp", "fa", "rdd", "mirror")
-PHASES = {"rdd": "pooled", "mirror": "mirror"}
+METHODS = ("backprop", "fa", "rdd", "mirror")
 SAMPLE = 2000  # weights, and units, in a scatter plot
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a network is trained; by default as in the paper.
-
-    Attributes:
-        dataset: Name of the dataset.
-        epochs: Passes over the training split.
-        filters: Of each convolution.
-        units: Of the hidden dense layers.
-        duration: Simulated seconds a layer before each epoch.
-        estimator: Of `rdd`.
-        batch_size: Examples a step.
-        rate: Learning rate of SGD with momentum 0.9.
-    """
-
-    dataset: str = "cifar10"
-    epochs: int = 100
-    filters: int = 64
-    units: tuple[int, int] = (384, 192)
-    duration: float = 30.0
-    estimator: str = "pooled"
-    batch_size: int = 32
-    rate: float = 0.01
-
-
-class Measures(common.Progress):
-    """Measures the dense layers after every epoch, and prints a line.
-
-    Where a phase changes the feedback weights, they are those that the epoch was trained with.
-    """
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Add to what `History` and `Resume` keep."""
-        logs.update(measured(self.model))
-        super().on_epoch_end(epoch, logs)
-
-    def measures(self, logs: common.Numbers) -> str:
-        """Test error, and how many signs agree."""
-        text = f"test error {100 * (1 - logs['val_accuracy']):5.2f} %"
-        signs = [f"{100 * logs[f'{d}/sign_agreement']:.0f}" for d in DENSE if f"{d}/R_self" in logs]
-        return f"{text}  signs {'/'.join(signs)} %" if signs else text
+# As in the paper: passes, filters of each convolution, units of the hidden dense layers, simulated
+# seconds a layer before each epoch.
+PAPER = {"epochs": 100, "filters": 64, "units": (384, 192), "duration": 30.0}
+QUICK = {"epochs": 3, "filters": 8, "units": (48, 24), "duration": 10.0}
+BATCH, RATE = 32, 0.01
 
 
 def feedback_kernels(model: keras.Model) -> dict[str, tuple[Any, Any]]:
@@ -99,98 +55,74 @@ def measured(model: keras.Model) -> dict[str, float]:
     return found
 
 
-def run(
-    method: str, seed: int, settings: Settings, data: ta.data.Arrays, output: Path
-) -> dict[str, Any]:
-    """Train one method from one seed, or read what came of it before.
+def measure(run: Any) -> dict[str, float]:
+    """What the dense layers measure after an epoch.
+
+    Where a phase changes the feedback weights, they are those that the epoch was trained with.
+    """
+    return measured(run.model)
+
+
+def data(run: Any) -> ta.data.Arrays:
+    """The dataset of a run."""
+    return datasets.load(run.settings["dataset"], run.data_dir)
+
+
+def phase(run: Any, estimator: str) -> ta.phases.RDD:
+    """What aligns the dense layers before every epoch."""
+    return ta.phases.RDD(duration=run.settings["duration"], estimator=estimator, seed=run.seed)
+
+
+def start(run: Any) -> None:
+    """Measure before the first epoch; the state of a run that goes on is read after this."""
+    run.settings["start"] = measured(run.model)
+
+
+def finish(run: Any) -> common.Numbers:
+    """What scatter plots show, and the measures before the first epoch."""
+    kernels = feedback_kernels(run.model)
+    return {
+        "start": run.settings["start"],
+        "weights": {name: sampled(*pair) for name, pair in kernels.items()},
+        "rates": rates_and_activities(run.model, run.source.test.x[:20]),
+    }
+
+
+def variant(method: str, estimator: str) -> ta.studies.Variant:
+    """A row of the study.
 
     Args:
-        method: One of `METHODS`.
-        seed: Of the weights, the crops, the drive, and the order of the examples.
-        settings: How to train.
-        data: What to train and test on.
-        output: Directory of the files.
-
-    Returns:
-        Settings, curves, and samples for the scatter plots, as in the JSON file.
-
-    Raises:
-        ValueError: If the output directory holds that run with other settings.
+        method: Out of `METHODS`.
+        estimator: Of `rdd`.
     """
-    stem = f"{settings.dataset}-{method}-{seed}"
-    file = output / "runs" / f"{stem}.json"
-    given = {"method": method, "seed": seed, **dataclasses.asdict(settings)}
-    done = common.finished(file, given)
-    if done is not None:
-        print(f"{stem} was finished before: {file}", flush=True)
-        return done
-    print(stem, flush=True)
-    began = time.perf_counter()
-    keras.utils.clear_session()
-    model = build(method, seed, settings, data)
-    curves = train(model, method, seed, settings, data, output / "unfinished" / stem)
-    result = {
-        **given,
-        "seconds": round(time.perf_counter() - began, 1),
-        "curves": curves,
-        "weights": {name: sampled(*pair) for name, pair in feedback_kernels(model).items()},
-        "rates": rates_and_activities(model, data.test.x[:20]),
-    }
-    common.write_json(file, result)
-    return result
-
-
-def build(method: str, seed: int, settings: Settings, data: ta.data.Arrays) -> keras.Model:
-    """The compiled network of a seed: forward weights are the same for all methods."""
-    keras.utils.set_random_seed(seed)
-    size, channels = data.train.x.shape[2:]
-    model = convolutional(size, channels, data.classes, settings.filters, settings.units)
-    if method != "bp":
-        model = ta.convert(model, "fa", feedback_initializer=None)
-    model.compile(
-        keras.optimizers.SGD(settings.rate, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+    estimators = {"rdd": estimator, "mirror": "mirror"}
+    aligned = method in estimators
+    return ta.studies.Variant(
+        method,
+        None if method == "backprop" else "fa",
+        feedback_initializer=None,
+        phases=[functools.partial(phase, estimator=estimators[method])] if aligned else [],
     )
-    return model
 
 
-def train(
-    model: keras.Model,
-    method: str,
-    seed: int,
-    settings: Settings,
-    data: ta.data.Arrays,
-    backup: Path,
-) -> dict[str, list[float]]:
-    """Train; return curves over the epochs, those of the dense layers from before the first."""
-    batches = ta.data.EpochShuffled(*data.train, settings.batch_size, seed, drop_remainder=True)
-    test = tf.data.Dataset.from_tensor_slices(tuple(data.test)).batch(500)
-    phases = []
-    if method in PHASES:
-        estimator = settings.estimator if method == "rdd" else PHASES[method]
-        phases.append(ta.phases.RDD(duration=settings.duration, estimator=estimator, seed=seed))
-    history = model.fit(
-        batches.dataset,
-        epochs=settings.epochs,
-        shuffle=False,
-        validation_data=test,
-        verbose=0,
-        callbacks=[
-            *(ta.callbacks.FeedbackCallback(phase) for phase in phases),
-            Measures(),
-            ta.callbacks.Resume(backup, data=batches, phases=phases),
-        ],
-    ).history
+def to_page(run: common.Numbers, settings: common.Numbers) -> common.Numbers:
+    """A run as the files of docs/results have it; curves of layers begin before the first epoch."""
+    found = run["curves"]
     curves = {
-        "train_error": [100 * (1 - a) for a in history["accuracy"]],
-        "test_error": [100 * (1 - a) for a in history["val_accuracy"]],
+        "train_error": [100 * (1 - a) for a in found["accuracy"]],
+        "test_error": [100 * (1 - a) for a in found["val_accuracy"]],
     }
-    # a run that was resumed began with the first weights too, of the same seed
-    keras.utils.set_random_seed(seed)
-    start = measured(build(method, seed, settings, data))
-    curves |= {name: [value, *history[name]] for name, value in start.items()}
-    return {name: [round(float(v), 5) for v in values] for name, values in curves.items()}
+    for name, value in run["finish"]["start"].items():
+        curves[name] = [value, *found[name]]
+    return {
+        "method": run["variant"],
+        "seed": run["seed"],
+        **settings,
+        "seconds": run["seconds"],
+        "curves": curves,
+        "weights": run["finish"]["weights"],
+        "rates": run["finish"]["rates"],
+    }
 
 
 def sampled(*arrays: Any) -> list[list[float]]:
@@ -233,44 +165,46 @@ def table(runs: list[dict[str, Any]]) -> str:
     return common.markdown(head, rows)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = common.new_parser(__doc__, "rdd")
-    parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
-    parser.add_argument("--epochs", type=common.positive, help="default: 100")
-    parser.add_argument(
-        "--seeds", type=common.positive, default=1, help="runs a method (default: 1)"
-    )
-    parser.add_argument("--filters", type=common.positive, help="of each convolution (default: 64)")
-    parser.add_argument("--duration", type=float, help="simulated seconds a layer (default: 30)")
-    parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
-    common.add_data_dir(parser)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Train, print and draw."""
-    arguments = parse()
-    settings = Settings(dataset=arguments.dataset, estimator=arguments.estimator)
-    if arguments.quick:
-        settings = Settings("digits", 3, 8, (48, 24), 10.0, arguments.estimator)
-    given = {
-        name: getattr(arguments, name)
-        for name in ("epochs", "filters", "duration")
-        if getattr(arguments, name) is not None
-    }
-    settings = dataclasses.replace(settings, **given)
-    data = datasets.load(settings.dataset, arguments.data_dir)
-    runs = [
-        run(method, seed, settings, data, arguments.output)
-        for seed in range(arguments.seeds)
-        for method in arguments.methods
-    ]
+    parser = command_line.new_parser(
+        __doc__, "rdd", methods=METHODS, epochs="100", seeds=1, jobs=True
+    )
+    parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
+    parser.add_argument("--filters", type=command_line.positive, help="of each convolution (64)")
+    parser.add_argument("--duration", type=float, help="simulated seconds a layer (30)")
+    parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
+    given = parser.parse_args()
+    name = "digits" if given.quick else given.dataset
+    settings: common.Numbers = {"dataset": name, "estimator": given.estimator, "batch_size": BATCH}
+    settings |= {**(QUICK if given.quick else PAPER), "rate": RATE}
+    settings |= {n: v for n in PAPER if (v := getattr(given, n, None)) is not None}
+    found = datasets.load(name, given.data_dir)
+    size, channels = found.train.x.shape[2:]
+    results = ta.studies.Study(
+        functools.partial(
+            convolutional, size, channels, found.classes, settings["filters"], settings["units"]
+        ),
+        data,
+        [variant(method, given.estimator) for method in given.methods or METHODS],
+        compile={"optimizer": keras.optimizers.SGD(RATE, momentum=0.9)},
+        epochs=settings["epochs"],
+        batch_size=BATCH,
+        seeds=given.seeds,
+        data_dir=given.data_dir,
+        settings=settings,
+        prepare=[start],
+        measure=[measure],
+        finish=[finish],
+        probe=0,
+        on_divergence=None,
+        cost=False,
+        title=name,
+    ).run(given.output / name, jobs=given.jobs)
+    runs = [to_page(run, settings) for run in common.ended(results)]
     print("", table(runs), "", sep="\n")
-    stem = arguments.output / settings.dataset
-    content = {"versions": common.versions(), "runs": runs}
-    common.write_json(stem.with_suffix(".json"), content)
+    stem = given.output / name
+    common.write_json(given.output / f"{name}.json", {"versions": common.versions(), "runs": runs})
     for file in figures.draw(runs, stem):
         print(f"written: {file}")
 

@@ -206,16 +206,24 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = new_parser(__doc__)
     parser.add_argument(
-        "--tau", type=common.positive, help="refractory time in steps (50; --quick: 10)"
+        "--tau", type=command_line.positive, help="refractory time in steps (50; --quick: 10)"
     )
     parser.add_argument(
-        "--interval", type=common.positive, help="fewest steps between spikes (the refractory time)"
+        "--interval",
+        type=command_line.positive,
+        help="fewest steps between spikes (the refractory time)",
     )
-    parser.add_argument("--iterations", type=common.positive, help="20000, or 2000 with --quick")
+    parser.add_argument(
+        "--iterations", type=command_line.positive, help="20000, or 2000 with --quick"
+    )
     parser.add_argument("--rate", type=float, help="of both rules (0.01; --quick: 0.1)")
     parser.add_argument("--asymmetries", type=float, nargs="+", default=ASYMMETRIES)
-    parser.add_argument("--chains", type=common.positive, default=100, help="parallel runs (100)")
-    parser.add_argument("--seeds", type=common.positive, default=1, help="targets and starts (1)")
+    parser.add_argument(
+        "--chains", type=command_line.positive, default=100, help="parallel runs (100)"
+    )
+    parser.add_argument(
+        "--seeds", type=command_line.positive, default=1, help="targets and starts (1)"
+    )
     arguments = parser.parse_args()
     arguments.tau = arguments.tau or (10 if arguments.quick else 50)
     arguments.rate = arguments.rate or (0.1 if arguments.quick else 0.01)

@@ -14,18 +14,15 @@ one every epoch, makes W grow until training diverges (on MNIST after ten epochs
 
 from __future__ import annotations
 
-import argparse
-import time
+import functools
 from typing import Any
 
 import keras
-import numpy as np
 
 import tf_alignment as ta
-from examples import command_line, networks
+from examples import command_line, common, networks
 from examples.rdd import data as rdd_data
 from examples.rdd import network as rdd_network
-from examples.sal.files import common, new_parser, unfinished, write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
@@ -47,60 +44,41 @@ NETWORKS = {"perceptron": perceptron, "conv": conv}
 LOAD = {"perceptron": ta.data.load, "conv": rdd_data.load}
 
 
-def train(method: str, data: ta.data.Arrays, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train with one method; its curves over the epochs."""
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(arguments.seed)
-    stock = NETWORKS[arguments.network](data.train.x.shape[1:], data.classes)
-    model = ta.convert(stock, "fa" if method == "sal" else method, feedback_initializer=None)
-    decay = arguments.decay if method == "kp" else 0.0
-    steps = arguments.epochs * (len(data.train.x) // BATCH)
-    rate = keras.optimizers.schedules.CosineDecay(arguments.rate, steps)
-    model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=arguments.network == "perceptron",  # XLA is slow in convolutions on a CPU
-    )
-    batches = ta.data.EpochShuffled(*data.train, BATCH, seed=arguments.seed, drop_remainder=True)
-    callbacks = [ta.callbacks.AlignmentMonitor(probe_data=probe(data))]
-    phases = [phase(arguments)] if method == "sal" else []
-    callbacks = [*(ta.callbacks.FeedbackCallback(p) for p in phases), *callbacks]
-    callbacks.append(
-        ta.callbacks.Resume(unfinished(arguments, method), data=batches, phases=phases)
-    )
-    start = time.perf_counter()
-    history = model.fit(
-        batches.dataset,
-        epochs=arguments.epochs,
-        validation_data=tuple(data.test),
-        validation_batch_size=500,
-        shuffle=False,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
-    curves = {name: [round(float(v), 5) for v in values] for name, values in history.items()}
+def data(run: Any) -> ta.data.Arrays:
+    """The dataset of a run."""
+    return LOAD[run.settings["network"]](run.settings["dataset"], run.data_dir)
+
+
+def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
+    """SGD whose rate falls along a cosine; Kolen-Pollack needs weight decay."""
+    falling = keras.optimizers.schedules.CosineDecay(rate, run.steps)
+    decay = decay if run.feedback == "kp" else 0.0
+    return keras.optimizers.SGD(falling, momentum=0.9, weight_decay=decay)
+
+
+def to_page(run: common.Numbers) -> common.Numbers:
+    """A run as the files of docs/results have it."""
+    curves = {n: v for n, v in run["curves"].items() if not n.startswith("hidden/")}
     first = next(name for name in curves if name.endswith("gradient_angle"))
-    return {
-        "seconds": round(time.perf_counter() - start, 1),
-        "first layer": first,
-        "curves": curves,
-    }
+    return {"seconds": run["seconds"], "first layer": first, "curves": curves}
 
 
-def phase(arguments: argparse.Namespace) -> ta.phases.SAL:
-    """SAL before every epoch."""
-    return ta.phases.SAL(
-        steps=arguments.steps,
-        seed=arguments.seed,
-        rate=arguments.feedback_rate,
-        balanced=not arguments.unbalanced,
-    )
-
-
-def probe(data: ta.data.Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Examples on which gradients are compared."""
-    return data.test.x[:256], data.test.y[:256]
+def table(runs: dict[str, common.Numbers]) -> str:
+    """The last epoch of every method, as Markdown."""
+    rows = []
+    for method, run in runs.items():
+        last = {name: values[-1] for name, values in run["curves"].items()}
+        angle = last.get("mean/weight_angle")
+        rows.append(
+            (
+                method,
+                f"{100 * last['val_accuracy']:.2f} %",
+                f"{last[run['first layer']]:.1f}°",
+                "-" if angle is None else f"{angle:.1f}°",
+                f"{run['seconds']:.1f}",
+            )
+        )
+    return common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s"), rows)
 
 
 def draw(runs: dict[str, dict[str, Any]]) -> Any:
@@ -117,50 +95,76 @@ def draw(runs: dict[str, dict[str, Any]]) -> Any:
     return figure
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = new_parser(__doc__)
+def main() -> None:
+    """Train, print, draw."""
+    parser = command_line.new_parser(
+        __doc__, "sal", methods=METHODS, epochs="6, or 4 with --quick", seeds=1, jobs=True
+    )
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
-    common.add_data_dir(parser)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="ID")
-    parser.add_argument("--epochs", type=common.positive, help="6, or 4 with --quick")
+    parser.add_argument("--rate", type=float, default=0.01, help="of W at the start (0.01)")
     parser.add_argument(
-        "--rate", type=float, default=0.01, help="of the forward weights at the start (0.01)"
-    )
-    parser.add_argument(
-        "--steps", type=common.positive, help="of SAL before an epoch (4000; --quick: 2000)"
+        "--steps", type=command_line.positive, help="of SAL before an epoch (4000; --quick: 2000)"
     )
     parser.add_argument("--feedback-rate", type=float, default=0.03, help="of SAL (0.03)")
     parser.add_argument("--decay", type=float, default=0.01, help="weight decay of KP (0.01)")
     parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
-    arguments = parser.parse_args()
-    arguments.dataset = arguments.dataset or ("digits" if arguments.quick else "mnist")
-    arguments.steps = arguments.steps or (2000 if arguments.quick else 4000)
-    arguments.epochs = arguments.epochs or (4 if arguments.quick else 6)
-    return arguments
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Train, print, draw."""
-    data = LOAD[arguments.network](arguments.dataset, arguments.data_dir)
-    runs: dict[str, dict[str, Any]] = {}
-    print(common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s")))
-    for method in arguments.methods:
-        run = runs[method] = train(method, data, arguments)
-        curves = run["curves"]
-        row = (
-            method,
-            f"{100 * curves['val_accuracy'][-1]:.2f} %",
-            f"{curves[run['first layer']][-1]:.1f}°",
-            f"{curves['mean/weight_angle'][-1]:.1f}°" if "mean/weight_angle" in curves else "-",
-            f"{run['seconds']:.1f}",
-        )
-        print(common.markdown_row(row), flush=True)
-    write(arguments, f"deep-{arguments.network}-{arguments.dataset}", {"runs": runs}, draw(runs))
+    given = parser.parse_args()
+    settings = {
+        "network": given.network,
+        "dataset": given.dataset or ("digits" if given.quick else "mnist"),
+        "steps": given.steps or (2000 if given.quick else 4000),
+        "unbalanced": given.unbalanced,
+    }
+    found = LOAD[given.network](settings["dataset"], given.data_dir)
+    sal = functools.partial(
+        ta.phases.SAL,
+        steps=settings["steps"],
+        rate=given.feedback_rate,
+        balanced=not given.unbalanced,
+    )
+    name = f"deep-{given.network}-{settings['dataset']}"
+    results = ta.studies.Study(
+        functools.partial(NETWORKS[given.network], found.train.x.shape[1:], found.classes),
+        data,
+        [
+            ta.studies.Variant(
+                method,
+                "fa" if method == "sal" else method,
+                feedback_initializer=None,
+                phases=[sal] if method == "sal" else [],
+            )
+            for method in given.methods or METHODS
+        ],
+        compile={
+            "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
+            # XLA is slow in convolutions on a CPU
+            "jit_compile": given.network == "perceptron",
+        },
+        epochs=given.epochs or (4 if given.quick else 6),
+        batch_size=BATCH,
+        seeds=range(1, 1 + given.seeds),  # the seed of the kept results is 1
+        data_dir=given.data_dir,
+        settings=settings,
+        probe=256,
+        cost=False,
+        title=name,
+    ).run(given.output / name, jobs=given.jobs)
+    ended = common.ended(results)
+    if given.seeds > 1:
+        print("", results.table(), sep="\n")
+    # figure and file are of the first seed
+    runs = {run["variant"]: to_page(run) for run in ended if run["seed"] == ended[0]["seed"]}
+    print("", table(runs), sep="\n")
+    arguments = {k: v for k, v in vars(given).items() if k not in ("output", "data_dir", "jobs")}
+    file = given.output / f"{name}.json"
+    content = {"versions": common.versions(), "arguments": {**arguments, **settings}, "runs": runs}
+    common.write_json(file, content)
+    draw(runs).savefig(given.output / f"{name}.png", dpi=130)
+    print(f"\nNumbers: {file}\nFigure: {given.output / name}.png")
 
 
 if __name__ == "__main__":
-    command_line.run(lambda: main(parse()))
+    command_line.run(main)

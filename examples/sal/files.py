@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from examples import common
+from examples import command_line, common
 
 
 def new_parser(text: str) -> argparse.ArgumentParser:
-    """A command line with `--quick`, `--seed` and `--output`, described by a script's docstring."""
-    parser = common.new_parser(text, "sal")
-    parser.add_argument("--seed", type=int, default=1, help="default: 1")
+    """The command line of a script that simulates: with `--seed`, without data."""
+    parser = command_line.new_parser(text, "sal", data=False)
+    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (1)")
     return parser
 
 

@@ -4,23 +4,21 @@ e-prop sends no error along the recurrent kernel, so that what a unit learns fro
 fades with the unit's own memory. An untrained recurrent kernel may hold the value all the same:
 then a readout is enough, and all methods recall it.
 
-    python examples/sequences/delay.py
+    python -m examples.sequences.delay
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from sequence_data import store_recall
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, finished, markdown, new_parser, positive, write_json
+from examples import command_line
+from examples.command_line import positive
+from examples.common import Numbers, finished, markdown, write_json
+from examples.sequences.data import store_recall
 
 __all__ = ["CELLS", "METHODS", "accuracy", "main"]
 
@@ -67,8 +65,7 @@ def accuracy(
 
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
-    parser = new_parser(__doc__ or "", "sequences/delay")
-    parser.add_argument("--seeds", type=positive, default=3)
+    parser = command_line.new_parser(__doc__ or "", "sequences/delay", seeds=3, data=False)
     parser.add_argument("--length", type=positive, default=12)
     given = parser.parse_args(arguments)
     steps = 4 if given.quick else 600
@@ -99,4 +96,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

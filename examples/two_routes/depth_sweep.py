@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples import command_line
+from examples import command_line, common
 from examples.two_routes import sweep
-from examples.two_routes.sweep import common
 
 PAPER = ("backprop", "fa", "kp", "sa", "aa", "wm", "ia", "pfa")
 

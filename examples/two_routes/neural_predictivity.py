@@ -25,6 +25,7 @@ Paper: Kunin et al. 2020.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,12 +33,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from sklearn.model_selection import ShuffleSplit
 
 import tf_alignment as ta
-from examples import command_line
-from examples.two_routes.residual import arguments_of, common, run, settings_of, source_of
+from examples import command_line, common
+from examples.two_routes import residual
+from examples.two_routes.residual import arguments_of, settings_of
 
 QUICK_METHODS = ("backprop", "sa")
 
@@ -152,13 +153,17 @@ def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.nda
 
     A neuron is a random mix of the activity at the end of its last stage, and as much noise.
     """
+    settings = settings_of(arguments)
+    network = residual.case(f"depth {settings.depth}", settings, None)
     made = [("backprop", 1), *((method, 0) for method in QUICK_METHODS)]
-    each = [settings_of(arguments, method=method, seed=seed) for method, seed in made]
-    for settings in each:
-        run(settings, arguments.output)
-    brain, *files = [arguments.output / "models" / f"{settings.name}.keras" for settings in each]
-    source = source_of(each[0].data, None, tf.distribute.get_strategy())
-    images = np.concatenate([batch for batch, _ in source.test.as_numpy_iterator()])
+    residual.runs(arguments, [network], [residual.variant("backprop")], [0, 1])
+    others = [residual.variant(method) for method in QUICK_METHODS]
+    residual.runs(arguments, [network], others, [0])
+    brain, *files = [
+        residual.model_file(arguments.output, dataclasses.replace(settings, method=m, seed=seed))
+        for m, seed in made
+    ]
+    images = residual.arrays(settings, None).test.x
     model = keras.saving.load_model(brain, safe_mode=True)
     [activity] = ta.analysis.layer_activations(model, images, ["conv4_block1_out"]).values()
     rng = np.random.default_rng(0)
@@ -176,11 +181,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--responses", type=Path, help=".npy, (images, neurons)")
     parser.add_argument("--ceiling", type=Path, help=".npy, (neurons,)")
     parser.add_argument("--layers", nargs="+", help="default: where residual blocks end")
-    parser.add_argument("--components", type=common.positive, default=25, help="of the map (25)")
-    parser.add_argument("--splits", type=common.positive, default=5, help="of the images (5)")
-    parser.add_argument("--inner-splits", type=common.positive, default=2, help="to choose by (2)")
     parser.add_argument(
-        "--features", type=common.positive, default=2000, help="kept of a layer, at most (2000)"
+        "--components", type=command_line.positive, default=25, help="of the map (25)"
+    )
+    parser.add_argument("--splits", type=command_line.positive, default=5, help="of the images (5)")
+    parser.add_argument(
+        "--inner-splits", type=command_line.positive, default=2, help="to choose by (2)"
+    )
+    parser.add_argument(
+        "--features",
+        type=command_line.positive,
+        default=2000,
+        help="kept of a layer, at most (2000)",
     )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

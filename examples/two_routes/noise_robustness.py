@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from examples import command_line
+from examples import command_line, common
 from examples.two_routes import sweep
-from examples.two_routes.sweep import common
 
 VARIANCES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 

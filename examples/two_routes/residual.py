@@ -1,16 +1,11 @@
-"""One residual network trained with one method by the recipe of "Two Routes".
-
-A run is a JSON file once it is finished, and is not done again; a killed one goes on from its last
-epoch.
-"""
+"""Residual networks trained by the recipe of "Two Routes", and the command line of it."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import functools
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +14,22 @@ import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples import common
+from examples import command_line, common
 from examples.decay import FORGETTING, DecaySGD
+from tf_alignment.studies.tensorboard import write_tensorboard
 
 __all__ = [
     "METHODS",
     "Settings",
     "arguments_of",
-    "common",
-    "run",
+    "arrays",
+    "case",
+    "model_file",
+    "probe",
+    "runs",
     "settings_of",
-    "source_of",
-    "train",
+    "study",
+    "variant",
 ]
 
 METHODS: dict[str, Any] = {
@@ -114,12 +113,6 @@ class Settings:
         """What a file has of it."""
         return {**dataclasses.asdict(self), "forgetting": self.nats}
 
-    @property
-    def data(self) -> Settings:
-        """What of it decides the data, all else as by default."""
-        names = ("version", "dataset", "batch_size", "seed", "size", "held_out")
-        return Settings(**{name: getattr(self, name) for name in names})
-
 
 @keras.saving.register_keras_serializable(package="two_routes")
 class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
@@ -177,55 +170,56 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     return ta.optimizers.split(forward, feedback)
 
 
-class Source:
-    """Training batches and test data of a run.
+def of_run(run: Any) -> Settings:
+    """The settings of a run of a study."""
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given = {name: run.settings[name] for name in names if name in run.settings}
+    return Settings(**{**given, "seed": run.seed, "epochs": run.epochs})
+
+
+def optimizer_of(run: Any) -> keras.optimizers.Optimizer:
+    """`optimizer` for a run."""
+    return optimizer(of_run(run), run.steps)
+
+
+def arrays(settings: Settings, data_dir: str | None) -> ta.data.Arrays:
+    """The dataset, by its mean over squares of pixels and normalised.
 
     Args:
         settings: Of the run.
         data_dir: Where the TensorFlow Datasets are.
-        strategy: That of the training.
-
-    Attributes:
-        shape: Of an image.
-        classes: How many there are.
-        augment: Makes a layer that changes images in training, or None.
-        train: With an attribute `dataset`, as `ta.data.EpochShuffled`.
-        test: Batches.
-        probe: Examples on which gradients are compared.
     """
-
-    def __init__(
-        self, settings: Settings, data_dir: str | None, strategy: tf.distribute.Strategy
-    ) -> None:
-        self.augment: Callable[[], keras.layers.Layer | None] = lambda: None
-        self.train: Any
-        if settings.dataset == IMAGENET:
-            preprocessing = "resnet" if settings.version == 1 else "inception"
-            images = ta.data.images(IMAGENET, data_dir, preprocessing)
-            self.shape, self.classes = (images.size, images.size, 3), 1000
-            self.train = images.batches(settings.batch_size, settings.seed, strategy)
-            self.test = images.validation(250)
-            self.probe = next(iter(self.test.unbatch().batch(64)))
-            return
-        data = ta.data.load(settings.dataset, data_dir)
-        data = common.normalised(data.map(lambda x: averaged(x, settings.size)))
-        train, test = data.train, data.test
-        if settings.held_out:
-            train, test = (
-                ta.data.Split(*(part[chosen] for part in train))
-                for chosen in (slice(-settings.held_out), slice(-settings.held_out, None))
-            )
-        self.shape, self.classes = train.x.shape[1:], data.classes
-        self.augment = lambda: ta.models.CropAndFlip(self.shape[0] // 8)
-        self.train = ta.data.EpochShuffled(
-            *train, settings.batch_size, seed=settings.seed, drop_remainder=True
-        )
-        self.test = tf.data.Dataset.from_tensor_slices(tuple(test)).batch(500)
-        self.probe = test.x[:128], test.y[:128]
+    data = ta.data.load(settings.dataset, data_dir)
+    data = common.normalised(data.map(lambda x: averaged(x, settings.size)))
+    if not settings.held_out:
+        return data
+    train, test = (
+        ta.data.Split(*(part[chosen] for part in data.train))
+        for chosen in (slice(-settings.held_out), slice(-settings.held_out, None))
+    )
+    return dataclasses.replace(data, train=train, test=test)
 
 
-# Once for all runs: a pipeline keeps its data as long as the process lives.
-source_of = functools.cache(Source)
+def images(settings: Settings, data_dir: str | None) -> common.Crops:
+    """ImageNet, with the version's preprocessing."""
+    preprocessing = "resnet" if settings.version == 1 else "inception"
+    return common.Crops(ta.data.images(IMAGENET, data_dir, preprocessing))
+
+
+def probe(settings: Settings, data_dir: str | None) -> tuple[Any, Any]:
+    """Examples of the test data on which gradients are compared."""
+    if settings.dataset == IMAGENET:
+        return images(settings, data_dir).probe(64)
+    x, y = arrays(settings, data_dir).test
+    return x[:128], y[:128]
+
+
+def data(run: Any) -> Any:
+    """What a run trains and is tested on."""
+    settings = of_run(run)
+    if settings.dataset == IMAGENET:
+        return images(settings, run.data_dir)
+    return arrays(settings, run.data_dir)
 
 
 def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
@@ -241,136 +235,166 @@ def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
     return images.reshape(count, size, side // size, size, side // size, channels).mean((2, 4))
 
 
-def build(settings: Settings, source: Source, steps: int, jit_compile: Any) -> keras.Model:
-    """The compiled network of a seed; forward weights are the same for all methods."""
-    keras.utils.set_random_seed(settings.seed)
-    model = ta.models.resnet(
-        settings.depth,
-        settings.version,
-        input_shape=source.shape,
-        classes=source.classes,
-        width=settings.width,
-        augment=source.augment(),
-    )
-    if settings.method != "backprop":
-        rule = keras.saving.deserialize_keras_object(settings.rule)
-        model = ta.convert(
-            model, METHODS[settings.method] if rule is None else rule, feedback_initializer=None
-        )
-    model.compile(
-        optimizer(settings, steps),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=jit_compile,
-    )
-    return model
-
-
-def train(
-    settings: Settings,
-    data_dir: str | None,
-    strategy: tf.distribute.Strategy,
-    callbacks: Callable[[Source], list[keras.callbacks.Callback]] = lambda source: [],
-    on_divergence: str = "stop",
-) -> tuple[keras.Model, common.Numbers]:
-    """Train one network.
+def network(settings: Settings, shape: Sequence[int], classes: int, augmented: bool) -> keras.Model:
+    """The stock network.
 
     Args:
-        settings: Of the run.
+        settings: Depth, version and width count.
+        shape: Of an image.
+        classes: How many there are.
+        augmented: Whether the network crops and flips images in training.
+    """
+    return ta.models.resnet(
+        settings.depth,
+        settings.version,
+        input_shape=(shape[0], shape[1], shape[2]),
+        classes=classes,
+        width=settings.width,
+        augment=ta.models.CropAndFlip(shape[0] // 8) if augmented else None,
+    )
+
+
+def case(
+    name: str, settings: Settings, data_dir: str | None, value: float | None = None
+) -> ta.studies.Case:
+    """A network of a study, with its settings.
+
+    Args:
+        name: Of the case.
+        settings: All but method, rule and seed count.
         data_dir: Where the TensorFlow Datasets are.
-        strategy: One of `common.devices`.
-        callbacks: Makes those of `fit`, after the monitor's.
-        on_divergence: See `ta.callbacks.AlignmentMonitor`; a loss that is no number always stops.
+        value: Where it is on the axis of a figure.
+    """
+    if settings.dataset == IMAGENET:
+        size = images(settings, data_dir).size
+        shape, classes, augmented = (size, size, 3), 1000, False
+    else:
+        found = arrays(settings, data_dir)
+        shape, classes, augmented = found.train.x.shape[1:], found.classes, True
+    kept = dataclasses.asdict(settings)
+    for other in ("method", "rule", "seed"):
+        del kept[other]
+    build = functools.partial(network, settings, shape, classes, augmented)
+    return ta.studies.Case(name, build, value=value, settings=kept)
+
+
+def variant(name: str, rule: Any = None) -> ta.studies.Variant:
+    """A method of a study.
+
+    Args:
+        name: Out of `METHODS`, or whatever a rule of one's own is called.
+        rule: As Keras saves it, in place of what `METHODS` has.
+    """
+    feedback = METHODS[name] if rule is None else keras.saving.deserialize_keras_object(rule)
+    return ta.studies.Variant(
+        name,
+        None if name == "backprop" else feedback,
+        feedback_initializer=None,
+        settings={"method": name, "rule": rule},
+    )
+
+
+def model_file(directory: Path, settings: Settings) -> Path:
+    """Where the trained network of a run is."""
+    return directory / "models" / f"{settings.name}.keras"
+
+
+def save_model(run: Any) -> common.Numbers:
+    """Keep the trained network, and beside it its settings."""
+    file = model_file(run.directory, of_run(run))
+    file.parent.mkdir(exist_ok=True)
+    run.model.save(file)
+    common.write_json(file.with_suffix(".json"), {"settings": of_run(run).kept})
+    return {}
+
+
+def study(
+    given: argparse.Namespace,
+    cases: Sequence[ta.studies.Case],
+    variants: Sequence[ta.studies.Variant],
+    seeds: Sequence[int],
+    **options: Any,
+) -> ta.studies.Study:
+    """Methods on networks, by the recipe.
+
+    Args:
+        given: Of the command line.
+        cases: See `case`.
+        variants: See `variant`.
+        seeds: Which.
+        **options: Of `ta.studies.Study`, over these.
+    """
+    settings = settings_of(given)
+    defaults: dict[str, Any] = {
+        "compile": {"optimizer": optimizer_of},
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "data_dir": given.data_dir,
+        "cost": False,
+        "strategy": given.strategy,
+        "finish": [save_model],
+        "probe": 64 if settings.dataset == IMAGENET else 128,
+    }
+    return ta.studies.Study(list(cases), data, variants, seeds=seeds, **{**defaults, **options})
+
+
+def runs(
+    given: argparse.Namespace,
+    cases: Sequence[ta.studies.Case],
+    variants: Sequence[ta.studies.Variant],
+    seeds: Sequence[int],
+    **options: Any,
+) -> list[common.Numbers]:
+    """Train what is missing.
+
+    Args:
+        given: Of the command line; files go into its `output`.
+        cases: See `case`.
+        variants: See `variant`.
+        seeds: Which.
+        **options: Of `ta.studies.Study`.
 
     Returns:
-        The network; settings, curves over the epochs, and whether training diverged.
+        Settings, curves over the epochs, and whether training diverged, of each run.
     """
-    began = time.perf_counter()
-    keras.utils.clear_session()
-    with strategy.scope():
-        source = source_of(settings.data, data_dir, strategy)
-        steps = settings.epochs * len(source.train)
-        model = build(settings, source, steps, "auto")
-    history = model.fit(
-        source.train.dataset,
-        epochs=settings.epochs,
-        shuffle=False,
-        validation_data=source.test,
-        callbacks=[
-            ta.callbacks.AlignmentMonitor(source.probe, on_divergence=on_divergence),
-            keras.callbacks.TerminateOnNaN(),
-            source.train.callback,
-            *callbacks(source),
-        ],
-        verbose=0,
-    ).history
-    kept = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    kept += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
-    curves = {k: [round(float(v), 5) for v in history[k]] for k in kept if k in history}
-    return model, {
-        "settings": settings.kept,
-        "seconds": round(time.perf_counter() - began, 1),
-        "parameters": int(model.count_params()),
-        "diverged": bool(model.stop_training or not np.isfinite(curves["loss"][-1])),
-        "curves": curves,
+    results = study(given, cases, variants, seeds, **options).run(given.output, jobs=given.jobs)
+    if given.tensorboard:
+        write_tensorboard(results, given.output / "tensorboard")
+    networks = {each.name: each.settings for each in cases}
+    methods = {each.name: each.settings for each in variants}
+    return [
+        to_page(run, {**networks[run["case"]], **methods[run["variant"]]})
+        for run in common.ended(results)
+    ]
+
+
+def to_page(run: common.Numbers, settings: Mapping[str, Any]) -> common.Numbers:
+    """A run as the files of docs/results have it."""
+    names = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    names += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
+    return {
+        "settings": Settings(**settings, seed=run["seed"]).kept,
+        "seconds": run["seconds"],
+        "parameters": run["parameters"],
+        "diverged": run["status"] == "diverged",
+        "curves": {name: run["curves"][name] for name in names if name in run["curves"]},
     }
 
 
-def run(
-    settings: Settings,
-    output: Path,
-    data_dir: str | None = None,
-    strategy: str = "default",
-    tensorboard: bool = False,
-    on_divergence: str = "stop",
-) -> common.Numbers:
-    """Train and save the network, or read what came of it before.
+def arguments_of(text: str, **options: Any) -> command_line.Parser:
+    """A command line with all settings but those that a script varies.
 
     Args:
-        settings: Of the run.
-        output: Directory of the files.
-        data_dir: Where the TensorFlow Datasets are.
-        strategy: See `ta.distribute.strategy`.
-        tensorboard: Whether curves are written for TensorBoard too.
-        on_divergence: See `train`.
-
-    Returns:
-        Settings, curves over the epochs, and whether training diverged.
-
-    Raises:
-        ValueError: If the output directory holds that run with other settings.
+        text: The script's docstring.
+        **options: Of `command_line.new_parser`.
     """
-    file = output / "runs" / f"{settings.name}.json"
-    done = common.finished(file, settings.kept)
-    if done is not None:
-        return done
-    print(settings.name, flush=True)
-
-    def callbacks(source: Source) -> list[keras.callbacks.Callback]:
-        board = keras.callbacks.TensorBoard(output / "tensorboard" / settings.name)
-        kept = ta.callbacks.Resume(output / "unfinished" / settings.name, data=source.train)
-        return [*([board] if tensorboard else []), common.Progress(), kept]
-
-    on = common.devices(strategy)
-    model, result = train(settings, data_dir, on, callbacks, on_divergence)
-    if ta.distribute.worker(on)[0] == 0:
-        (output / "models").mkdir(exist_ok=True)
-        model.save(output / "models" / f"{settings.name}.keras")
-        common.write_json(file, result)
-    return result
-
-
-def arguments_of(text: str) -> argparse.ArgumentParser:
-    """A command line with all settings but those that a script varies."""
-    parser = common.new_parser(text, "two_routes")
-    common.add_data_dir(parser)
-    common.add_strategy(parser)
+    parser = command_line.new_parser(text, "two_routes", jobs=True, strategy=True, **options)
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
         if field.name in ("method", "depth", "seed", "noise", "rule"):
             continue
         real = field.name.endswith(("rate", "decay", "forgetting"))
-        kind = float if real else common.positive
+        kind = float if real else command_line.positive
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=str if field.name == "dataset" else kind,

@@ -27,9 +27,9 @@ import numpy as np
 import optuna
 
 import tf_alignment as ta
-from examples import command_line
+from examples import command_line, common
 from examples.two_routes import residual
-from examples.two_routes.residual import METHODS, common
+from examples.two_routes.residual import METHODS
 
 RULES = ("wm", "ia", "aa", "sa", "wm-published", "ia-published", "aa-published")
 COEFFICIENT, NOISE = (1e-5, 1.0), (0.01, 3.0)
@@ -80,6 +80,7 @@ class Search:
         self.given = given
         self.file = given.output / f"{given.rule}-tuned.json"
         self.base = ta.feedback.get(METHODS[given.rule])
+        self.number = 0
 
     def open(self) -> optuna.Study:
         """The study, new or as it was left. A trial whose process died is tried once more."""
@@ -98,7 +99,7 @@ class Search:
         settings = residual.settings_of(self.given, method=self.file.stem)
         wanted = {"settings": repr(settings), "operations": self.given.operations}
         if study.user_attrs and study.user_attrs != wanted:
-            raise SystemExit(
+            raise ValueError(
                 f"{self.file.with_suffix('.db')} is a study with other settings: remove it, or "
                 f"choose another --output. Expected: {study.user_attrs}. Received: {wanted}"
             )
@@ -113,6 +114,7 @@ class Search:
             number: Of the process.
         """
         study = self.open()
+        self.number = number
         # what was done before counts for a seed, or a search that goes on would repeat itself
         study.sampler = optuna.samplers.TPESampler(seed=1000 * len(study.trials) + number)
         enough = optuna.study.MaxTrialsCallback(self.given.trials)
@@ -122,15 +124,7 @@ class Search:
     def trial(self, trial: optuna.Trial) -> float:
         """Train with what is suggested; the accuracy on held-out examples, 0 if it diverged."""
         tried = rule(self.base, suggest(trial, self.base, self.given.operations))
-        settings = residual.settings_of(
-            self.given,
-            method=self.file.stem,
-            rule=keras.saving.serialize_keras_object(tried),
-        )
-        strategy = common.devices(self.given.strategy)
-        _, result = residual.train(settings, self.given.data_dir, strategy)
-        accuracy = result["curves"]["val_accuracy"][-1]
-        return 0.0 if result["diverged"] or not np.isfinite(accuracy) else accuracy
+        return score(self.given, self.file.stem, tried, self.number)
 
     def write(self) -> None:
         """Write trials, the best rule, and a figure."""
@@ -146,6 +140,28 @@ class Search:
         common.write_json(self.file, content)
         draw(study, self.file.with_suffix(".png"))
         print(f"\n{100 * study.best_value:.1f} % on held-out examples:\n{best!r}")
+
+
+def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
+    """Train with a rule; the accuracy on held-out examples, 0 if training diverged.
+
+    Args:
+        given: Of the command line.
+        name: Of the method in files.
+        tried: The rule.
+        number: Of the process, which has a directory of its own.
+    """
+    settings = residual.settings_of(given)
+    results = residual.study(
+        given,
+        [residual.case(f"depth {settings.depth}", settings, given.data_dir)],
+        [residual.variant(name, keras.saving.serialize_keras_object(tried))],
+        [given.seed],
+        finish=[],
+    ).run(given.output / "trials" / str(number), jobs=1, verbose=0)
+    [run] = common.ended(results)
+    accuracy = (run["curves"].get("val_accuracy") or [None])[-1]
+    return 0.0 if run["status"] == "diverged" or accuracy is None else float(accuracy)
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -189,11 +205,15 @@ def draw(study: optuna.Study, file: Path) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = residual.arguments_of(__doc__)
-    parser.add_argument("--rule", choices=RULES, default="wm-published", metavar="ID")
+    parser.add_argument(
+        "--rule", type=command_line.row(RULES), default="wm-published", metavar="ID"
+    )
     parser.add_argument("--operations", action="store_true", help="search for categorical options")
-    parser.add_argument("--trials", type=common.positive, help="of the whole study (40)")
-    parser.add_argument("--processes", type=common.positive, default=1, help="at once (1)")
-    parser.add_argument("--depth", type=int, help="default: 20; --quick: 8")
+    parser.add_argument("--trials", type=command_line.positive, help="of the whole study (40)")
+    parser.add_argument(
+        "--processes", type=command_line.positive, default=1, help="that search together (1)"
+    )
+    parser.add_argument("--depth", type=command_line.positive, help="default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.trials = given.trials or (3 if given.quick else 40)

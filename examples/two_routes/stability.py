@@ -33,8 +33,9 @@ import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples import command_line
-from examples.two_routes.residual import Settings, arguments_of, common, run, settings_of, source_of
+from examples import command_line, common
+from examples.two_routes import residual
+from examples.two_routes.residual import Settings, arguments_of, settings_of
 
 FLOWS = {
     "WM, λ = 0.5": {"amp": 1.0, "decay": 0.5},
@@ -213,35 +214,27 @@ def draw(model: keras.Model, rows: list[Row], file: Path) -> None:
     figure.savefig(file, dpi=110)
 
 
-def train(arguments: argparse.Namespace) -> tuple[Settings, Path]:
+def train(given: argparse.Namespace) -> tuple[Settings, Path]:
     """Train with the mirror, and say with which settings and where the network is."""
     rule = ta.feedback.WeightMirror(
-        arguments.alpha, arguments.beta, noise=None, normalize=None, response_bias=True
+        given.alpha, given.beta, noise=None, normalize=None, response_bias=True
     )
-    settings = settings_of(
-        arguments,
-        method=f"wm-published-{arguments.alpha:g}-{arguments.beta:g}",
-        rule=keras.saving.serialize_keras_object(rule),
-    )
-    found = run(
-        settings,
-        arguments.output,
-        arguments.data_dir,
-        arguments.strategy,
-        arguments.tensorboard,
-        on_divergence="warn",
-    )
+    name = f"wm-published-{given.alpha:g}-{given.beta:g}"
+    settings = settings_of(given, method=name)
+    network = residual.case(f"depth {settings.depth}", settings, given.data_dir)
+    variant = residual.variant(name, keras.saving.serialize_keras_object(rule))
+    [found] = residual.runs(given, [network], [variant], [given.seed], on_divergence="warn")
     accuracy = 100 * found["curves"]["val_accuracy"][-1]
     print(f"{settings.name}: {accuracy:.1f} %{', diverged' if found['diverged'] else ''}\n")
-    return settings, arguments.output / "models" / f"{settings.name}.keras"
+    return settings, residual.model_file(given.output, settings)
 
 
 def settings_beside(arguments: argparse.Namespace) -> Settings:
-    """Those that the network of `--model` was trained with, if they are where `train.py` put them.
+    """Those that the network of `--model` was trained with, if they are beside it.
 
     Otherwise those of the command line.
     """
-    file = arguments.model.parents[1] / "runs" / f"{arguments.model.stem}.json"
+    file = arguments.model.with_suffix(".json")
     if not file.exists():
         return settings_of(arguments)
     return Settings(**json.loads(file.read_text())["settings"])
@@ -251,7 +244,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = arguments_of(__doc__)
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
-    parser.add_argument("--depth", type=common.positive, help="default: 20")
+    parser.add_argument("--depth", type=command_line.positive, help="default: 20")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alpha", type=float, help="of amp in training: 2e-5; --quick: 0.01")
     parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
@@ -273,11 +266,8 @@ def main() -> None:
         settings, file = settings_beside(arguments), arguments.model
     keras.utils.set_random_seed(settings.seed)
     model = keras.saving.load_model(file, safe_mode=True)
-    source = source_of(settings.data, arguments.data_dir, tf.distribute.get_strategy())
-    try:
-        rows = measure(model, source.probe[0])
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    x, _ = residual.probe(settings, arguments.data_dir)
+    rows = measure(model, x)
     print(table(rows, arguments.factor))
     stem = f"stability-{file.stem}"
     content = {"versions": common.versions(), "settings": settings.kept}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import itertools
+import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,32 +11,29 @@ from typing import Any
 
 import numpy as np
 
+from examples import command_line, common
 from examples.curves import with_error
-from examples.two_routes.residual import METHODS, arguments_of, common, run, settings_of
+from examples.two_routes import residual
 
-__all__ = [
-    "accuracy",
-    "arguments",
-    "chosen",
-    "common",
-    "methods_of",
-    "of",
-    "runs",
-    "table",
-    "write",
-]
+__all__ = ["accuracy", "arguments", "chosen", "methods_of", "of", "runs", "table", "write"]
 
 QUICK = ("backprop", "sa")
 
 
 def arguments(text: str, methods: Iterable[str]) -> argparse.ArgumentParser:
     """A command line with all settings, methods, rules from files, and seeds."""
-    parser = arguments_of(text)
-    parser.add_argument("--methods", nargs="*", choices=METHODS, default=methods, metavar="ID")
+    parser = residual.arguments_of(text, seeds=1)
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        type=command_line.row(residual.METHODS),
+        default=list(methods),
+        metavar="ID",
+        help=f"out of {', '.join(residual.METHODS)}",
+    )
     parser.add_argument(
         "--rules", nargs="*", type=Path, default=(), metavar="FILE", help="of search.py"
     )
-    parser.add_argument("--seeds", type=common.positive, default=1, help="runs of each (1)")
     return parser
 
 
@@ -58,14 +55,15 @@ def runs(
         name: Of the setting.
         values: That it takes.
     """
-    found = []
-    for seed, value, (method, rule) in itertools.product(
-        range(given.seeds), values, methods.items()
-    ):
-        settings = settings_of(given, method=method, rule=rule, seed=seed, **{name: value})
-        kept = run(settings, given.output, given.data_dir, given.strategy, given.tensorboard)
-        found.append(kept)
-    return found
+    base = residual.settings_of(given)
+    cases = [
+        residual.case(
+            f"{name} {value:g}", dataclasses.replace(base, **{name: value}), given.data_dir, value
+        )
+        for value in values
+    ]
+    variants = [residual.variant(method, rule) for method, rule in methods.items()]
+    return residual.runs(given, cases, variants, range(given.seeds))
 
 
 def of(found: list[common.Numbers], method: str, name: str, value: Any) -> list[common.Numbers]:

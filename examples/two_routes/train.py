@@ -15,20 +15,20 @@ Paper: Kunin et al. 2020.
 from __future__ import annotations
 
 from examples import command_line
-from examples.two_routes.residual import METHODS, arguments_of, run, settings_of
+from examples.two_routes import residual
 
 
 def main() -> None:
     """Train, and say what came of it."""
-    parser = arguments_of(__doc__)
-    parser.add_argument("--method", choices=METHODS, default="sa", metavar="ID")
-    parser.add_argument("--depth", type=int, help="default: 20")
+    parser = residual.arguments_of(__doc__)
+    methods = command_line.row(residual.METHODS)
+    parser.add_argument("--method", type=methods, default="sa", metavar="ID")
+    parser.add_argument("--depth", type=command_line.positive, help="default: 20")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    settings = settings_of(arguments)
-    found = run(
-        settings, arguments.output, arguments.data_dir, arguments.strategy, arguments.tensorboard
-    )
+    given = parser.parse_args()
+    settings = residual.settings_of(given)
+    network = residual.case(f"depth {settings.depth}", settings, given.data_dir)
+    [found] = residual.runs(given, [network], [residual.variant(given.method)], [given.seed])
     accuracy = found["curves"]["val_accuracy"]
     print(
         f"{settings.name}: test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy)} epochs"

@@ -18,21 +18,19 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 import json
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import tf_alignment as ta
 from examples import command_line, common, networks
+from tf_alignment.studies.models import named_model
 
 FORWARD = (0.003, 0.01, 0.03, 0.1)
 FEEDBACK = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -59,7 +57,7 @@ RULES: dict[str, ta.feedback.Alignment] = {
 
 # name: (network, dataset, epochs, batch size)
 NETWORKS: dict[str, tuple[Any, str, int, int]] = {
-    "convolutional": (functools.partial(networks.convolutional, (8, 8, 1)), "digits", 10, 32),
+    "convolutional": (functools.partial(named_model, "small", (8, 8, 1), 10), "digits", 10, 32),
     "perceptron": (
         functools.partial(networks.perceptron, (28, 28, 1), (256, 256, 10)),
         "mnist",
@@ -70,79 +68,67 @@ NETWORKS: dict[str, tuple[Any, str, int, int]] = {
 }
 
 
-class Study:
-    """One rule on one network: compiled once, trained at every pair of rates."""
-
-    def __init__(self, network: str, rule: ta.feedback.Feedback | None, data: ta.data.Arrays):
-        self.build, _, self.epochs, self.batch_size = NETWORKS[network]
-        self.rule, self.data = rule, data
-        self.model = self.new(seed=0)
-        self.forward = keras.optimizers.SGD(0.1, momentum=0.9)
-        self.feedback = keras.optimizers.SGD(0.1, name="feedback")
-        self.model.compile(
-            ta.optimizers.split(self.forward, self.feedback),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=10,
-        )
-        self.model.optimizer.build(self.model.trainable_variables)
-        # once a seed: every pipeline keeps a copy of the data
-        self.batches = functools.cache(
-            lambda seed: ta.data.EpochShuffled(
-                *data.train, self.batch_size, seed=seed, drop_remainder=True
-            )
-        )
-
-    def new(self, seed: int) -> keras.Model:
-        """The network from a seed."""
-        keras.utils.set_random_seed(seed)
-        model = self.build()
-        return (
-            model if self.rule is None else ta.convert(model, self.rule, feedback_initializer=None)
-        )
-
-    def run(self, forward: float, feedback: float, seed: int) -> float:
-        """Train; return the test accuracy in percent, 10 (chance) for a run that blew up."""
-        variables = zip(self.model.variables, self.new(seed).variables, strict=True)
-        for variable, value in variables:
-            variable.assign(value)
-        for variable in self.model.optimizer.variables:
-            variable.assign(tf.zeros_like(variable.value))
-        self.forward.learning_rate, self.feedback.learning_rate = forward, feedback
-        batches = self.batches(seed)
-        batches.epoch = 0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            self.model.fit(
-                batches.dataset,
-                epochs=self.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[keras.callbacks.TerminateOnNaN()],
-            )
-        _, accuracy = self.model.evaluate(*self.data.test, batch_size=1000, verbose=0)
-        return 100.0 * accuracy if math.isfinite(accuracy) else 10.0
+def optimizer(run: Any) -> keras.optimizers.Optimizer:
+    """Constant rates: that of W, and that of feedback weights that learn."""
+    rates = run.settings
+    return ta.optimizers.split(
+        keras.optimizers.SGD(rates["forward"], momentum=0.9),
+        keras.optimizers.SGD(rates["feedback"], name="feedback"),
+    )
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, float]:
-    """Fill in all cells that are not there yet; keep them as they come."""
-    file = arguments.output / f"{arguments.network}.json"
+def measure(given: argparse.Namespace) -> dict[str, float]:
+    """Fill in all cells that are not there yet: a case a forward rate, a variant a rule and rate.
+
+    Args:
+        given: The command line.
+
+    Returns:
+        Test accuracies in percent, 10 (chance) for a run that blew up, by `key`.
+    """
+    file = given.output / f"{given.network}.json"
     found: dict[str, float] = json.loads(file.read_text())["runs"] if file.exists() else {}
-    data = ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)
-    bar = None
-    for name, rule in {"backprop": None, **arguments.rules}.items():
-        rates = itertools.product(arguments.forward, arguments.feedback if rule else (0.0,))
-        cells = [(*pair, s) for pair in rates for s in range(arguments.seeds)]
-        todo = [c for c in cells if key(name, *c) not in found]
-        if not todo:
-            continue
-        print(name, flush=True)
-        bar = keras.utils.Progbar(len(todo), unit_name="run")
-        study = Study(arguments.network, rule, data)
-        for i, cell in enumerate(todo, 1):
-            found[key(name, *cell)] = study.run(*cell)
-            common.write_json(file, {"versions": common.versions(), "runs": found})
-            bar.update(i)
+    build, dataset, epochs, batch_size = NETWORKS[given.network]
+    pairs = [(name, rule, rate) for name, rule in given.rules.items() for rate in given.feedback]
+    cells = {
+        f"{name}, {rate:g}".replace("/", " "): (name, rule, rate)
+        for name, rule, rate in [("backprop", None, 0.0), *pairs]
+        if any(
+            key(name, forward, rate, seed) not in found
+            for forward in given.forward
+            for seed in range(given.seeds)
+        )
+    }
+    if not cells:
+        return found
+    results = ta.studies.Study(
+        [
+            ta.studies.Case(f"W {rate:g}", build, settings={"forward": rate})
+            for rate in given.forward
+        ],
+        dataset,
+        [
+            ta.studies.Variant(cell, rule, feedback_initializer=None, settings={"feedback": rate})
+            for cell, (_, rule, rate) in cells.items()
+        ],
+        compile={"optimizer": optimizer, "steps_per_execution": 10},
+        epochs=epochs,
+        batch_size=batch_size,
+        seeds=given.seeds,
+        data_dir=given.data_dir,
+        probe=0,
+        on_divergence=None,
+        cost=False,
+        title=f"Where rules train: {given.network}",
+    ).run(given.output / given.network, jobs=given.jobs)
+    forward = {f"W {rate:g}": rate for rate in given.forward}
+    for run in common.ended(results):
+        name, _, feedback = cells[run["variant"]]
+        accuracy = (run["curves"].get("val_accuracy") or [None])[-1]
+        found[key(name, forward[run["case"]], feedback, run["seed"])] = (
+            10.0 if run["status"] == "diverged" or accuracy is None else 100.0 * accuracy
+        )
+    common.write_json(file, {"versions": common.versions(), "runs": found})
     return found
 
 
@@ -193,22 +179,21 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = common.new_parser(__doc__, "two_routes")
+    parser = command_line.new_parser(__doc__, "two_routes", seeds=1, jobs=True)
     parser.add_argument("--network", choices=list(NETWORKS), default="convolutional")
-    common.add_data_dir(parser)
-    parser.add_argument(
-        "--seeds", type=common.positive, default=1, help="runs of every cell (default: 1)"
-    )
     parser.add_argument("--forward", type=float, nargs="+", default=FORWARD, metavar="RATE")
     parser.add_argument("--feedback", type=float, nargs="+", default=FEEDBACK, metavar="RATE")
     parser.add_argument(
-        "--rules", nargs="+", metavar="RULE", help=f"out of {', '.join(RULES)} (default: all)"
+        "--rules",
+        nargs="+",
+        choices=list(RULES),
+        default=list(RULES),
+        metavar="RULE",
+        help=f"out of {', '.join(RULES)} (default: all)",
     )
     arguments = parser.parse_args()
-    names = list(RULES) if arguments.rules is None else arguments.rules
-    unknown = [name for name in names if name not in RULES]
-    if unknown:
-        parser.error(f"--rules must be out of {list(RULES)}. Received: {unknown}")
+    ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
+    names = arguments.rules
     if arguments.quick:
         names, arguments.forward, arguments.feedback = names[:2], (0.003, 0.01), (0.03, 0.3)
     arguments.rules = {name: RULES[name] for name in names}

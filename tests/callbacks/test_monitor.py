@@ -46,6 +46,8 @@ def test_names_and_values_in_history(digits):
     expected = {f"net/{n}/{m}" for n in ("hidden_1", "top") for m in of_layer}
     expected |= {f"mean/{m}" for m in of_layer} | {"net/hidden_0/gradient_angle", "loss"}
     assert set(history) == expected
+    layers = [name.split("/")[1] for name in history if name.startswith("net/")]
+    assert list(dict.fromkeys(layers)) == ["hidden_0", "hidden_1", "top"]  # from the lowest up
     layer = model.get_layer("top")
     angle = ta.metrics.weight_angle(layer.kernel, layer.effective_feedback_kernel())
     assert history["net/top/weight_angle"][-1] == pytest.approx(float(angle))

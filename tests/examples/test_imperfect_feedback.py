@@ -2,31 +2,17 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tf_alignment as ta
-
-FOLDER = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    def load(folder, name):
-        monkeypatch.syspath_prepend(str(FOLDER / folder))
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        module = __import__(name)
-        monkeypatch.delitem(sys.modules, name)
-        return module
-
-    return load
+from examples.imperfect_feedback import study
+from examples.own_activity import train
 
 
 @pytest.mark.slow
-def test_the_study_of_imperfect_paths(script, tmp_path, monkeypatch, capsys):
-    study = script("imperfect_feedback", "study")
+def test_the_study_of_imperfect_paths(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "QUICK", {"bits": (1,), "rank": (2,)})
     arguments = "study --quick --methods fa sa --defects bits rank --seeds 2 --epochs 1 --output"
     monkeypatch.setattr(sys, "argv", [*arguments.split(), str(tmp_path)])
@@ -44,8 +30,7 @@ def test_the_study_of_imperfect_paths(script, tmp_path, monkeypatch, capsys):
     study.main()
 
 
-def test_the_study_of_own_activity(script, tmp_path, monkeypatch):
-    train = script("own_activity", "train")
+def test_the_study_of_own_activity(tmp_path, monkeypatch):
     variants = ["backprop", "aa, covariance"]
     file = tmp_path / "digits.json"
     options = ["digits", "--seeds", "1", "--epochs", "2", "--output", str(file)]

@@ -1,8 +1,7 @@
 """The scripts on node perturbation: their parts, and that they run and write what they say."""
 
-import dataclasses
-import functools
 import json
+import types
 
 import keras
 import numpy as np
@@ -14,88 +13,74 @@ import tf_alignment as ta
 from examples.node_perturbation import autoencoder, cifar, experiment, perceptron
 
 
-def settings(row, method, **changes):
-    return {
-        "row": row,
-        "method": method,
-        "noise": 0.01,
-        "seed": 0,
-        "dataset": "digits",
-        "data_dir": None,
-        "rate": 0.5,
-        "warmup": 20,
-        **changes,
-    }
-
-
-def task(build=perceptron.build, passes=3, **changes):
-    own = settings("np 0.01", "np", **changes)
-    return experiment.Task("small", own, build, perceptron.batches, passes)
-
-
-# ---- the engine ------------------------------------------------------------------------------
-
-
-def test_a_run_is_made_once_and_its_settings_are_checked(tmp_path):
-    result = experiment.train(task(warmup=500), tmp_path)
-    curves = result["curves"]
-    assert set(map(len, curves.values())) == {3}
-    assert result["steps_a_pass"] == 1437 // 32
-    assert curves["third/angle_per_example"][0] < 75.0  # of 93, before the warm-up
-    assert experiment.train(task(warmup=500), tmp_path) == json.loads(
-        (tmp_path / "runs" / "small.json").read_text()
+def a_run(row, seed=0, **settings):
+    """A compiled network as a run of a study has it, with what learns its feedback."""
+    variant = perceptron.variant(row)
+    keras.utils.set_random_seed(seed)
+    model = ta.convert(perceptron.network(64), variant.feedback, feedback_initializer=None)
+    model.compile(keras.optimizers.SGD(0.5), perceptron.half_squared_error)
+    made = types.SimpleNamespace(
+        model=model, seed=seed, feedback=variant.feedback, resumed=False, data_dir=None, phases=[]
     )
-    with pytest.raises(ValueError, match="other settings"):
-        experiment.train(task(seed=1), tmp_path)
+    made.settings = {"dataset": "digits", "warmup": 500, **settings}
+    made.source = types.SimpleNamespace(
+        **dict(zip(("train", "test"), perceptron.data(made), strict=True))
+    )
+    made.phases = [function(made) for function in variant.phases]
+    return made
 
 
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
-    def build(own, stop):
-        run = perceptron.build(own)
-        measure, calls = run.measure, []
-
-        def count():
-            calls.append(0)
-            if len(calls) == 2 and stop:
-                raise KeyboardInterrupt
-            return measure()
-
-        return dataclasses.replace(run, measure=count)
-
-    whole = experiment.train(task(), tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        experiment.train(task(functools.partial(build, stop=True)), tmp_path / "part")
-    part = experiment.train(task(), tmp_path / "part")
-    assert part["curves"] == whole["curves"]
+# ---- what goes into a study and comes out of it ------------------------------------------------
 
 
-def test_a_diverging_run_stops(tmp_path, capsys):
-    def build(own):
-        return dataclasses.replace(perceptron.build(own), measure=lambda: {"loss": float("nan")})
+def test_feedback_learns_before_training_begins_and_once():
+    run = a_run("np 0.01")
+    before = perceptron.measure(run)["third/angle_per_example"]
+    resumed = a_run("np 0.01")
+    resumed.resumed = True
+    [phase], steps = run.phases, run.phases[0].steps
+    for each in (run, resumed):
+        perceptron.warm_up(each)
+    assert perceptron.measure(run)["third/angle_per_example"] < 75.0 < before
+    assert perceptron.measure(resumed)["third/angle_per_example"] == pytest.approx(before, abs=0.1)
+    assert phase.steps == steps
 
-    result = experiment.train(task(build), tmp_path)
-    assert len(result["curves"]["loss"]) == 1
-    assert "diverged" in capsys.readouterr().out
+
+def test_rows_say_which_feedback_learns():
+    assert not perceptron.variant("fa").phases and perceptron.variant("fa").feedback == "fa"
+    assert perceptron.variant("backprop").feedback == "backprop"
+    found = {row: len(perceptron.variant(row).phases) for row in perceptron.DEFAULT}
+    assert found == {row: int(row not in ("backprop", "fa")) for row in perceptron.DEFAULT}
+    sgd = autoencoder.variant("np-published", 64, 5, None)
+    assert type(sgd.optimizer) is keras.optimizers.SGD
+    assert float(sgd.optimizer.learning_rate) == pytest.approx(1e-4 * 32)
+    noisy = autoencoder.variant("adam+noise", 64, 5, 0.5).build()
+    assert sum(isinstance(layer, keras.layers.GaussianNoise) for layer in noisy.layers) == 3
 
 
-def test_runs_of_all_rows_from_every_seed():
-    rows = {"np 0.01": {"noise": 0.01}, "fa": {}}
-    made = experiment.tasks("small", rows, 2, perceptron.build, perceptron.batches, 3, rate=0.5)
-    assert [one.name for one in made] == [
-        "small-np-0.01-0",
-        "small-fa-0",
-        "small-np-0.01-1",
-        "small-fa-1",
-    ]
-    assert made[2].settings == {"row": "np 0.01", "noise": 0.01, "seed": 1, "rate": 0.5}
-    assert made[3].settings == {"row": "fa", "seed": 1, "rate": 0.5} and made[3].passes == 3
+def test_curves_become_what_the_pages_have():
+    history = {"loss": [1.0], "val_loss": [2.0], "mean/weight_angle": [3.0], "test_error": [4.0]}
+    history |= {"second/relative_error": [5.0], "perceptron/second/weight_angle": [6.0]}
+    found = experiment.own_curves(history)
+    assert list(found) == ["loss", "test_error", "second/relative_error"]
+    assert autoencoder.curves(history) == {"loss": [1.0], "test_loss": [64.0]}
+    history = {"loss": [1.0], "accuracy": [0.4], "val_accuracy": [0.5], "val_loss": [2.0]}
+    history |= {"conv1/gradient_angle": [7.0], "cnn/dense1/gradient_angle": [8.0]}
+    history |= {"mean/gradient_angle": [9.0], "cnn/dense1/weight_angle": [3.0]}
+    found = cifar.curves(history)
+    assert found["test_accuracy"] == [50.0] and found["conv1/gradient_angle"] == [7.0]
+    page = json.loads((scripts.ROOT / "docs/results/node_perturbation/cifar10.json").read_text())[
+        "runs"
+    ][0]
+    assert set(found) <= set(page["curves"])
+    assert experiment.passes_of(200_000, 60_000, 32) == 107
 
 
 # ---- the networks ----------------------------------------------------------------------------
 
 
 def test_compare_measures_the_layers_with_feedback():
-    run = perceptron.build(settings("fa", "fa"))
+    run = a_run("fa")
     x, y = perceptron.vectors("digits", None, "test")
     probe = ta.metrics.GradientProbe(run.model)
     found = perceptron.compare(run.model, probe(x, y))
@@ -169,7 +154,8 @@ def test_images_are_standardised_one_by_one():
 def test_unknown_rows_are_refused():
     done = scripts.attempt("node_perturbation.perceptron", "--quick", "--methods", "magic")
     assert done.returncode == 2
-    assert "--methods must be out of" in done.stderr and "magic" in done.stderr
+    [line] = done.stderr.splitlines()
+    assert "--methods: must be out of" in line and "Received: magic" in line
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The scripts on product feedback: their parts, and that they run and write what they say."""
 
-import argparse
-import functools
+import dataclasses
 import json
+import types
 
 import keras
 import numpy as np
@@ -11,30 +11,22 @@ import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples import decay
-from examples.product_feedback import brain, expansion, imagenet, mnist, study
+from examples import common, decay
+from examples.product_feedback import brain, expansion, figures, imagenet, mnist, study
 
 
 def run(script, *arguments):
     return scripts.run(f"product_feedback.{script}", *arguments)
 
 
-def small_study(output, **changes):
-    """Three epochs on 64 digits."""
-    digits = study.normalised(ta.data.load("digits"), flat=True)
-    few = ta.data.Arrays(
-        "digits", *(ta.data.Split(s.x[:64], s.y[:64]) for s in (digits.train, digits.test)), 10
-    )
-    settings = {
-        "name": "small",
-        "network": functools.partial(mnist.network, 64, 8),
-        "data": study.InMemory(few),
-        "recipe": study.Recipe(3, 16, 0.05, (2,), 0.5, 0.1, 1e-4),
-        "output": output,
-        "compiled": False,
-        "probe": 16,
-    }
-    return study.Study(**(settings | changes))
+def converted(method, **options):
+    """A small network, converted as a run is."""
+    recipe = study.Recipe(3, 16, 0.05, (2,), 0.5, 0.1, 1e-4)
+    row = study.variant(method, recipe, **options)
+    keras.utils.set_random_seed(0)
+    return ta.convert(
+        mnist.network(64, 8), row.feedback, row.include, feedback_initializer=None
+    ), recipe
 
 
 def one_kernel(optimizer, steps, regularizer=None):
@@ -78,15 +70,14 @@ def test_the_decay_changes_inside_the_compiled_step():
     ("method", "decaying"),
     [("pfa", {"kernel", "product_path"}), ("kp", {"kernel", "feedback_kernel"})],
 )
-def test_forward_and_feedback_weights_decay_and_biases_do_not(method, decaying, tmp_path):
-    small = small_study(tmp_path)
-    model = small.model(method, seed=0)
-    optimizer = small.recipe.optimizer(method, steps=4)
+def test_forward_and_feedback_weights_decay_and_biases_do_not(method, decaying):
+    model, recipe = converted(method)
+    optimizer = recipe.optimizer(method, steps=4)
     optimizer.build(model.trainable_variables)
     found = zip(model.trainable_variables, optimizer.decays, strict=True)
     assert {v.name for v, decays in found if decays} == decaying
     assert optimizer.first == 0.1
-    assert small.recipe.optimizer("fa", steps=4).first == 1e-4
+    assert recipe.optimizer("fa", steps=4).first == 1e-4
 
 
 def test_milestones_of_the_learning_rate():
@@ -98,14 +89,48 @@ def test_milestones_of_the_learning_rate():
     assert (squeezed.epochs, squeezed.milestones) == (4, (2, 3))
 
 
-def test_methods_start_from_the_same_forward_weights(tmp_path):
-    small = small_study(tmp_path)
-    first, second = (small.model(method, seed=3) for method in ("fa", "pfa"))
-    np.testing.assert_array_equal(first.layers[1].kernel, second.layers[1].kernel)
-    other = small.model("fa", seed=4)
-    assert not np.array_equal(first.layers[1].kernel, other.layers[1].kernel)
-    assert not hasattr(first.layers[0], "feedback")
-    assert small_study(tmp_path, input_layer=True).model("pfa", 0).layers[0].feedback.id == "pfa"
+def test_the_lowest_layer_has_feedback_where_it_is_asked_for():
+    assert not hasattr(converted("pfa")[0].layers[0], "feedback")
+    assert converted("pfa", input_layer=True)[0].layers[0].feedback.id == "pfa"
+    stock = study.variant("backprop", converted("fa")[1], input_layer=True)
+    assert stock.include is None and stock.settings["input_layer"]
+
+
+def test_the_optimizer_of_a_run_has_its_method_and_rate():
+    recipe = dataclasses.asdict(converted("fa")[1])
+
+    def of(method, rate):
+        settings = {"recipe": recipe, "method": method, "rate": rate}
+        return study.optimizer(types.SimpleNamespace(settings=settings, steps_per_epoch=4))
+
+    assert of("pfa", 0.05).first == 0.1 and of("fa", 0.05).first == 1e-4
+    assert float(of("fa", 0.02).learning_rate) == pytest.approx(0.02)
+
+
+def test_runs_become_what_the_pages_have(tmp_path):
+    name = "product_feedback/mnist-forgotten.json"
+    page = json.loads((scripts.ROOT / "docs/results" / name).read_text())["runs"][0]
+    recipe = mnist.SCHEDULES["forgotten"]
+    history = {
+        "val_accuracy": [0.5],
+        "accuracy": [0.4],
+        "loss": [1.0],
+        "layer1/gradient_angle": [3.0],
+        "mean/gradient_angle": [2.0],
+        "hidden/gradient_angle": [2.0],
+    }
+    run = {"variant": "backprop", "seed": 0, "seconds": 1.0, "curves": history}
+    row = study.variant("backprop", recipe, input_layer=True)
+    made = study.to_page(
+        {**run, "finish": {"settled_angle": {}}}, "mnist-forgotten", recipe, row.settings, 669706
+    )
+    assert made.keys() == page.keys()
+    for same in ("study", "method", "seed", "expansion", "input_layer", "weights"):
+        assert made[same] == page[same]
+    assert json.loads(json.dumps(made["recipe"])) == page["recipe"]
+    assert list(made["curves"]) == ["accuracy", "train_accuracy", "loss", "layer1/gradient_angle"]
+    figures.draw([page], tmp_path / "page.png", 10.0)
+    assert "| `backprop` |" in figures.table([page])
 
 
 def test_layers_have_the_names_that_files_have():
@@ -117,51 +142,19 @@ def test_layers_have_the_names_that_files_have():
             ta.models.perceptron((64, 8, 8, 10), names=names)
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on_and_a_finished_one_is_kept(tmp_path, monkeypatch):
-    whole = small_study(tmp_path / "whole").run("pfa", 0)
-    killed = small_study(tmp_path / "killed")
-    original = study.Progress.on_epoch_begin
+def test_settled_angle_is_that_of_the_drawn_kernel():
+    def settled(model):
+        return study.settled_angles(types.SimpleNamespace(model=model))["settled_angle"]
 
-    def die(self, epoch, logs=None):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        original(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(study.Progress, "on_epoch_begin", die)
-        with pytest.raises(KeyboardInterrupt):
-            killed.run("pfa", 0)
-    assert not (tmp_path / "killed" / "runs").exists()
-
-    epochs = []
-    monkeypatch.setattr(
-        study.Progress,
-        "on_epoch_begin",
-        lambda self, epoch, logs=None: (epochs.append(epoch), original(self, epoch, logs)),
-    )
-    resumed = killed.run("pfa", 0)
-    assert epochs == [2]
-    assert len(resumed["curves"]["layer2/angle"]) == 3
-    assert resumed["curves"].keys() == whole["curves"].keys()
-    for name, values in resumed["curves"].items():
-        assert values == pytest.approx(whole["curves"][name], abs=1e-4), name
-    assert killed.run("pfa", 0) == json.loads(json.dumps(resumed))  # read from its file
-    assert epochs == [2]
-    with pytest.raises(ValueError, match="other settings"):
-        small_study(tmp_path / "killed", expansion=5.0).run("pfa", 0)
-
-
-def test_settled_angle_is_that_of_the_drawn_kernel(tmp_path):
-    model = small_study(tmp_path).model("pfa", 0)
+    model, _ = converted("pfa")
     layer = model.layers[1]
     forward = layer.kernel.numpy()
     path = forward @ layer.feedback_weights["product_gram"].numpy()
     cosine = (forward * path).sum() / np.linalg.norm(forward) / np.linalg.norm(path)
-    found = study.settled_angles(model)
+    found = settled(model)
     assert list(found) == ["layer2", "layer3"]
     assert found["layer2"] == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-3)
-    orthogonal = study.settled_angles(small_study(tmp_path).model("pfa_o", 0))
+    orthogonal = settled(converted("pfa_o")[0])
     assert orthogonal["layer2"] == pytest.approx(0, abs=0.1)
 
 
@@ -222,16 +215,8 @@ def test_the_model_of_the_cortex_gives_the_papers_numbers():
     assert found["correlation"] == pytest.approx(found["correlation_by_formula"], abs=0.01)
 
 
-def test_the_second_of_two_workers_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(ta.distribute, "worker", lambda strategy: (1, 2))
-    small = small_study(tmp_path, recipe=study.Recipe(1, 16, 0.05, (), 0.5, 0.1, 1e-4))
-    assert len(small.run("pfa", 0)["curves"]["accuracy"]) == 1
-    study.carry_out(argparse.Namespace(quick=True, methods=["pfa"]), small)
-    assert not list(tmp_path.glob("*.json")) and not (tmp_path / "runs").exists()
-
-
 def test_small_images_have_what_a_study_needs():
-    images = imagenet.Crops(imagenet.small_images())
+    images = common.Crops(imagenet.small_images())
     assert images.probe(10)[0].shape == (10, 32, 32, 3)
     x, y = next(iter(images.batches(0, 64).dataset))
     assert x.shape == (64, 32, 32, 3) and y.shape == (64,)

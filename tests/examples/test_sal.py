@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import types
 
 import numpy as np
 import pytest
@@ -93,15 +94,26 @@ def test_students_of_the_microcircuit():
     assert np.all(after.upper != students.upper)
 
 
-def test_deep_networks_and_their_phase():
-    shape = deep.NETWORKS["perceptron"]((28, 28), 10).output_shape
-    assert shape == (None, 10)
+def test_deep_networks_and_their_optimizer():
+    assert deep.NETWORKS["perceptron"]((28, 28), 10).output_shape == (None, 10)
     model = ta.convert(deep.NETWORKS["conv"]((32, 32, 3), 10), "fa")
-    arguments = argparse.Namespace(steps=2000, feedback_rate=0.03, seed=1, unbalanced=False)
-    phase = deep.phase(arguments)
-    names = [path.split("/")[-1] for path in phase.connections(model)]
+    names = [path.split("/")[-1] for path in ta.phases.SAL(2000).connections(model)]
     assert names == ["dense1", "dense2", "output"]
-    assert (phase.steps, phase.rate) == (2000, 0.03)
+    decays = {
+        method: deep.optimizer(
+            types.SimpleNamespace(steps=10, feedback=method), rate=0.1, decay=0.02
+        ).weight_decay
+        for method in ("fa", "kp")
+    }
+    assert decays == {"fa": 0.0, "kp": 0.02}
+
+
+def test_runs_become_what_the_pages_have():
+    page = json.loads((scripts.ROOT / "docs/results/sal/deep-perceptron-mnist.json").read_text())
+    run = page["runs"]["kp"]
+    assert deep.to_page({**run, "variant": "kp"}) == run
+    assert "| kp | 98.24 % | 16.8° | 36.7° |" in deep.table(page["runs"])
+    assert deep.draw(page["runs"]).axes
 
 
 # ---- the scripts -----------------------------------------------------------------------------

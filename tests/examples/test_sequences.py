@@ -1,40 +1,26 @@
 """The scripts of examples/sequences, on data that needs no network."""
 
-import sys
-from pathlib import Path
+import argparse
+import inspect
 
+import keras
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "examples" / "sequences"
-
-
-@pytest.fixture(autouse=True)
-def _scripts(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    monkeypatch.syspath_prepend(FOLDER.parent)
-    yield
-    for name in ("sequence_data", "sequence_networks", "sequence_train", "delay", "common"):
-        sys.modules.pop(name, None)
+from examples.sequences.data import source_text, store_recall
+from examples.sequences.train import build, main
 
 
 def test_windows_hold_the_text_and_the_character_that_follows():
-    from sequence_data import source_text
-
     text = source_text(16, windows=5)
     for x, y in (text.train, text.validation):
         assert x.shape == y.shape == (5, 16)
         np.testing.assert_array_equal(x.ravel()[1:], y.ravel()[:-1])
     start = "".join(text.characters[i] for i in text.train[0].ravel())
-    import argparse
-    import inspect
-
     assert inspect.getsource(argparse).startswith(start)
 
 
 def test_a_value_is_shown_at_the_first_step_and_asked_for_at_the_last():
-    from sequence_data import store_recall
-
     x, y = store_recall(50, 7, seed=1)
     np.testing.assert_array_equal(x[:, 0, 0], 2 * y - 1)
     assert not np.any(x[:, 1:, 0]) and not np.any(x[:, :-1, 1])
@@ -43,10 +29,6 @@ def test_a_value_is_shown_at_the_first_step_and_asked_for_at_the_last():
 
 
 def test_e_prop_is_built_with_the_weights_of_the_stock_network():
-    import keras
-    from sequence_data import source_text
-    from sequence_train import build
-
     text = source_text(8, windows=4)
     models = []
     for method in ("backprop", "eprop-adaptive"):
@@ -54,7 +36,7 @@ def test_e_prop_is_built_with_the_weights_of_the_stock_network():
         models.append(build("lstm", method, text, units=5, embedding=4))
     np.testing.assert_array_equal(*(model(text.train[0]) for model in models))
     assert models[1].layers[1].feedback.id == "eprop" and models[1].layers[2].feedback.id == "kp"
-    with pytest.raises(SystemExit, match="recurrent"):
+    with pytest.raises(ValueError, match="recurrent"):
         build("transformer", "eprop-random", text)
 
 
@@ -63,8 +45,6 @@ def test_e_prop_is_built_with_the_weights_of_the_stock_network():
 @pytest.mark.filterwarnings("ignore:The error still passes:UserWarning")
 @pytest.mark.parametrize("network", ["lstm", "transformer"])
 def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
-    from sequence_train import main
-
     arguments = ["--quick", "--network", network, "--methods", "fa", "--output", str(tmp_path)]
     main(arguments)
     first = capsys.readouterr().out

@@ -103,9 +103,9 @@ def test_the_table_counts_what_was_predicted():
 def test_settings_are_those_beside_the_network(tmp_path):
     arguments = argparse.Namespace(model=tmp_path / "models" / "a-0.1-0.keras", quick=True)
     assert stability.settings_beside(arguments).dataset == "digits"
-    (tmp_path / "runs").mkdir()
+    (tmp_path / "models").mkdir()
     settings = {"settings": {"method": "wm-published", "depth": 14, "dataset": "mnist"}}
-    (tmp_path / "runs" / "a-0.1-0.json").write_text(json.dumps(settings))
+    (tmp_path / "models" / "a-0.1-0.json").write_text(json.dumps(settings))
     found = stability.settings_beside(arguments)
     assert (found.dataset, found.depth) == ("mnist", 14)
 

@@ -110,6 +110,32 @@ def test_a_script_with_its_own_layers_and_functions(script):
 
 
 @pytest.mark.slow
+def test_a_script_of_a_package_run_by_its_module(tmp_path):
+    package = tmp_path / "mine" / "figures"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").write_text("")
+    (package / "parts.py").write_text(
+        "import keras\n\n\ndef rate(run):\n    return keras.optimizers.SGD(0.05)\n"
+    )
+    imports = "from . import parts\nfrom mine.figures.parts import rate as half\n"
+    first = "import tf_alignment as ta\n"
+    text = SCRIPT.replace(first, first + imports, 1)
+    text = text.replace("functools.partial(rate, learning_rate=0.05)", "parts.rate")
+    text = text.replace('["backprop", "fa"]', '[ta.studies.Variant("fa", "fa", optimizer=half)]')
+    (package / "first.py").write_text(text)
+    done = command("-m", "mine.figures.first", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    task = json.loads(next((tmp_path / "out" / "tasks").glob("*-fa-*")).read_text())
+    assert task["files"] == {
+        f"mine.figures.{name}": str((package / f"{name}.py").resolve())
+        for name in ("first", "parts")
+    }
+    again = command("-m", "mine.figures.first", "out", cwd=tmp_path)
+    assert "1 of 1 runs were made before" in again.stdout
+
+
+@pytest.mark.slow
 def test_the_same_numbers_on_a_dask_cluster(script):
     pytest.importorskip("distributed")
     for name in ("here", "dask"):

@@ -188,6 +188,39 @@ def test_phases_learn_the_feedback(tmp_path, data, network, here, every, steps):
     assert results.weight_angle("np").mean != results.weight_angle("fa").mean
 
 
+def sizes(run):
+    return {"sizes": [len(run.source.train.x), len(run.source.test.x)]}
+
+
+def test_trials_train_on_the_rest_and_are_scored_on_what_is_held_out(tmp_path, data, network, here):
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [sizes]}
+    tuning = {"learning_rate": (0.1, 0.2)}
+    study = ta.studies.Study(network, data, ["backprop"], tuning=tuning, **options)
+    [run] = study.run(tmp_path, here, verbose=0).runs
+    trials = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*-trial-*")]
+    assert [trial["finish"]["sizes"] for trial in trials] == [[58, 6]] * 2
+    assert run["finish"]["sizes"] == [64, 32]
+
+
+def feedback_size(run):
+    [kernel] = run.model.layers[1].feedback_weights.values()
+    return {"size": float(np.abs(np.asarray(kernel)).mean())}
+
+
+def test_feedback_begins_as_the_variant_says(tmp_path, data, here):
+    def build():
+        dense = [keras.layers.Dense(8, kernel_initializer="ones", name=n) for n in "abc"]
+        return keras.Sequential([keras.Input((6,)), *dense])
+
+    given = {"as usual": {}, "as W": {"feedback_initializer": None}}
+    given["zeros"] = {"feedback_initializer": "zeros"}
+    variants = [ta.studies.Variant(name, "fa", **options) for name, options in given.items()]
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [feedback_size]}
+    runs = ta.studies.Study(build, data, variants, **options).run(tmp_path, here, verbose=0).runs
+    sizes = {run["variant"]: run["finish"]["size"] for run in runs}
+    assert sizes["as W"] == 1.0 and sizes["zeros"] == 0.0 and 0 < sizes["as usual"] < 1
+
+
 def test_a_grid_is_searched_on_held_out_data_with_its_own_seeds(tmp_path, data, network, pretend):
     here = pretend()
     study = ta.studies.Study(

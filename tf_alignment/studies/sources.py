@@ -84,12 +84,13 @@ def hold_out(source: Any, fraction: float) -> InMemory:
 
     Raises:
         TypeError: If the source is no arrays: then it holds out examples itself, by
-            `run.settings["held_out"]`.
+            `run.settings.pop("held_out")`.
     """
     if not isinstance(source, InMemory):
         raise TypeError(
             "Argument `data` must be arrays or a dataset by name for a study with tuning, or a "
-            "function that holds out `run.settings['held_out']` of the training examples itself. "
+            "function that holds out the part `run.settings.pop('held_out')` of the training "
+            "examples itself. "
             f"Received: data={source!r}"
         )
     count = max(1, round(fraction * len(source.train.x)))

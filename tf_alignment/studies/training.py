@@ -74,8 +74,8 @@ def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
     assert run.strategy is not None
     with run.strategy.scope():
         run.source = open_data(asked["data"], store.directory, run)
-        if asked["held_out"] and "held_out" not in run.settings:
-            run.source = hold_out(run.source, asked["held_out"])
+        if asked["held_out"] and "held_out" in run.settings:  # a function that did so took it away
+            run.source = hold_out(run.source, run.settings.pop("held_out"))
         batches = run.source.batches(run.seed, run.batch_size)
         run.steps_per_epoch = len(batches)
         stock = keras.saving.load_model(
@@ -138,8 +138,8 @@ def _converted(stock: keras.Model, asked: dict[str, Any]) -> keras.Model:
     feedback = decode(asked["feedback"])
     if feedback is None:
         return stock
-    chosen = {name: decode(asked[name]) for name in ("include", "exclude", "feedback_initializer")}
-    return convert(stock, feedback, **{k: v for k, v in chosen.items() if v is not None})
+    names = ("include", "exclude", "feedback_initializer")
+    return convert(stock, feedback, **{name: decode(asked[name]) for name in names})
 
 
 def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:

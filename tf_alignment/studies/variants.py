@@ -33,7 +33,7 @@ class Variant:
             as `build` made it.
         include: See `ta.convert`.
         exclude: Likewise.
-        feedback_initializer: Likewise.
+        feedback_initializer: Likewise; None for that of each layer's kernel.
         phases: What learns feedback weights besides: `functools.partial`s of phase classes, or
             functions of the `Run` that return a phase.
         every: When phases run: see `ta.callbacks.FeedbackCallback`; or `"step"`, within every
@@ -62,7 +62,7 @@ class Variant:
     feedback: Any = "backprop"
     include: Any = None
     exclude: Any = None
-    feedback_initializer: Any = None
+    feedback_initializer: Any = "glorot_uniform"
     phases: Sequence[Any] = ()
     every: str | int | None = "epoch"
     warmup: int = 0

@@ -3,27 +3,26 @@
 Every run writes a file of its own and is not made again; one that was killed goes on from its last
 epoch. Then a table of all files.
 
-    python examples/sequences/sequence_train.py --quick
-    python examples/sequences/sequence_train.py --network lstm --methods backprop fa eprop-random
+    python -m examples.sequences.train --quick
+    python -m examples.sequences.train --network lstm --methods backprop fa eprop-random
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from sequence_data import Text, shakespeare, source_text
-from sequence_networks import NETWORKS
 
 import tf_alignment as ta
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import Numbers, add_data_dir, finished, markdown, new_parser, positive, write_json
+from examples import command_line
+from examples.command_line import positive
+from examples.common import Numbers, finished, markdown, write_json
+from examples.sequences.data import Text, shakespeare, source_text
+from examples.sequences.networks import NETWORKS
 
 __all__ = ["METHODS", "bits", "build", "main", "optimizer", "train"]
 
@@ -46,7 +45,7 @@ def build(network: str, method: str, text: Text, **sizes: int) -> keras.Model:
     if method not in EPROP:
         return ta.convert(stock, method)
     if network != "lstm":
-        raise SystemExit(f"{method} needs a recurrent network. Received: --network {network}")
+        raise ValueError(f"{method} needs a recurrent network. Received: --network {network}")
     [entry] = stock.inputs
     embedding, recurrent, readout = stock.layers
     layers = [
@@ -164,12 +163,11 @@ def table(output: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
-    parser = new_parser(__doc__ or "", "sequences")
-    add_data_dir(parser)
+    parser = command_line.new_parser(
+        __doc__ or "", "sequences", methods=METHODS, epochs="6", seeds=1
+    )
+    parser.set_defaults(methods=["backprop", "fa", "sa"], epochs=6)
     parser.add_argument("--network", choices=tuple(NETWORKS), default="lstm")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["backprop", "fa", "sa"])
-    parser.add_argument("--seeds", type=positive, default=1)
-    parser.add_argument("--epochs", type=positive, default=6)
     parser.add_argument("--length", type=positive, default=64)
     parser.add_argument("--batch", type=positive, default=32)
     parser.add_argument("--rate", type=float, default=0.01, help="learning rate of AdamW")
@@ -204,4 +202,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,0 +1,1 @@
+"""Alignment that learns from the activity of a layer, without noise."""

@@ -1,0 +1,1 @@
+"""Sequences without weight transport: characters of a text, and a value to recall."""

@@ -1,0 +1,107 @@
+"""The flags that all scripts share, and the one line where a script cannot go on."""
+
+import re
+
+import pytest
+import scripts
+
+from examples import command_line
+
+MODULES = sorted(
+    ".".join(file.relative_to(scripts.ROOT / "examples").with_suffix("").parts)
+    for file in (scripts.ROOT / "examples").rglob("*.py")
+    if 'if __name__ == "__main__":' in file.read_text("utf-8")
+)
+
+
+def parser(**options):
+    options = {"methods": ("backprop", "kp", "rdd"), "seeds": 2, "epochs": "9", **options}
+    return command_line.new_parser("What it does.\n\nMore.", "folder", **options)
+
+
+def test_flags_and_their_defaults():
+    given = parser(jobs=True, strategy=True).parse_args([])
+    assert str(given.output) == "results/folder" and given.seeds == 2
+    for name in ("methods", "epochs", "jobs", "data_dir"):
+        assert getattr(given, name) is None
+    assert given.quick is False and given.strategy == "default"
+    assert not hasattr(parser(data=False).parse_args([]), "data_dir")
+
+
+def test_methods_go_by_their_long_names_too():
+    given = parser().parse_args(["--methods", "Kolen-Pollack", "rdd", "back_propagation"])
+    assert given.methods == ["kp", "rdd", "backprop"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "sa"], "must be out of backprop, kp, rdd. Received: sa"),
+        (["--methods", "magic"], "Received: magic"),
+        (["--seeds", "0"], "must be an integer of at least 1. Received: 0"),
+        (["--seeds", "x"], "must be an integer of at least 1. Received: x"),
+        (["--strategy", "magic"], "magic"),
+    ],
+)
+def test_a_wrong_value_is_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser(strategy=True).parse_args(arguments)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_tpu_has_a_name():
+    assert parser(strategy=True).parse_args(["--strategy", "tpu:mine"]).strategy == "tpu:mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("no\n  such thing"), 2, "error: no such thing"),
+        (FileNotFoundError("no file"), 2, "error: no file"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+    ],
+)
+def test_what_ends_a_script_is_one_line(error, code, said, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(main)
+    assert ended.value.code == code
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+    with pytest.raises(ZeroDivisionError):  # a mistake in a script is shown whole
+        command_line.run(lambda: 1 / 0)
+
+
+def test_every_script_runs_by_its_module_and_says_so():
+    for module in MODULES:
+        text = (scripts.ROOT / "examples" / f"{module.replace('.', '/')}.py").read_text("utf-8")
+        assert f"python -m examples.{module}" in text, module
+        assert "command_line.run(" in text and "sys.path" not in text, module
+
+
+def test_every_command_of_the_pages_is_a_script():
+    pages = [*(scripts.ROOT / "docs").rglob("*.md"), scripts.ROOT / "README.md"]
+    pages += [scripts.ROOT / "Makefile", scripts.ROOT / "CHANGELOG.md"]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"-m examples\.([\w.]+\w)", page.read_text("utf-8"))
+    }
+    assert named - {"two_routes"} <= set(MODULES)  # a prefix of several commands
+    assert len(named) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("module", MODULES)
+def test_help(module):
+    done = scripts.attempt(module, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m examples.{module}")
+    for flag in ("--quick", "--output"):
+        assert flag in done.stdout
+    assert len(done.stderr.splitlines()) <= 1  # of TensorFlow's messages
