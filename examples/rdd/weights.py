@@ -27,12 +27,12 @@ LINES = "two lines of a textbook"
 SETTINGS: dict[str, tuple[Any, float, bool]] = {
     "pooled": ("pooled", 30.0, False),
     "pooled, free drive": ("pooled", 30.0, True),
-    "pooled, 300 s": ("pooled", 300.0, False),
     "line": ("line", 30.0, False),
     "sgd": ("sgd", 30.0, False),
     "sgd, free drive": ("sgd", 30.0, True),
     "mirror": ("mirror", 30.0, False),
     LINES: (estimators.Line(ridge=0.0, shared_left=False), 30.0, False),
+    "pooled, 300 s": ("pooled", 300.0, False),
 }
 
 
