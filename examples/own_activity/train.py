@@ -28,6 +28,9 @@ _OWN = {"noise": None, "normalize": "covariance"}
 VARIANTS = {
     "backprop": "backprop",
     "aa, covariance": ta.feedback.ActivationAlignment(**_OWN),
+    # as published: an adaptive optimizer for B, Adam(.01) in place of SGD(.5)
+    "aa, Adam": ta.feedback.ActivationAlignment(noise=None, normalize=None),
+    "aa, SGD": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, noise": "aa",
     "wm, covariance": ta.feedback.WeightMirror(**_OWN),
     "wm, noise": "wm",
@@ -73,7 +76,7 @@ def run(name: str, variant: str, seed: int, data: ta.data.Arrays, epochs: int) -
     model = ta.convert(network(name, seed), VARIANTS[variant])
     sgd = keras.optimizers.SGD(settings.rate, momentum=0.9)
     model.compile(
-        ta.optimizers.split(sgd),
+        ta.optimizers.split(sgd, keras.optimizers.Adam(0.01) if "Adam" in variant else None),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         steps_per_execution=4,

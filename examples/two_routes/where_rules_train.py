@@ -8,8 +8,10 @@
 Every cell of a map is a training run: across, the learning rate of the forward weights, under SGD
 with momentum 0.9; upwards, that of the feedback weights, under plain SGD, for a rule whose
 coefficients are 1. Shown is by how many points of test accuracy the run stays behind
-backpropagation at the same forward rate. Each rule is there as published and with the options of
-this library that take the layer's scale out of it.
+backpropagation at the same forward rate. Each rule is there with sums over positions, as printed,
+and with the options of this library that take the layer's scale out of it. None is the published
+procedure, which has an adaptive optimizer for B (activation alignment) or steps that alternate
+(local rules).
 
 Finished runs are kept in the output directory and not repeated.
 """
@@ -39,16 +41,16 @@ CLOSE = 2.0  # points behind backpropagation that still count as trained
 _ACTIVITY = {"noise": None, "normalize": None, "response_bias": True}
 RULES: dict[str, ta.feedback.Alignment] = {
     "SA": ta.feedback.SymmetricAlignment(1.0, 1.0),
-    "AA, on activity, as published": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
+    "AA, on activity, sums": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
     "AA, on activity, per input power": ta.feedback.ActivationAlignment(
         1.0, 1.0, **{**_ACTIVITY, "normalize": "input"}
     ),
     "AA, on noise, per input power": ta.feedback.ActivationAlignment(1.0, 1.0, normalize="input"),
-    "WM, on noise, as published": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
+    "WM, on noise, sums": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     # the same as the mean over positions: the noise has power 1
     "WM, on noise, per input power": ta.feedback.WeightMirror(1.0, 1.0, normalize="variance"),
-    "WM, on activity, as published": ta.feedback.WeightMirror(1.0, 1.0, **_ACTIVITY),
-    "IA, on activity, as published": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
+    "WM, on activity, sums": ta.feedback.WeightMirror(1.0, 1.0, **_ACTIVITY),
+    "IA, on activity, sums": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
     "IA, on noise, per input power": ta.feedback.InformationAlignment(
         1.0, 1.0, 0.1, normalize="variance"
     ),

@@ -124,6 +124,7 @@ def test_runs_become_what_the_pages_have():
 @pytest.mark.parametrize(
     ("script", "name", "row"),
     [
+        ("bias", "bias", "| 3 |"),
         ("boltzmann", "boltzmann", "| wake-sleep and SAL |"),
         ("deep", "deep-perceptron-digits", "| backprop |"),
         ("microcircuit", "microcircuit", "| copy |"),

@@ -153,7 +153,7 @@ ROWS = {
     "phases.SAL": (
         {},
         {"rate": [0.0, -1.0], "steps": [99], "block": [3], "lobe_mismatch": [-1.0]}
-        | {"synapse_mismatch": [-1.0], "interval": [4]},
+        | {"synapse_mismatch": [-1.0], "neuron_mismatch": [-1.0], "interval": [4]},
     ),
     "phases.interleave": (
         {"model": model, "phase": None},
@@ -330,6 +330,7 @@ ROWS = {
             "neurons": [None, 3, True, NEURON, ta.spiking.sampling.Neuron(6), THING],
             "rule": [None, 3, "exponential", True, THING],
             "rate": [0.0, -1.0],
+            "neuron_mismatch": [-1.0],
         },
     ),
     "spiking.sampling.exponential": ({"tau": 3.0}, {"tau": [0.0, -1.0], "cut": [0.0, -1.0]}),

@@ -214,6 +214,11 @@ def flow_verdict(rule: Any, x: float = 1.0) -> str:
     stay (\(S = C\), without `null`) or settle at a fixed point other than 0 (\(S < C\), with it).
     S and C are compared to 12 digits.
 
+    `"ia"` with its defaults is `"collapsing"`: its noise is divided by its power, so that
+    \(S = C\) (β = α), and `null`, which is left, pulls symmetric weights to 0, ever more slowly
+    (\(\dot w = -N w^3\)). In training `null` acts on B alone, and B ends close to W; see
+    `tf_alignment.feedback.InformationAlignment`. With β < α the verdict is `"stable"`.
+
     Args:
         rule: Id, object or mix of primitives.
         x: Input, one number.
@@ -230,6 +235,8 @@ def flow_verdict(rule: Any, x: float = 1.0) -> str:
     ['diverging', 'stable', 'collapsing']
     >>> flow_verdict({"amp": 1.0, "decay": 0.5, "null": 0.1})
     'stable'
+    >>> flow_verdict("ia")  # β = α, see above
+    'collapsing'
 
     Source: Kunin et al. 2020, section 4 and figure 2.
     """

@@ -357,6 +357,7 @@ def test_nan_weights_are_named(name):
         ({"bias": "x"}, "bias='x'"),
         ({"bias": np.nan}, "bias=nan"),
         ({"lobe_mismatch": "a"}, "lobe_mismatch='a'"),
+        ({"neuron_mismatch": -0.1}, r"neuron_mismatch=-0\.1"),
         ({"seed": 1.7}, "seed=1.7"),
         ({"tau": 0}, "tau=0"),
         ({"interval": 3}, "interval=3"),

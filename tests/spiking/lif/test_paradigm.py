@@ -17,6 +17,7 @@ PARADIGMS = {
         Drive(rate=300.0, weight=3.5, fraction=0.3, hold=40.0),
         Window(alpha=0.15, length=21.0),
     ),
+    "free drive": Paradigm(window=Window(free_drive=True)),
 }
 
 
@@ -82,7 +83,7 @@ def plain_round(paradigm, kernel, sets, uniforms):
                 else:
                     largest[i] = max(largest[i], u[i])
             if opened[i] == 0:
-                u[i] = v[i]
+                u[i] = u[i] if window.free_drive else v[i]
                 near = abs(v[i] - neuron.threshold) < window.alpha
                 if near and t < ends[i]:  # what opens without drive would close without a state
                     opened[i], largest[i] = length, u[i]

@@ -12,10 +12,16 @@ from tf_alignment.spiking.sampling import Neuron, SpikeAlignment
 
 
 @pytest.mark.parametrize(
-    ("jit_compile", "delay", "balanced"),
-    [(False, 0, False), (True, 0, False), (False, 2, False), (False, 0, True)],
+    ("jit_compile", "delay", "balanced", "mismatch"),
+    [
+        (False, 0, False, 0.0),
+        (True, 0, False, 0.0),
+        (False, 2, False, 0.0),
+        (False, 0, True, 0.0),
+        (False, 0, True, 0.3),
+    ],
 )
-def test_learning_is_the_definition(jit_compile, delay, balanced):
+def test_learning_is_the_definition(jit_compile, delay, balanced, mismatch):
     """Step by step, pair by pair: spikes of both directions, B changed after every block."""
     sizes, edges, chains, block, blocks, rate = (3, 2, 4), [(0, 1), (1, 2)], 2, 130, 3, 0.2
     neurons, rule = Neuron(5, delay=delay), SpikeAlignment(5, subtract_rates=False)
@@ -32,7 +38,10 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
         7,
         jit_compile,
         balanced,
+        mismatch,
     )
+    gains = np.concatenate(learning._neuron_gains) if mismatch else np.ones(9)
+    assert gains.std() == pytest.approx(mismatch, rel=0.5)
     state = learning.start(b)
     state = learning.run(state, w, biases, 1, first=0)
     state = learning.run(state, w, biases, blocks - 1, first=1)
@@ -59,7 +68,8 @@ def test_learning_is_the_definition(jit_compile, delay, balanced):
         for (i, j), forward, back in zip(edges, w, b, strict=True):
             weights[np.ix_(places[i], places[j])] = forward
             weights[np.ix_(places[j], places[i])] = back.T
-        bias = np.concatenate(biases) - balanced * 0.5 * weights.sum(0)
+        bias = gains * (np.concatenate(biases) - balanced * 0.5 * weights.sum(0))
+        weights = weights * gains
         again = [
             simulated(
                 weights,
@@ -110,6 +120,7 @@ def test_long_simulations_are_filtered_in_parts():
         ({"rate": "x"}, "rate='x'"),
         ({"chains": -1}, "chains=-1"),
         ({"block": 0}, "block=0"),
+        ({"neuron_mismatch": -1.0}, r"neuron_mismatch=-1\.0"),
         ({"seed": 2**40}, f"seed={2**40}"),
         ({"rule": SpikeAlignment(6)}, r"neurons\.tau=5, rule\.tau=6"),
     ],

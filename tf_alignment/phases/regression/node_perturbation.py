@@ -42,6 +42,12 @@ class NodePerturbation(GradientRegression):
     *Steps of the right length*, or sums that forget: the errors of a layer change while the network
     learns, and least squares over all steps carries old ones along.
 
+    Kinks bias the estimate slightly: where noise carries a ReLU across 0, or changes which input
+    max pooling takes, the loss does not change in proportion to the noise. The slope of
+    \(\hat\lambda\) over the gradient was .997 in a network with both, and one input in fifty
+    had a bias that t-tests tell from none (p < .001). Smaller noise makes it smaller; smooth
+    activations have none.
+
     The model is called in training mode, twice with the same dropout masks, and neither pass
     changes anything (moving statistics, random states). Batch normalisation joins the examples of a
     batch: its noise reaches other examples' losses. Losses that layers add (`add_loss`, activity

@@ -40,8 +40,9 @@ class RDD(DensePhase):
     connected by W at a scale of their own, the lower one driven by noise. Where a unit's voltage
     comes close to the threshold a window opens, and the spikes that come back from above in it are
     compared between windows in which the unit just spiked and windows in which it just did not (see
-    `tf_alignment.spiking.lif.Paradigm`). The difference \(\beta\) is the causal effect of the
-    spike, in which the weight shows, and
+    `tf_alignment.spiking.lif.Paradigm`). The difference \(\beta\) is in proportion to
+    the causal effect of a spike, in which the weight shows: two to three times as large, since
+    windows hold several spikes. Then
 
     $$ B = \beta \gamma / \sigma_\beta $$
 
@@ -73,12 +74,14 @@ class RDD(DensePhase):
     - `"mirror"`: no spikes but firing rates, the weight mirror in the same paradigm; about its own
       mean, without which every product of rates is positive (50.1, 50.2, 50.0 %).
 
-    Departs from the paper in the estimator and in how time is cut into rounds (see `Paradigm`), and
-    in that estimates fade: the sums of `"pooled"` and `"line"` are multiplied by 0.9 before each
-    run, so that what was seen under weights of ten runs ago counts for a
-    third. In the paper fits go on from run to run, as with `"sgd"`. How often the phase runs is up
-    to `tf_alignment.callbacks.FeedbackCallback`; in the authors' implementation it is before every
-    epoch.
+    Departs from the paper in the estimator; in how time is cut into rounds (see `Paradigm`); in the
+    drive u of a unit, which the paper never resets and which here starts from the voltage in each
+    window, as in the authors' implementation (the paper's is `window=Window(free_drive=True)`, of
+    `tf_alignment.spiking.lif`); and in that estimates fade: the sums of `"pooled"` and `"line"` are
+    multiplied by 0.9 before each run, so that what was seen under weights of ten runs ago counts
+    for a third. In the paper fits go on from run to run, as with `"sgd"`. How often the phase runs
+    is up to `tf_alignment.callbacks.FeedbackCallback`; in the authors' implementation it is before
+    every epoch.
 
     Arguments are read once: attributes that are set after a run change nothing.
 

@@ -53,9 +53,11 @@ class SAL(DensePhase):
     Only B goes back to the model, at the end of the run, so that one that fails half-way changes
     nothing.
 
-    To first order B drifts by a multiple of W − B. What is left is noise: less of it with more
-    steps, more chains, or a lower rate from run to run. Neurons whose rates differ much, above all
-    by their biases, move the value at which B comes to rest.
+    To first order B drifts by a multiple of W − B. What is left is noise and bias. Noise is less
+    with more steps, more chains, or a lower rate from run to run. Neurons whose rates differ much,
+    above all by their biases, move the value at which B comes to rest, which no longer run changes:
+    two neurons with W = 1, of which the upper one has the bias 3, bring B to 4.1 where PSPs are
+    balanced, and to 2.8 where they are not (docs/results/sal.md).
 
     In training, W grows after the noise in B, which is another after every run: let the learning
     rate of W fall, or let W decay. A perceptron on MNIST with neither diverged after ten epochs.
@@ -80,6 +82,7 @@ class SAL(DensePhase):
         kernel: `"exponential"` or `"triangular"`.
         subtract_rates, lobe_mismatch, synapse_mismatch: See
             `tf_alignment.spiking.sampling.SpikeAlignment`.
+        neuron_mismatch: See `tf_alignment.spiking.sampling.FeedbackLearning`.
         bias: Bias of all neurons, instead of the model's.
         balanced: Whether PSPs count by how far they are from one half, so that weights do not drive
             neurons away from the activity that their bias gives them. The published network has
@@ -135,6 +138,7 @@ class SAL(DensePhase):
         subtract_rates: bool = True,
         lobe_mismatch: float = 0.0,
         synapse_mismatch: float = 0.0,
+        neuron_mismatch: float = 0.0,
         bias: float | None = None,
         balanced: bool = True,
         jit_compile: bool = True,
@@ -161,6 +165,7 @@ class SAL(DensePhase):
         )
         self.bias = None if bias is None else number("bias", bias)
         self.balanced = boolean("balanced", balanced)
+        self.neuron_mismatch = number("neuron_mismatch", neuron_mismatch, least=0)
         self._compiled: dict[Any, FeedbackLearning] = {}
 
     def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
@@ -208,6 +213,7 @@ class SAL(DensePhase):
                 derived_seed(self.seed, index),
                 self.jit_compile,
                 self.balanced,
+                self.neuron_mismatch,
             )
         return self._compiled[key]
 
@@ -279,8 +285,10 @@ class SAL(DensePhase):
             if ratio > max(RUNAWAY, float(metrics.norm_ratio(kernel, before))):
                 self.warn(
                     f"the feedback kernel of '{path}' grew to {ratio:.1f} times the norm of the "
-                    "forward kernel: the noise of single spikes outweighs what they teach; lower "
-                    "`rate`, or raise `chains`"
+                    "forward kernel. Either strong biases of its units move the point where it "
+                    "comes to rest: give all neurons one (argument `bias`), or try `balanced="
+                    f"{not self.balanced}`. Or the noise of single spikes outweighs what they "
+                    "teach: lower `rate`, or raise `chains`"
                 )
             found[path] = {"weight_angle_before": float(metrics.weight_angle(kernel, before))}
             for side, population in zip(("below", "above"), edge, strict=True):

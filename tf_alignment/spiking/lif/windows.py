@@ -6,8 +6,9 @@ both, so the difference in what comes back from the units above is what the spik
 
 The drive u says how strongly a unit was driven. It follows the voltage's equation without the
 reset, and is set to the voltage at every step outside a window, so that it departs from it only
-inside one: \(u^{max} \ge \theta\) then says that the unit spiked. A u that is never set to v would
-carry the past of many windows.
+inside one: \(u^{max} \ge \theta\) then says that the unit spiked. That is what the authors'
+implementation does; in the paper the drive runs freely, is never set to v and carries the past of
+many windows (`Window(free_drive=True)`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_alignment._support.arguments import number
+from tf_alignment._support.arguments import boolean, number
 from tf_alignment.spiking.lif.neuron import Neuron, membrane_step
 
 __all__ = ["Events", "Window", "WindowState", "window_step"]
@@ -34,6 +35,9 @@ class Window:
         alpha: \(\alpha\): a window opens where \(|v - \theta| < \alpha\), v after the reset,
             in the unit of voltages.
         length: T, in ms.
+        free_drive: Whether u runs freely, as the paper prints it, instead of being set to v at
+            every step outside a window, as in the authors' implementation. In rounds that start
+            at rest it makes hardly a difference (docs/results/rdd.md).
 
     Raises:
         ValueError: For values out of range.
@@ -50,10 +54,12 @@ class Window:
 
     alpha: float = 0.1
     length: float = 30.0
+    free_drive: bool = False
 
     def __post_init__(self) -> None:
         for name in ("alpha", "length"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0))
+        boolean("free_drive", self.free_drive)
 
 
 class WindowState(NamedTuple):
@@ -112,7 +118,9 @@ def window_step(
     peak = tf.where(tf.equal(state.left, 1.0), state.peak, _NO_WINDOW)
     left = tf.maximum(state.left - 1.0, 0.0)
     outside = tf.equal(left, 0.0)
-    u = tf.where(outside, v, membrane_step(state.u, current, neuron))
+    u = membrane_step(state.u, current, neuron)
+    if not window.free_drive:
+        u = tf.where(outside, v, u)
     opens = outside & (tf.abs(v - neuron.threshold) < window.alpha)
     largest = tf.where(outside, u, tf.maximum(state.peak, u))
     left = tf.where(opens, float(neuron.steps(window.length)), left)

@@ -9,16 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_alignment._support.arguments import boolean, instance, integer, number_or_schedule
+from tf_alignment._support.arguments import (
+    boolean,
+    instance,
+    integer,
+    number,
+    number_or_schedule,
+)
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment._support.tracing import traced_once
 from tf_alignment.spiking.sampling.alignment import SpikeAlignment
 from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
 from tf_alignment.spiking.sampling.neuron import (
     Neuron,
+    Potential,
     State,
     sample,
     uniforms,
@@ -70,6 +78,9 @@ class FeedbackLearning:
         jit_compile: Whether XLA compiles the loop.
         balanced: Whether PSPs count by how far they are from one half, so that a neuron without
             bias is active about half of the time whatever its weights are.
+        neuron_mismatch: Standard deviation of the gain of each neuron, around 1: its potential is
+            multiplied by it. B then comes to rest where the effective weights agree, at W times the
+            gain of the upper neuron over that of the lower.
 
     Raises:
         ValueError: For values out of range, or if neurons and rule differ in `tau`.
@@ -97,6 +108,7 @@ class FeedbackLearning:
         seed: int = 0,
         jit_compile: bool = False,
         balanced: bool = False,
+        neuron_mismatch: float = 0.0,
     ) -> None:
         instance("network", network, LayeredNetwork, "a `LayeredNetwork`")
         instance("neurons", neurons, Neuron, "a `Neuron` of `tf_alignment.spiking.sampling`")
@@ -119,6 +131,14 @@ class FeedbackLearning:
             rule.gains((sizes[lower], sizes[upper]), derived_seed(self.seed, i))
             for i, (lower, upper) in enumerate(network.connections)
         ]
+        spread = number("neuron_mismatch", neuron_mismatch, least=0)
+        self._neuron_gains = None
+        if spread:
+            draws = [
+                np.random.default_rng(derived_seed(self.seed, "gains", i)).normal(1.0, spread, n)
+                for i, n in enumerate(sizes)
+            ]
+            self._neuron_gains = [np.maximum(draw, 0.0).astype(np.float32) for draw in draws]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
         self._run = traced_once(self._blocks, jit_compile=jit_compile, autograph=False)
 
@@ -168,7 +188,7 @@ class FeedbackLearning:
         self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
     ) -> tuple[LearningState, Layers]:
         """Spikes of one block and the sums over their pairs, of each connection."""
-        potential = self.network.potential(kernels, state.feedback, biases, self._resting)
+        potential = self._potential(kernels, state.feedback, biases)
         whole, rest = divmod(self.block, _CHUNK)
 
         def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, Layers]]:
@@ -196,6 +216,13 @@ class FeedbackLearning:
         if rest:
             found = chunk(rest)(*found)
         return found[1], found[2]
+
+    def _potential(self, kernels: Any, feedback: Layers, biases: Any) -> Potential:
+        inputs = self.network.potential(kernels, feedback, biases, self._resting)
+        gains = self._neuron_gains
+        if gains is None:
+            return inputs
+        return lambda psp: tuple(g * u for g, u in zip(gains, inputs(psp), strict=True))
 
     def _draws(self, steps: int, number: tf.Tensor) -> Layers:
         """Uniform numbers for some steps of each layer."""

@@ -1,0 +1,91 @@
+"""How well regression discontinuity finds Gaussian weights, estimator by estimator.
+
+python -m examples.rdd.weights --quick
+
+Dense layers of 1600, 384, 192 and 10 units, as in the paper's network for CIFAR-10, with weights
+that nobody trained: agreement of signs and correlation of B and W after one run of `ta.phases.RDD`.
+Every row is a setting: the estimator, how long is simulated, and whether the drive u runs freely,
+as the paper prints it, or starts from the voltage in each window, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+import tf_alignment as ta
+from examples import command_line, common
+from tf_alignment.spiking.lif import Drive, Window, estimators
+
+SIZES = (1600, 384, 192, 10)
+LINES = "two lines of a textbook"
+# estimator, simulated seconds a layer, whether u runs freely
+SETTINGS: dict[str, tuple[Any, float, bool]] = {
+    "pooled": ("pooled", 30.0, False),
+    "pooled, free drive": ("pooled", 30.0, True),
+    "line": ("line", 30.0, False),
+    "sgd": ("sgd", 30.0, False),
+    "sgd, free drive": ("sgd", 30.0, True),
+    "mirror": ("mirror", 30.0, False),
+    LINES: (estimators.Line(ridge=0.0, shared_left=False), 30.0, False),
+    "pooled, 300 s": ("pooled", 300.0, False),
+}
+
+
+def measure(setting: tuple[Any, float, bool], sizes: tuple[int, ...], seed: int) -> Any:
+    """Sign agreement in per cent and correlation, of each layer."""
+    estimator, duration, free = setting
+    layers = [
+        ta.layers.Dense(
+            n,
+            feedback="fa",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.05, seed=seed + 10 * i),
+            feedback_initializer=keras.initializers.RandomNormal(
+                stddev=0.02, seed=seed + 10 * i + 1
+            ),
+        )
+        for i, n in enumerate(sizes[1:])
+    ]
+    model = keras.Sequential([keras.Input((sizes[0],)), *layers])
+    ta.phases.RDD(
+        duration=duration if sizes == SIZES else 1.0,
+        estimator=estimator,
+        drive=Drive() if sizes == SIZES else Drive(psi=2.0),
+        window=Window(free_drive=free),
+        jit_compile=False,
+        seed=seed,
+    ).run(model)
+    pairs = [(x.kernel, x.feedback_weights["feedback_kernel"]) for x in layers]
+    return [
+        [100 * float(ta.metrics.sign_agreement(*p)), float(ta.metrics.correlation(*p))]
+        for p in pairs
+    ]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure what is not in the file yet; write it; print the table."""
+    sizes = (20, 10, 5) if arguments.quick else SIZES
+    file = arguments.output / "weights.json"
+    results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    found = results.setdefault("signs and correlations", {})
+    for name, setting in SETTINGS.items():
+        for seed in range(arguments.seeds):
+            if str(seed) not in found.setdefault(name, {}):
+                found[name][str(seed)] = measure(setting, sizes, seed)
+                common.write_json(file, {"versions": common.versions(), **results})
+        values = np.array(list(found[name].values()))  # seeds, layers, (signs, correlation)
+        spread = values.std(0, ddof=1) if len(values) > 1 else 0 * values[0]
+        cells = (
+            f"{m[0]:.1f} ± {s[0]:.1f}, {m[1]:.3f}"
+            for m, s in zip(values.mean(0), spread, strict=True)
+        )
+        print(common.markdown_row((name, *cells)), flush=True)
+
+
+if __name__ == "__main__":
+    parser = command_line.new_parser(__doc__, "rdd", seeds=3, data=False)
+    command_line.run(lambda: main(parser.parse_args()))
