@@ -106,7 +106,7 @@ class FeedbackLayer(keras.layers.Layer):
         name: str = "",
         kernel: keras.Variable | None = None,
     ) -> Connection:
-        """Connection of the kernel whose attributes (initializer, regularizer ...) have `prefix`."""
+        """Connection of a kernel whose initializer, regularizer ... have names with `prefix`."""
         if kernel is None:
             kernel = getattr(self, f"{name}_kernel" if name else "kernel")
         return Connection(

@@ -211,7 +211,7 @@ class Connection:
 
     @property
     def over_time(self) -> bool:
-        """Whether it acts inside the time loop of a recurrent layer, so that its input is hidden."""
+        """Whether it acts inside a recurrent layer's loop over time, which hides its input."""
         return getattr(self.layer, "over_time", False)
 
     @property

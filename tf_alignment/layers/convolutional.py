@@ -34,8 +34,8 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 _DOC = """
 
-Forward as in Keras; backward the error passes {path} instead of the forward kernel's. With
-`feedback=None` the layer is `keras.layers.{name}`.
+The forward pass is the same as in Keras. In the backward pass the error passes {path}. With
+`feedback=None` the layer behaves like `keras.layers.{name}`.
 
 Args:
     {first}, ...: Arguments of `keras.layers.{name}`.
@@ -65,7 +65,7 @@ def _document(cls: type) -> type:
     depthwise, separable = name.startswith("Depthwise"), name.startswith("Separable")
     cls.__doc__ = f"{cls.__doc__}" + _DOC.format(
         name=name,
-        path="two feedback kernels, depthwise and pointwise," if separable else "a feedback kernel",
+        path="two feedback kernels, depthwise and pointwise" if separable else "a feedback kernel",
         first="kernel_size" if depthwise else "filters, kernel_size",
         arguments="3" if depthwise else "4, 3",
         shape=(1, *(5,) * rank, 2),

@@ -57,7 +57,8 @@ class OutputTap(keras.layers.Layer):
             units are all entries of the output of layer l for one example; without the axes of
             positions, if the logits have the same positions; or only the channels, with
             `over_space="shared"`.
-        over_space: Form of the feedback to feature maps, see `tf_alignment.feedback.DirectFeedback`.
+        over_space: Form of the feedback to feature maps; see
+            `tf_alignment.feedback.DirectFeedback`.
 
     Input shape:
         A list: logits `(batch, ..., outputs)` and hidden activities `(batch, ...)`. All axes must

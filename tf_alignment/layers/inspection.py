@@ -241,7 +241,7 @@ def unique_paths(
 
 
 def _scopes(model: keras.Model) -> dict[int, tuple[str, ...]]:
-    """Names of the layers that contain each weight's layer, outermost first, by id of the weight."""
+    """Names of the layers that contain each weight's layer, outermost first, by weight id."""
     found: dict[int, tuple[str, ...]] = {}
     for layer, scope in walk(model):
         # a layer has those of the layers inside too, which come after it and put that right

@@ -29,7 +29,7 @@ class Receiver(Protocol):
 
     @property
     def over_time(self) -> bool:
-        """Whether it acts inside the time loop of a recurrent layer, so that its input is hidden."""
+        """Whether it acts inside a recurrent layer's loop over time, which hides its input."""
 
     @property
     def layer(self) -> Any:

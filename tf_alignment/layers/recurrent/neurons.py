@@ -169,7 +169,7 @@ class ALIFCell(_OwnCell):
         return spikes, [spikes, v, a]
 
     def get_initial_state(self, batch_size: Any = None) -> list[tf.Tensor]:
-        """Initial state: three tensors of zeros for spikes, potential, adaptation, (batch, units)."""
+        """Zeros of shape `(batch, units)` for spikes, potential and adaptation."""
         return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(3)]
 
     def get_config(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Recurrent(keras.layers.Layer):
     cell_class: ClassVar[type]
     over_time = True
 
-    feedback = _of_cell("feedback", "The feedback method, or None.")
+    feedback = _of_cell("feedback", "Feedback method, or None.")
     feedback_initializer = _of_cell("feedback_initializer", "Initializer of feedback weights.")
     feedback_regularizer = _of_cell("feedback_regularizer", "Regularizer of feedback weights.")
     feedback_constraint = _of_cell("feedback_constraint", "Constraint of feedback weights.")
@@ -86,7 +86,7 @@ class Recurrent(keras.layers.Layer):
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """Weights that the method stores in the cell, `{name: variable}`; empty if there are none."""
+        """Weights that the method stores in the cell, `{name: variable}`; may be empty."""
         return getattr(self.cell, "feedback_weights", {})
 
     def effective_feedback_kernel(self) -> Any:
@@ -145,8 +145,8 @@ def with_feedback_arguments(stock: Any, cell_class: Any) -> Any:
 
 _DOC = """
 
-With `feedback=None` the layer is `keras.layers.{name}`, fast kernels included. The layer itself has
-no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+With `feedback=None` the layer behaves like `keras.layers.{name}`, including its fast kernels. All
+weights, forward and feedback, belong to the cell, `layer.cell`.
 
 Args:
     {first}, ...: Arguments of `keras.layers.{name}`.
