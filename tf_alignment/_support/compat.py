@@ -1,7 +1,8 @@
 """Replacements for parts of Keras that older versions do not have, chosen by version.
 
-Keras 3.15 brought `MultiOptimizer` with `OptimizerMap`, and the arguments `input_axes` and
-`output_axes` of initializers. The library imports these from here, never from Keras itself.
+Keras 3.12 brought `ReversibleEmbedding`. Keras 3.15 brought `MultiOptimizer` with `OptimizerMap`,
+and the arguments `input_axes` and `output_axes` of initializers. The library imports these from
+here, never from Keras itself.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 
 import keras
 
-__all__ = ["KERAS", "MultiOptimizer", "OptimizerMap", "glorot_uniform"]
+__all__ = ["KERAS", "MultiOptimizer", "OptimizerMap", "ReversibleEmbedding", "glorot_uniform"]
 
 KERAS = tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:2])
 """Version of Keras, `(major, minor)`."""
+
+ReversibleEmbedding: Any = getattr(keras.layers, "ReversibleEmbedding", ())
+"""Class of Keras, or an empty tuple before Keras 3.12: `isinstance` is then never true."""
 
 _PACKAGE = "tf_alignment"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment._support.compat import ReversibleEmbedding
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
 from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
 from tf_alignment.layers.connection import FeedbackWeights
@@ -104,7 +105,7 @@ def matrices(layer: Any) -> list[keras.Variable]:
     if isinstance(layer, keras.layers.PReLU):
         return []
     looks_up = isinstance(layer, keras.layers.Embedding)
-    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
+    reversible = isinstance(layer, ReversibleEmbedding)
     found = []
     for weight in own_weights(layer):
         name = weight.name

@@ -95,7 +95,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Whether the fused operation can do the computation of this layer."""
         last = self.axis in (-1, len(inputs.shape) - 1)
         known = keras.backend.standardize_dtype(inputs.dtype) in _FUSED
-        if not last or not known or self.renorm:
+        if not last or not known or getattr(self, "renorm", False):  # Keras 3.15 brought it
             return False
         if not (self.synchronized and with_batch):
             return True
