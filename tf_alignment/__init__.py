@@ -6,9 +6,10 @@
     model.compile(ta.optimizers.split("sgd"), "sparse_categorical_crossentropy")
     model.fit(x, y, callbacks=[ta.callbacks.AlignmentMonitor(probe_data=(x[:64], y[:64]))])
 
-`layers` hold the drop-in layers, `feedback` the methods, `primitives` the pieces of alignment
-rules, `phases` what learns between training steps, `spiking` networks of neurons that spike,
-`metrics` how aligned a layer is, `callbacks` what runs phases and watches a training.
+`layers` has the drop-in layers, `feedback` the methods, `primitives` the terms of alignment rules,
+`phases` learning of feedback weights between training steps, `spiking` networks of spiking neurons,
+`metrics` measures of alignment, and `callbacks` the Keras callbacks that run phases and monitor
+training.
 """
 
 import importlib as _importlib

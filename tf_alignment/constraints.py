@@ -1,4 +1,4 @@
-"""Dale's law: a neuron excites all that it reaches, or inhibits all."""
+"""Dale's law: a neuron either excites all its target neurons or inhibits all of them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 def signs_of_units(count: int, excitatory: float, seed: int) -> np.ndarray:
-    """Which units excite, 1, and which inhibit, -1.
+    """Signs of units: 1 for excitatory, -1 for inhibitory units.
 
     Args:
         count: Number of units.
-        excitatory: Fraction that excites; `round(excitatory · count)` do, no matter what the seed.
-        seed: Integer, says which.
+        excitatory: Fraction of excitatory units; for every seed their number is
+            `round(excitatory · count)`.
+        seed: Integer seed from which the excitatory units are drawn.
 
     Returns:
-        A float32 array `(count,)`.
+        Array `(count,)`, float32.
 
     Example:
     >>> from tf_alignment.constraints import signs_of_units
@@ -39,25 +40,25 @@ def signs_of_units(count: int, excitatory: float, seed: int) -> np.ndarray:
 
 @_package
 class Dale(keras.constraints.Constraint):
-    """Each presynaptic unit has synapses of one sign: what has the other is set to 0.
+    """Constraint by Dale's law: each presynaptic unit has synapses of one sign, the rest are 0.
 
-    `W ← s ∘ max(s ∘ W, 0)`, s = ±1 per unit that sends. That is the nearest kernel that obeys the
-    law. Weights are to begin with it: `Dale(...).initializer()`.
+    `W ← s ∘ max(s ∘ W, 0)` with s = ±1 per presynaptic unit, which is the nearest kernel that obeys
+    the law. Initial weights should obey the law too: use `Dale(...).initializer()`.
 
     Args:
-        axis: Axis of the units that send. -2, the input channels, for the kernels of dense layers,
-            convolutions and depthwise ones; -1, the output channels, for their feedback kernels,
-            through which the error comes from above. The other way round in transposed
-            convolutions. `EinsumDense` has axes of its own.
-        excitatory: Fraction of the units that excite, from 0 to 1.
-        seed: Integer, says which they are; the same on every kernel with as many units. None for a
-            random one.
+        axis: Axis of the presynaptic units. It is -2, the input channels, for the kernels of dense
+            layers, convolutions and depthwise convolutions, and -1, the output channels, for their
+            feedback kernels, since the error comes from above. In transposed convolutions the axes
+            are exchanged. In `EinsumDense` the axis depends on the equation.
+        excitatory: Fraction of excitatory units, from 0 to 1.
+        seed: Integer seed from which the excitatory units are drawn, the same for all kernels with
+            the same number of units. None for a random seed.
 
     Raises:
         ValueError: For a fraction out of range, or an axis or seed that is no integer.
 
     References: Eccles, Fatt & Koketsu 1954 (the law); Song, Yang & Wang 2016, "Training
-    excitatory-inhibitory recurrent neural networks for cognitive tasks" (a fraction of .8).
+    excitatory-inhibitory recurrent neural networks for cognitive tasks" (a fraction of 0.8).
 
     Example:
     >>> import numpy as np, tf_alignment as ta
@@ -76,10 +77,10 @@ class Dale(keras.constraints.Constraint):
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
 
     def signs(self, shape: Any) -> np.ndarray:
-        """Signs per unit that broadcast to a kernel of this shape.
+        """Signs of the units in a shape that broadcasts to a kernel.
 
         Args:
-            shape: Of the kernel.
+            shape: Shape of the kernel.
 
         Raises:
             ValueError: If the kernel has no such axis.
@@ -95,19 +96,19 @@ class Dale(keras.constraints.Constraint):
         return signs_of_units(shape[self.axis], self.excitatory, self.seed).reshape(own)
 
     def __call__(self, w: Any) -> Any:
-        """The nearest kernel that obeys the law."""
+        """Return the nearest kernel that obeys the law."""
         s = tf.constant(self.signs(w.shape), w.dtype)
         return s * tf.nn.relu(s * tf.convert_to_tensor(w))
 
     def initializer(
         self, base: Any = "glorot_uniform", balanced: bool = True, seed: int | None = None
     ) -> DaleInitializer:
-        """Weights to begin with: see `DaleInitializer`.
+        """Initializer for weights that obey the law, see `DaleInitializer`.
 
         Args:
             base: Keras initializer of the magnitudes.
             balanced: Whether excitation and inhibition cancel.
-            seed: Integer, or None for a random one.
+            seed: Integer seed, or None for a random seed.
         """
         return DaleInitializer(self, base, balanced, seed)
 
@@ -118,17 +119,18 @@ class Dale(keras.constraints.Constraint):
 
 @_package
 class DaleInitializer(keras.initializers.Initializer):
-    """Magnitudes of another initializer, with the signs of `Dale`.
+    """Initializer with the magnitudes of another initializer and the signs of `Dale`.
 
-    Balanced, the synapses of the few inhibitory units are stronger by (units that excite) / (units
-    that inhibit), so that both cancel on average, and all are scaled to the root mean square of
-    `base`.
+    With `balanced=True` the synapses of inhibitory units are stronger by the factor (number of
+    excitatory units) / (number of inhibitory units), so that excitation and inhibition cancel on
+    average, and all synapses are scaled to the root mean square of `base`.
 
     Args:
-        dale: A `Dale`.
+        dale: `Dale` constraint with the signs.
         base: Keras initializer of the magnitudes.
-        balanced: Whether excitation and inhibition cancel; without effect where one is missing.
-        seed: Integer, or None for a random one.
+        balanced: Whether excitation and inhibition cancel; without effect if all units have the
+            same sign.
+        seed: Integer seed, or None for a random seed.
 
     Raises:
         TypeError: If `dale` is no `Dale`, or `balanced` no boolean.
@@ -152,11 +154,11 @@ class DaleInitializer(keras.initializers.Initializer):
         self.seed = random.randint(1, 10**9) if seed is None else integer("seed", seed, 0)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """The weights.
+        """Draw the weights.
 
         Args:
-            shape: Of the kernel.
-            dtype: Of the weights; Keras' `floatx` by default.
+            shape: Shape of the kernel.
+            dtype: Type of the weights; Keras' `floatx` by default.
         """
         dtype = dtype or keras.config.floatx()
         drawn = tf.cast(reseeded(self.base, self.seed)(tuple(shape), dtype="float32"), tf.float32)

@@ -1,12 +1,12 @@
-"""Strategies of `tf.distribute` by name, and what `fit` needs to train with several workers.
+"""Strategies of `tf.distribute` by name, and corrections of `fit` for several workers.
 
     with ta.distribute.strategy("auto").scope():
         model = ta.convert(stock_model(), "sa")
         model.compile("sgd", "mse")
     model.fit(dataset)
 
-Everything else is Keras': layers, callbacks and phases of this library look at the model's strategy
-themselves.
+Everything else is done as in Keras: layers, callbacks and phases of this library find the model's
+strategy by themselves.
 """
 
 from __future__ import annotations
@@ -23,22 +23,26 @@ from tf_alignment._support.arguments import instance
 __all__ = ["NAMES", "strategy", "worker"]
 
 NAMES = ("auto", "default", "mirrored", "multi_worker", "tpu")
-"""The names that `strategy` knows, besides `"tpu:NAME"`."""
+"""Names that `strategy` knows, besides `"tpu:NAME"`."""
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """A strategy by name.
+    """Make a strategy of `tf.distribute` by name.
 
     Args:
-        name: `"default"`: one device. `"mirrored"`: a replica on every GPU of this machine (or on
-            its CPU). `"multi_worker"`: a replica on every GPU (or the CPU) of several machines,
-            each of which runs the same script, with the environment variable TF_CONFIG, or as the
-            tasks of a Slurm job step. `"tpu"` or `"tpu:NAME"`: all cores of a TPU, the one of this
-            machine or the TPU of the name. `"auto"`: whichever of these the environment shows: a
-            TPU (TPU_NAME), several workers, several GPUs, or else one device.
+        name: Name of the strategy.
+
+            * `"default"`: one device.
+            * `"mirrored"`: a replica on every GPU of this machine (or on its CPU).
+            * `"multi_worker"`: a replica on every GPU (or the CPU) of several machines. Each
+              machine runs the same script, either with the environment variable TF_CONFIG or as a
+              task of a Slurm job step.
+            * `"tpu"` or `"tpu:NAME"`: all cores of this machine's TPU, or of the TPU with the name.
+            * `"auto"`: the first of these that the environment offers: a TPU (TPU_NAME), several
+              workers, several GPUs, or else one device.
 
     Returns:
-        The strategy; `"multi_worker"` and TPUs wait until all machines are there.
+        Strategy; `"multi_worker"` and TPUs wait until all machines have started.
 
     Raises:
         ValueError: If the name is unknown, or `"multi_worker"` finds no description of a cluster.
@@ -80,10 +84,10 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
     """Number of this machine among the machines of a strategy, and their count.
 
     Args:
-        of: Any strategy.
+        of: Strategy of any kind.
 
     Returns:
-        The number of this machine, from 0, and how many there are.
+        Pair of the number of this machine, counted from 0, and the number of machines.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -101,7 +105,7 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
 
 
 def _found() -> tuple[str, str]:
-    """The kind of strategy that the environment shows, and the name of the TPU."""
+    """Kind of strategy that the environment offers, and the name of the TPU."""
     # no logical devices are listed here: that starts them, after which no worker can join others
     if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):
         return "tpu", os.environ.get("TPU_NAME", "")
@@ -113,7 +117,7 @@ def _found() -> tuple[str, str]:
 
 
 def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver | None:
-    """The cluster that this process is a worker of, if there is one."""
+    """Cluster of which this process is a worker, if there is one."""
     if os.environ.get("TF_CONFIG"):
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
@@ -122,11 +126,11 @@ def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver | None:
 
 
 def _mend_fit() -> None:
-    """Let `fit` train with several workers, where Keras 3.15 fails twice.
+    """Let `fit` train with several workers, which fails in Keras 3.15 for two reasons.
 
-    It averages the first batch over the workers to learn its shapes, which cannot be done outside
-    of a function; here each worker takes its own. And it averages the loss, a scalar, over its
-    first axis. There is no public hook for either. Other strategies go the way they went.
+    To learn the shapes, Keras averages the first batch over the workers, which is impossible
+    outside a function; here each worker uses its own batch. Keras also averages the loss, a scalar,
+    over its first axis. Keras has no public hook for either. Other strategies are not changed.
     """
     if not keras.__version__.startswith("3.15."):
         return

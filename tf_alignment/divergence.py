@@ -1,4 +1,4 @@
-"""The watch over norms of forward and feedback weights, which tells when a run is lost."""
+"""Detection of divergence by the norms of forward and feedback weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ADVICE: dict[str | None, str] = {
 
 @dataclasses.dataclass
 class _Watched:
-    """One weight under watch; `forward` is the index of the forward kernel that it serves."""
+    """Watched weight; `forward` is the index of the forward kernel that it belongs to."""
 
     name: str
     path: str
@@ -52,7 +52,7 @@ class _Watched:
 
 
 def _weights(model: keras.Model) -> list[_Watched]:
-    """Forward kernels, stock layers' too, and the feedback weights of each."""
+    """Forward kernels, including those of stock layers, and their feedback weights."""
     found: list[_Watched] = []
     for kernel in kernels(model):
         forward = len(found)
@@ -68,16 +68,16 @@ def _weights(model: keras.Model) -> list[_Watched]:
 
 
 class NormWatch:
-    """Compares the norms of a model's forward and feedback kernels with those at the start.
+    """Comparison of the norms of forward and feedback kernels with the norms at the start.
 
-    All norms come out of one compiled function, which reads the weights as they are when it is
-    called.
+    One compiled function computes all norms from the present values of the weights.
 
     Args:
-        model: A built Keras model.
-        max_norm_ratio: Limit for the norm of a feedback weight that learns over its forward
-            kernel's, and for the inverse; relative to the ratio at the start if that is beyond 1.
-        max_growth: Limit for any norm over its value at the start (over 1 if it started below).
+        model: Built Keras model.
+        max_norm_ratio: Limit of the ratio between the norms of a feedback weight that learns and
+            its forward kernel, and of the inverse ratio; relative to the ratio at the start if this
+            is above 1.
+        max_growth: Limit of any norm divided by its value at the start (by 1 if that is below 1).
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class NormWatch:
         self._start = self.norms()
 
     def norms(self) -> list[float]:
-        """Norms of all weights under watch, now."""
+        """Present norms of all watched weights."""
         return [float(n) for n in self._norms().numpy()] if self._watched else []
 
     def _compute_norms(self) -> tf.Tensor:
@@ -100,11 +100,11 @@ class NormWatch:
         return tf.stack([tf.sqrt(tf.reduce_sum(tf.square(tf.cast(v, tf.float32)))) for v in values])
 
     def problems(self) -> dict[str, tuple[str, str]]:
-        """Problems of this moment: `{weight: (what happened, what to change)}`, or an empty dict.
+        """Present problems, `{weight: (what happened, what to change)}`, or an empty dict.
 
-        A weight is `<path of its layer>/<name>`.
+        A weight is named `<path of its layer>/<name>`.
 
-        Feedback weights come first: where they run away, the forward kernels follow.
+        Feedback weights come first: if they diverge, the forward kernels diverge later.
         """
         found: dict[str, tuple[str, str]] = {}
         norms = self.norms()
@@ -145,6 +145,6 @@ class NormWatch:
 
 
 def loss_of(logs: Any) -> float | None:
-    """The loss in a callback's `logs`, if there is one."""
+    """Loss in the `logs` of a callback, if there is one."""
     loss = (logs or {}).get("loss")
     return None if loss is None else float(loss)

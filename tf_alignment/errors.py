@@ -4,7 +4,7 @@ __all__ = ["DivergenceError"]
 
 
 class DivergenceError(RuntimeError):
-    """A run is lost: `AlignmentMonitor(on_divergence="raise")` says so, and phases do.
+    """Error that phases and `AlignmentMonitor(on_divergence="raise")` raise for divergence.
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta

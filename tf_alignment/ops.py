@@ -28,16 +28,17 @@ def send_error(
     weights: Tensors,
     send: Callable[[tf.Tensor, tf.Tensor, Tensors], tuple[tf.Tensor, Gradients]],
 ) -> tf.Tensor:
-    """Return `z`; on the way back, let `send` turn `δ = ∂L/∂z` into what reaches `x`.
+    """Return `z`; in the backward pass, `send` turns `δ = ∂L/∂z` into the error for `x`.
 
     Args:
         z: Pre-activation before the bias, computed from `stop_gradient(x)`.
-        x: The layer's input.
-        weights: The tensors that `send` uses; those it names in its result get gradients.
-        send: `f(δ, x, weights) -> (dx, {name: gradient})`, run in the backward pass only.
+        x: Input of the layer.
+        weights: Tensors that `send` uses; tensors named in its result get gradients.
+        send: Function `f(δ, x, weights) -> (dx, {name: gradient})`, which is run in the backward
+            pass only.
 
     Returns:
-        A tensor equal to `z`.
+        Tensor equal to `z`.
     """
     names = list(weights)
 
@@ -58,16 +59,16 @@ def copy_gradient(
     follower: tf.Tensor,
     change: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.Tensor:
-    """Return `kernel`; on the way back, its gradient goes to it and to the follower.
+    """Return `kernel`; in the backward pass, its gradient goes to the kernel and to the follower.
 
     Args:
-        kernel: The forward kernel.
-        follower: A tensor of the kernel's shape, possibly of higher precision, or of the shape
-            that `change` gives.
-        change: What is done to the follower's copy of the gradient, in the follower's precision.
+        kernel: Forward kernel.
+        follower: Tensor that also receives the gradient, possibly of higher precision. It has the
+            shape of the kernel, or the shape that `change` returns.
+        change: Function of the follower's copy of the gradient, in the follower's precision.
 
     Returns:
-        A tensor equal to `kernel`.
+        Tensor equal to `kernel`.
     """
 
     @tf.custom_gradient
@@ -82,17 +83,17 @@ def copy_gradient(
 
 
 def alignment_loss(weights: Tensors, gradient: Callable[[Tensors], Gradients]) -> tf.Tensor:
-    """A zero to add to the loss, whose gradient for each weight is the alignment rule's own.
+    """Loss of value zero whose gradient for each weight is the gradient of the alignment rule.
 
-    As part of the loss it passes through everything that training does to a loss (loss scaling,
-    division by the number of replicas, gradient accumulation) and leaves its value alone.
+    As part of the loss, it takes part in everything that training does to a loss (loss scaling,
+    division by the number of replicas, gradient accumulation) and does not change the loss's value.
 
     Args:
-        weights: The feedback weights that learn by alignment.
-        gradient: `f(weights) -> {name: gradient}`, run in the backward pass only.
+        weights: Feedback weights that learn by alignment.
+        gradient: Function `f(weights) -> {name: gradient}`, which is run in the backward pass only.
 
     Returns:
-        A scalar, 0, of the type that Keras' losses have (`keras.config.floatx()`).
+        Scalar 0, of the type of Keras' losses (`keras.config.floatx()`).
     """
     names = list(weights)
 
@@ -111,11 +112,11 @@ def alignment_loss(weights: Tensors, gradient: Callable[[Tensors], Gradients]) -
 
 
 def _after(reads: Sequence[tf.Tensor], gradient: tf.Tensor) -> tf.Tensor:
-    """The gradient of a weight, not before the weight has been read.
+    """Gradient of a weight, computed only after the weight has been read.
 
-    TensorFlow orders a read and the optimizer's update by a control edge, which its graph optimizer
-    drops where it sees a path of data from one to the other. The path through a custom gradient is
-    one until it is optimised away as well: then the update may come first.
+    TensorFlow orders a read and the optimizer's update by a control edge. Its graph optimizer drops
+    the edge if there is a path of data from the read to the update. The path through a custom
+    gradient counts as one, but may be optimised away later; the update could then come first.
     """
     graph = tf.compat.v1.get_default_graph()
     here = [read for read in reads if not tf.executing_eagerly() and read.graph is graph]
@@ -129,18 +130,19 @@ def broadcast_error(
     kernels: Sequence[tf.Tensor],
     shared: bool = False,
 ) -> tf.Tensor:
-    """Return `logits`; on the way back, each hidden activity gets `e Bᵀ`, `e = ∂L/∂logits`.
+    """Return `logits`; in the backward pass, each hidden activity gets `e Bᵀ`, `e = ∂L/∂logits`.
 
     Args:
-        logits: `(batch, ...)`.
-        hidden: Activities, each `(batch, ...)`.
-        kernels: For each of them a `B` of shape `(units, outputs)`, over flattened examples, or
-            over each of the positions that the activity shares with the logits. A `B` with fewer
-            units, `(channels, outputs)`, gives every place the same error, divided by their number.
-        shared: Whether there may be such a `B`.
+        logits: Logits `(batch, ...)`.
+        hidden: Hidden activities, each `(batch, ...)`.
+        kernels: Feedback kernels `B`, one for each activity, of shape `(units, outputs)`. The units
+            are the entries of a flattened example, or of each position that the activity shares
+            with the logits. A `B` with fewer units, `(channels, outputs)`, sends every place the
+            same error, divided by the number of places.
+        shared: Whether a `B` may have fewer units.
 
     Returns:
-        A tensor equal to `logits`.
+        Tensor equal to `logits`.
     """
     count = len(hidden)
 
@@ -163,7 +165,7 @@ def broadcast_error(
 
 
 def _spread(error: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Rows of errors in the shape of an activity; the same at every place if they are too few."""
+    """Reshape rows of errors to an activity; too short rows are repeated at every place."""
     places = tf.size(like) // tf.maximum(tf.size(error), 1)  # 1, unless one kernel is for all
     rows = tf.repeat((error / tf.cast(places, error.dtype))[:, None], places, axis=1)
     return tf.reshape(rows, tf.shape(like))

@@ -36,20 +36,20 @@ Post = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """The quantities that are local to one connection when its feedback kernel learns.
+    """Quantities that are local to one connection when its feedback kernel learns.
 
     Attributes:
-        map: The layer's bilinear map.
+        map: Bilinear map of the connection.
         x: Alignment input, `(batch, ...)`: the layer's input, or noise.
-        y: Response to it, `(batch, ...)`, shaped like the layer's output.
-        kernel: Forward kernel `W`, in B's type.
-        feedback: Feedback kernel `B`, shaped like `W`, in its own type (float32 in mixed
-            precision).
-        divisor: What sums over the batch are divided by: N, or as the rule's options say.
-        bias: Bias of the feedback projection (one a channel of `x`), or None.
-        post: What follows a feedback projection (activation, centring ...), or None.
-        sparse_x: Input of the projection `x B`, where it differs from `x` (batch centring).
-        linear: Whether y is `x W` as it stands, so that `x B` and y may share a product.
+        y: Response to the alignment input, `(batch, ...)`, shaped like the layer's output.
+        kernel: Forward kernel `W`, in the type of B.
+        feedback: Feedback kernel `B`, shaped like `W`, in the type in which it is stored (float32
+            in mixed precision).
+        divisor: Divisor of sums over the batch: N, or another one if the rule's options say so.
+        bias: Bias of the feedback projection (one entry per channel of `x`), or None.
+        post: Function applied to a feedback projection (activation, centring ...), or None.
+        sparse_x: Input of the projection `x B`, if it differs from `x` (batch centring).
+        linear: Whether y equals `x W`, so that `x B` and y may share a product.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -83,7 +83,7 @@ class Local:
 
     @cached_property
     def reconstruction(self) -> tf.Tensor:
-        """`y Bᵀ`, shaped like `x`: what the feedback kernel makes of the response."""
+        """Projection `y Bᵀ` of the response by the feedback kernel, shaped like `x`."""
         raw = self._raw_reconstruction
         return raw if self.post is None else self.post(raw)
 
@@ -93,7 +93,7 @@ class Local:
 
     @cached_property
     def projection(self) -> tf.Tensor:
-        """`x B`, shaped like `y`: what the feedback kernel would make of the input."""
+        """Projection `x B` of the input by the feedback kernel, shaped like `y`."""
         raw = self._raw_projection
         return raw if self.post is None else self.post(raw)
 
@@ -104,15 +104,16 @@ class Local:
 
 @dataclasses.dataclass(frozen=True)
 class Gradient:
-    """The gradient of a primitive for B, in parts that are cheap to add.
+    """Gradient of a primitive for B, in parts that are cheap to add.
 
     Attributes:
-        direct: A part of B's own shape, or None.
-        hebb: Multiple of `−xᵀ y / N`. (As a part of its own: it joins either of the next two.)
+        direct: Part of the gradient in the shape of B, or None.
+        hebb: Factor of `−xᵀ y / N`. It is a separate part, since it can be computed together with
+            either of the next two.
         to_reconstruction: Gradient for `y Bᵀ`, times N, or None.
         to_projection: Gradient for `x B`, times N, or None.
-        projected: A kernel `K` of B's shape that stands for `to_projection = x K`, or None: kernels
-            are cheaper to add than what a batch makes of them.
+        projected: Kernel `K` of B's shape that represents `to_projection = x K`, or None; kernels
+            are cheaper to add than projections of a batch.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -142,7 +143,7 @@ class Gradient:
         )
 
     def scaled(self, factor: float | tf.Tensor) -> Gradient:
-        """This gradient times a coefficient."""
+        """Multiply this gradient by a coefficient."""
 
         def times(a: tf.Tensor | None) -> tf.Tensor | None:
             if a is None or _is_one(factor):
@@ -189,7 +190,7 @@ class Gradient:
         return found
 
     def _join_hebb(self, local: Local) -> Gradient:
-        """This gradient with `hebb` moved into a part whose product is needed anyway, if any is."""
+        """Move `hebb` into a part whose product is needed anyway, if there is one."""
         if _is_zero(self.hebb):
             return self
         simple = local.post is None and local.bias is None and self.to_reconstruction is None
@@ -204,7 +205,7 @@ class Gradient:
 
 
 def _outer(local: Local, x: tf.Tensor, dz: tf.Tensor, factor: float | tf.Tensor = 1.0) -> tf.Tensor:
-    """`factor xᵀ dz / N`."""
+    """Product `factor xᵀ dz / N`."""
     b = local._b()
     if x.dtype.size < 4:
         # The divisor is shared by the two factors before they meet: in half precision the whole of
@@ -228,7 +229,7 @@ def _is_one(value: float | tf.Tensor) -> bool:
 
 
 def _pull_back(post: Post, raw: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """The gradient behind `post`: elementwise and cheap, so the tape may do it."""
+    """Gradient before `post`, which is elementwise and cheap, so that the tape computes it."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(raw)
         out = post(raw)
@@ -243,16 +244,17 @@ def _sum_to(x: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
 
 
 class Primitive:
-    """Base of regularisation primitives; subclass it for one of your own.
+    """Base of regularisation primitives, also for your own ones.
 
-    A subclass gives `value` and `gradient`, and `get_config` if its constructor has arguments. An
-    instance is stateless and hashable. `Alignment([(Lasso(), 1.0), ...])` makes a rule of it; to
-    save models with it, register the class (`keras.saving.register_keras_serializable`).
-    `tf_alignment.testing.check_rule` compares the two with each other, on every layer.
+    A subclass defines `value` and `gradient`, and `get_config` if its constructor has arguments. An
+    instance has no state and is hashable. `Alignment([(Lasso(), 1.0), ...])` makes a rule of a
+    primitive; to save models with it, register the class
+    (`keras.saving.register_keras_serializable`). `tf_alignment.testing.check_rule` compares `value`
+    and `gradient` with each other, on every layer.
 
     Attributes:
         weights_only: Whether the gradient is a function of B and W alone, so that all replicas of a
-            strategy compute the same (see `tf_alignment.optimizers.ReplicatedSGD`).
+            strategy compute the same gradient (see `tf_alignment.optimizers.ReplicatedSGD`).
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -268,7 +270,7 @@ class Primitive:
 
     @property
     def name(self) -> str:
-        """The primitive's name."""
+        """Name of the primitive."""
         return type(self).__name__.lower()
 
     def value(self, local: Local) -> tf.Tensor:
@@ -294,7 +296,7 @@ class Primitive:
 
 @_package
 class Decay(Primitive):
-    """`½‖B‖²`, with gradient `B`: keeps feedback weights small."""
+    """Decay `½‖B‖²`, with gradient `B`: keeps feedback weights small."""
 
     weights_only = True
 
@@ -307,7 +309,7 @@ class Decay(Primitive):
 
 @_package
 class Amp(Primitive):
-    """`−(1/N) Σ x · y Bᵀ`, with gradient `−xᵀ y / N`: Hebbian; B's reconstruction follows x."""
+    """Amp `−(1/N) Σ x · y Bᵀ`, with the Hebbian gradient `−xᵀ y / N`: makes `y Bᵀ` follow x."""
 
     def value(self, local: Local) -> tf.Tensor:
         return -local.mean(tf.reduce_sum(local.x * local.reconstruction))
@@ -318,7 +320,7 @@ class Amp(Primitive):
 
 @_package
 class Null(Primitive):
-    """`(1/2N) ‖y Bᵀ‖²`, with gradient `(y Bᵀ)ᵀ y / N`: small reconstructions."""
+    """Null `(1/2N) ‖y Bᵀ‖²`, with gradient `(y Bᵀ)ᵀ y / N`: keeps reconstructions small."""
 
     def value(self, local: Local) -> tf.Tensor:
         return 0.5 * local.mean(tf.reduce_sum(tf.square(local.reconstruction)))
@@ -329,7 +331,7 @@ class Null(Primitive):
 
 @_package
 class Sparse(Primitive):
-    """`(1/2N) ‖x B‖²`, with gradient `xᵀ (x B) / N`. Not local: B acts on the layer's input."""
+    """Sparse `(1/2N) ‖x B‖²`, with gradient `xᵀ (x B) / N`; not local, as B acts on the input."""
 
     def value(self, local: Local) -> tf.Tensor:
         return 0.5 * local.mean(tf.reduce_sum(tf.square(local.projection)))
@@ -342,7 +344,7 @@ class Sparse(Primitive):
 
 @_package
 class Self(Primitive):
-    """`−tr(Bᵀ W)`, with gradient `−W`. Not local: a feedback synapse measures its forward one."""
+    """Self `−tr(Bᵀ W)`, with gradient `−W`; not local, as it reads the forward synapse."""
 
     weights_only = True
 

@@ -1,7 +1,7 @@
-"""Looking into a model: what do its layers receive and send, and what if something were added?
+"""Probe that records the inputs and errors of a model's layers, and can perturb the inputs.
 
-A layer consults the open probe each time it is called. So a probe acts on what is *traced or run
-inside* its `with` block; a function compiled before the block is not affected.
+A layer looks for an open probe each time it is called. So a probe acts on calls that are *traced or
+run inside* its `with` block; a function compiled before the block is not affected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Perturb", "Probe", "Probed", "probe"]
 
 
 class Probed(Protocol):
-    """A connection, as far as a probe knows it.
+    """Interface of a connection that a probe uses.
 
     Example:
     >>> import tf_alignment as ta
@@ -31,31 +31,32 @@ class Probed(Protocol):
 
     @property
     def path(self) -> str:
-        """Path of the connection; several may have the same."""
+        """Path of the connection; several connections may have the same path."""
 
 
 Perturb = Callable[[Any, int, tf.Tensor], tf.Tensor]
-"""`f(connection, call, x)`: the input that a connection is to see in place of `x`."""
+"""Function `f(connection, call, x)` that returns the input of a connection in place of `x`."""
 
 
 class Probe:
     """Record of a forward pass, for the gradient tape.
 
-    It goes by the connections themselves (`layer.connections`): two of nested models may have the
-    same path.
+    The keys are the connections themselves (`layer.connections`), since connections in nested
+    models may have equal paths.
 
     Attributes:
-        backprop: `True` if layers send the error through the transpose of their forward weights.
-        inputs: `{connection: [tensor, ...]}`, the input of each connection, one tensor a
-            call. Its gradient is the error that this connection alone sends down; it has one where
-            the input does, so the tape has to watch a model's own input.
-        activities: `{connection: [Activity, ...]}`, the forward passes of each connection;
-            empty with `backprop`.
-        responses: `{connection: [tensor, ...]}`, what each connection hands on before the
-            bias; its gradient is δ, the error at the pre-activation. Empty with `backprop`.
-        perturb: `f(connection, call, x)` gives the input that the connection is to see in place of
-            x.
-        tape: A tape that is to watch inputs and responses, or None.
+        backprop: Whether layers send the error through the transpose of their forward weights.
+        inputs: Inputs of each connection, `{connection: [tensor, ...]}` with one tensor per call.
+            The gradient of such a tensor is the error that this connection alone sends down. The
+            tensor has a gradient only if the layer's input has one, so the tape has to watch the
+            input of the model.
+        activities: Forward passes of each connection, `{connection: [Activity, ...]}`; empty with
+            `backprop`.
+        responses: Responses of each connection before the bias, `{connection: [tensor, ...]}`. The
+            gradient of such a tensor is δ, the error at the pre-activation. Empty with `backprop`.
+        perturb: Function `f(connection, call, x)` that returns the input of the connection in place
+            of x, or None.
+        tape: Gradient tape that watches inputs and responses, or None.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -80,7 +81,7 @@ class Probe:
         self.responses: dict[Probed, list[tf.Tensor]] = {}
 
     def record(self, connection: Probed, x: Any) -> tf.Tensor:
-        """Give a connection a copy of its input that has a gradient of its own."""
+        """Return a copy of a connection's input, whose gradient is separate."""
         calls = self.inputs.setdefault(connection, [])
         perturb = self.perturb
         calls.append(tf.identity(x) if perturb is None else perturb(connection, len(calls), x))
@@ -89,7 +90,7 @@ class Probe:
         return calls[-1]
 
     def respond(self, connection: Probed, response: tf.Tensor) -> None:
-        """Note the response of a connection, and have the tape watch it."""
+        """Record the response of a connection, and let the tape watch it."""
         self.responses.setdefault(connection, []).append(response)
         if self.tape is not None:
             self.tape.watch(response)
@@ -99,7 +100,7 @@ _state = threading.local()
 
 
 def current() -> Probe | None:
-    """The open probe of this thread, or None."""
+    """Open probe of this thread, or None."""
     return getattr(_state, "probe", None)
 
 
@@ -109,17 +110,17 @@ def probe(
     perturb: Perturb | None = None,
     tape: tf.GradientTape | None = None,
 ) -> Iterator[Probe]:
-    """Record what layers with feedback receive, and optionally let them do true backprop.
+    """Record the inputs of layers with feedback, and optionally let them do true backprop.
 
     Args:
-        backprop: With `True` every layer called inside the block sends the error through the
+        backprop: Whether every layer that is called inside the block sends the error through the
             transpose of its forward weights, whatever its method.
-        perturb: `f(connection, call, x)`, the input that the connection is to see, in its `call`-th
-            call of the pass, in place of `x`.
-        tape: A tape that is to watch what connections receive and respond.
+        perturb: Function `f(connection, call, x)` that returns the input of a connection in place
+            of `x`, in the `call`-th call of the connection in a pass.
+        tape: Gradient tape that watches inputs and responses of the connections, or None.
 
     Yields:
-        A `Probe`, filled as layers are called.
+        `Probe` object, which is filled as layers are called.
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta

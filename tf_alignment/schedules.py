@@ -29,11 +29,11 @@ def _check_schedule(schedule: Any) -> None:
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class Triangular(LearningRateSchedule):
-    """Run a schedule forwards and backwards in turn: steps 0 ... period/2 ... 0, again and again.
+    """Schedule that repeats another one forwards and backwards: steps 0 ... period/2 ... 0.
 
     Args:
-        schedule: The schedule to cycle.
-        period: Steps of one full cycle, an integer of at least 2.
+        schedule: Schedule to repeat.
+        period: Number of steps of one full cycle, an integer of at least 2.
 
     Raises:
         TypeError: If `schedule` is no schedule.
@@ -71,12 +71,12 @@ class Triangular(LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class Between(LearningRateSchedule):
-    """A coefficient from step `start` to before step `stop`, and zero otherwise.
+    """Schedule with a coefficient from step `start` to before step `stop`, and zero otherwise.
 
     Args:
-        value: A number or a schedule; a schedule counts its steps from `start`.
-        start: First step at which it acts.
-        stop: First step at which it no longer acts, or None for never.
+        value: Coefficient: a number, or a schedule whose steps are counted from `start`.
+        start: First step with the coefficient.
+        stop: First step without the coefficient, or None for no end.
 
     Raises:
         ValueError: If `value` is neither a number nor a schedule, `start` is negative or `stop` is

@@ -6,6 +6,7 @@ import pytest
 
 import tf_alignment as ta
 from tf_alignment._support import compat
+from tf_alignment.conversion import sites
 
 newer = pytest.mark.skipif(compat.KERAS < (3, 15), reason="compares with Keras 3.15")
 
@@ -75,3 +76,23 @@ def test_older_versions_leave_the_axes_out(monkeypatch):
     monkeypatch.setattr(compat, "KERAS", (3, 12))
     drawn = compat.glorot_uniform(0, {"input_axes": [2], "output_axes": [0, 1]})((8, 8, 400))
     assert np.abs(drawn).max() == pytest.approx((6 / (8 * 8 + 8 * 400)) ** 0.5, rel=0.01)
+
+
+def test_without_reversible_embeddings_kernels_are_found_as_before(monkeypatch):
+    """Keras before 3.12 has no such class."""
+    layers = [ta.layers.Dense(3), keras.layers.Embedding(5, 2)]
+    for layer, x in zip(layers, (np.ones((1, 4)), np.ones((1, 4), "int32")), strict=True):
+        layer(x)
+    found = [[w.path for w in sites.matrices(layer)] for layer in layers]
+    monkeypatch.setattr(sites, "ReversibleEmbedding", ())
+    assert [[w.path for w in sites.matrices(layer)] for layer in layers] == found
+    assert [len(paths) for paths in found] == [1, 0]
+
+
+def test_fused_batch_normalisation_of_a_keras_without_renormalisation():
+    x = np.random.default_rng(0).normal(size=(8, 4, 4, 3)).astype("float32")
+    layer, stock = ta.layers.BatchNormalization(), keras.layers.BatchNormalization()
+    expected = stock(x, training=True)
+    layer.build(x.shape)
+    vars(layer).pop("renorm", None)  # came with Keras 3.15
+    np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-4, atol=1e-5)

@@ -187,11 +187,11 @@ def section(doc, title):
 
 
 def documented(doc):
-    """Names in `Args` or `Attributes`; `units, ...: As of X` has the arguments of Keras' X."""
+    """Names in `Args` or `Attributes`; `units, ...: Arguments of X` stands for all those of X."""
     text = section(doc, "Args") or section(doc, "Attributes")
     entries = re.findall(r"^    (\S[^:]*):", text, re.MULTILINE)
     names = {name for entry in entries for name in re.findall(r"\w+", entry)}
-    for parent in re.findall(r"\.\.\.: As of `keras\.(\w+\.\w+)`", text):
+    for parent in re.findall(r"\.\.\.: Arguments of `keras\.(\w+\.\w+)`", text):
         kind, name = parent.split(".")
         names |= set(inspect.signature(getattr(getattr(keras, kind), name)).parameters)
     return names

@@ -144,3 +144,16 @@ def test_a_constructor_that_passes_everything_on_keeps_the_parents_signature():
         pass
 
     assert list(inspect.signature(Inherits).parameters) == ["surprise", "units", "kwargs"]
+
+
+def test_where_the_keras_layer_does_not_run_there_is_nothing_to_compare(monkeypatch):
+    def call(self, inputs, training=None):
+        raise tf.errors.UnimplementedError(None, None, "not on this processor")
+
+    monkeypatch.setattr(keras.layers.Dense, "call", call)
+    layer = ta.testing.check_layer(GoodDense, arguments={"units": 3}, input_shape=(2, 4))
+    rule = ta.testing.check_rule("fa", layers=["dense"])
+    for report in (layer, rule):  # neither raised
+        why = {check.name: check.why for check in report.skipped}
+        for name in {"stock", "forward", "gradients", "save"} & set(why) | {"forward"}:
+            assert "does not run here" in why[name]

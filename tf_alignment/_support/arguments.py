@@ -1,4 +1,4 @@
-"""Checks of what callers give, and their messages."""
+"""Checks of arguments, with their error messages."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def number(
     below: float = math.inf,
     most: float = math.inf,
 ) -> float:
-    """A finite number in a range and in that of float32, as a float; NumPy's are numbers too.
+    """Check a finite number, which float32 can hold, and return it as a float.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        above: It must be larger than this,
-        least: at least this,
-        below: smaller than this,
-        most: and at most this.
+        name: Name of the argument, for the error message.
+        value: Value of the argument, also a number of NumPy.
+        above: Bound that the number must exceed, or None.
+        least: Smallest allowed number, or None.
+        below: Bound that the number must stay below, or None.
+        most: Largest allowed number, or None.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If the value is no finite number, or out of range.
 
     Example:
     >>> import numpy as np
@@ -85,15 +85,15 @@ def number(
 
 
 def number_or_schedule(name: str, value: Any, **bounds: float) -> float | LearningRateSchedule:
-    """A schedule as it is, or a number.
+    """Check a number, or return a schedule unchanged.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        **bounds: See `number`. The values of a schedule are not looked at.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        **bounds: Bounds of a number, see `number`. The values of a schedule are not checked.
 
     Raises:
-        ValueError: If it is neither a schedule nor such a number.
+        ValueError: If the value is neither a schedule nor a number within the bounds.
 
     Example:
     >>> from tf_alignment._support.arguments import number_or_schedule
@@ -112,13 +112,13 @@ def number_or_schedule(name: str, value: Any, **bounds: float) -> float | Learni
 
 
 def seed(value: Any) -> int:
-    """The argument `seed`: what was given, or a random one for None.
+    """Check the argument `seed`, and draw a random seed for None.
 
     Args:
-        value: What was given.
+        value: Value of the argument.
 
     Raises:
-        ValueError: If it is neither None nor an integer of at least 0.
+        ValueError: If the value is neither None nor an integer of at least 0.
 
     Example:
     >>> from tf_alignment._support.arguments import seed
@@ -129,16 +129,16 @@ def seed(value: Any) -> int:
 
 
 def integer(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int:
-    """An integer in a range; NumPy's are integers too.
+    """Check an integer in a range.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        least: The smallest allowed.
-        most: The largest allowed; by default the largest of int64.
+        name: Name of the argument, for the error message.
+        value: Value of the argument, also an integer of NumPy.
+        least: Smallest allowed integer.
+        most: Largest allowed integer; by default the largest of int64.
 
     Raises:
-        ValueError: If it is none, or out of range.
+        ValueError: If the value is no integer, or out of range.
 
     Example:
     >>> from tf_alignment._support.arguments import integer
@@ -160,17 +160,17 @@ def integer(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int
 def integers(
     name: str, value: Any, least: int = 1, *, length: int | None = None, entries: int = 1
 ) -> tuple[int, ...]:
-    """Several integers in a range, as a tuple.
+    """Check several integers in a range, and return them as a tuple.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        least: The smallest allowed.
-        length: How many there must be, or None.
-        entries: How many there must be at the least.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        least: Smallest allowed integer.
+        length: Required number of integers, or None for any number.
+        entries: Smallest allowed number of integers.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If the value is not such a sequence of integers.
 
     Example:
     >>> from tf_alignment._support.arguments import integers
@@ -194,14 +194,14 @@ def integers(
 
 
 def boolean(name: str, value: Any) -> bool:
-    """True or False, NumPy's too.
+    """Check a boolean.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
+        name: Name of the argument, for the error message.
+        value: Value of the argument, also a boolean of NumPy.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If the value is neither True nor False.
 
     Example:
     >>> from tf_alignment._support.arguments import boolean
@@ -216,15 +216,15 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
-    """A value out of a few.
+    """Check that a value is one of a few allowed values.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        allowed: Strings, integers and None.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        allowed: Allowed values: strings, integers and None.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If the value is not allowed.
 
     Example:
     >>> from tf_alignment._support.arguments import one_of
@@ -245,16 +245,16 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
 
 
 def instance(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
-    """An object of a class.
+    """Check that a value is an object of a class.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        kind: The class, or several.
-        what: The class in words, for the message.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        kind: Allowed class, or several allowed classes.
+        what: Description of the class in words, for the error message.
 
     Raises:
-        TypeError: If it is of another.
+        TypeError: If the value is of another class.
 
     Example:
     >>> from tf_alignment._support.arguments import instance
@@ -275,17 +275,17 @@ def optimizer_of(
     *,
     single: bool = False,
 ) -> keras.optimizers.Optimizer:
-    """An optimizer from an object, an id or a config.
+    """Make an optimizer from an object, an id or a config.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
-        what: All that it may be, for the message.
-        single: Whether one that leaves the update of a weight to others, `LossScaleOptimizer` or
-            `MultiOptimizer`, is refused.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        what: Description of the allowed values, for the error message.
+        single: Whether optimizers that contain others, `LossScaleOptimizer` and `MultiOptimizer`,
+            are refused.
 
     Raises:
-        TypeError: If it is none of these; None and classes are not.
+        TypeError: If the value is no optimizer, id or config (None and classes are not allowed).
         ValueError: If Keras knows no such id or config, or the optimizer is refused.
 
     Example:
@@ -310,15 +310,15 @@ def optimizer_of(
 
 
 def file_path(name: str, value: Any) -> Path:
-    """The path of a file or directory.
+    """Check the path of a file or directory.
 
     Args:
-        name: Of the argument, for the message.
-        value: What was given.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
 
     Raises:
-        ValueError: If it is empty.
-        TypeError: If it is neither a string nor a path.
+        ValueError: If the path is empty.
+        TypeError: If the value is neither a string nor a path.
 
     Example:
     >>> from tf_alignment._support.arguments import file_path
@@ -336,17 +336,17 @@ def file_path(name: str, value: Any) -> Path:
 def tensor(
     name: str, value: Any, least: int = 0, most: int | None = None, *, of_numbers: bool = True
 ) -> tf.Tensor:
-    """An array as a tensor.
+    """Check an array, and convert it to a tensor.
 
     Args:
-        name: Of the argument, for the message.
-        value: An array, a tensor, a variable, or nested lists of numbers.
-        least: The smallest number of axes.
-        most: The largest number of axes, or None.
-        of_numbers: Whether its entries must be numbers; booleans and strings are none.
+        name: Name of the argument, for the error message.
+        value: Array, tensor, variable, or nested lists of numbers.
+        least: Smallest allowed number of axes.
+        most: Largest allowed number of axes, or None.
+        of_numbers: Whether the entries must be numbers; booleans and strings are then refused.
 
     Raises:
-        ValueError: If it is none, or has another number of axes.
+        ValueError: If the value is no array, or has another number of axes.
 
     Example:
     >>> from tf_alignment._support.arguments import tensor
@@ -376,12 +376,12 @@ def tensor(
 
 
 def deprecated(value: Any, old: str, new: str) -> Any:
-    """A value that was given in a former spelling, with a warning that names the present one.
+    """Warn of a former spelling of an argument, and return the argument's value.
 
     Args:
-        value: The value in its present form.
-        old: The former spelling.
-        new: The present spelling.
+        value: Value in its present form.
+        old: Former spelling.
+        new: Present spelling.
 
     Warns:
         DeprecationWarning: Always; it points at the code that called the caller.

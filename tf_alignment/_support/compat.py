@@ -1,7 +1,8 @@
-"""Stand-ins for what older versions of Keras lack; each stands until its version has it.
+"""Replacements for parts of Keras that older versions do not have, chosen by version.
 
-Keras 3.15 brought `MultiOptimizer` with `OptimizerMap`, and the arguments `input_axes` and
-`output_axes` of initializers. The library imports these from here, never from Keras itself.
+Keras 3.12 brought `ReversibleEmbedding`. Keras 3.15 brought `MultiOptimizer` with `OptimizerMap`,
+and the arguments `input_axes` and `output_axes` of initializers. The library imports these from
+here, never from Keras itself.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 
 import keras
 
-__all__ = ["KERAS", "MultiOptimizer", "OptimizerMap", "glorot_uniform"]
+__all__ = ["KERAS", "MultiOptimizer", "OptimizerMap", "ReversibleEmbedding", "glorot_uniform"]
 
 KERAS = tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:2])
 """Version of Keras, `(major, minor)`."""
+
+ReversibleEmbedding: Any = getattr(keras.layers, "ReversibleEmbedding", ())
+"""Class of Keras, or an empty tuple before Keras 3.12: `isinstance` is then never true."""
 
 _PACKAGE = "tf_alignment"
 
@@ -39,11 +43,11 @@ def glorot_uniform(seed: int, axes: dict[str, list[int]]) -> keras.initializers.
 
 @keras.saving.register_keras_serializable(package=_PACKAGE, name="OptimizerMap")
 class _OptimizerMap:
-    """Which optimizer updates a variable: by the pattern that its whole path matches.
+    """Choice of the optimizer that updates a variable, by the pattern that its path matches.
 
     Args:
         default_optimizer: Optimizer of the variables that no pattern matches.
-        optimizer_map: `{pattern: optimizer}`.
+        optimizer_map: Optimizers by regular expressions for the whole path, `{pattern: optimizer}`.
     """
 
     def __init__(self, default_optimizer: Any, optimizer_map: dict[str, Any]) -> None:
@@ -57,7 +61,7 @@ class _OptimizerMap:
         return self.default_optimizer
 
     def values(self) -> list[Any]:
-        """The optimizers of the patterns."""
+        """Optimizers of the patterns."""
         return list(self.optimizer_map.values())
 
     def get_config(self) -> dict[str, Any]:
@@ -69,21 +73,21 @@ class _OptimizerMap:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> _OptimizerMap:
-        """The map of a config."""
+        """Make a map from its config."""
         return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE, name="MultiOptimizer")
 class _MultiOptimizer(keras.optimizers.Optimizer):
-    """Several optimizers as one, each with variables of its own.
+    """Optimizer made of several optimizers, each with its own variables.
 
-    `learning_rate` is that of the default optimizer, so that callbacks which set it act on that
-    one alone.
+    The attribute `learning_rate` is the learning rate of the default optimizer, so that callbacks
+    which set it act on this optimizer alone.
 
     Args:
-        optimizer_map: `variable -> optimizer`.
-        loss_scale_factor: Factor of the loss, which each of the optimizers takes out again.
-        name: Name of the whole.
+        optimizer_map: Function that returns the optimizer of a variable.
+        loss_scale_factor: Factor of the loss, by which each of the optimizers divides gradients.
+        name: Name of the combined optimizer.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class _MultiOptimizer(keras.optimizers.Optimizer):
 
     @property
     def loss_scale_factor(self) -> float | None:
-        """Factor of the loss; setting it sets that of all optimizers."""
+        """Factor of the loss; setting it sets the factor of all optimizers."""
         return self._factor
 
     @loss_scale_factor.setter
@@ -116,11 +120,11 @@ class _MultiOptimizer(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[Any]:
-        """The count of steps and all that the optimizers hold."""
+        """Step count and the variables of all optimizers."""
         return [*self._variables, *(v for o in self.optimizers for v in o.variables)]
 
     def _shares(self, variables: list[Any]) -> list[list[int]]:
-        """For each optimizer, which of the variables are its own."""
+        """Indices of the variables of each optimizer."""
         owners = [self._map(variable) for variable in variables]
         return [[i for i, owner in enumerate(owners) if owner is o] for o in self.optimizers]
 
@@ -134,7 +138,7 @@ class _MultiOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
-        """Hand each optimizer the gradients of its own variables."""
+        """Pass each optimizer the gradients of its own variables."""
         variables = self._trainable_variables
         if trainable_variables is not None:
             variables = list(trainable_variables)
@@ -145,7 +149,7 @@ class _MultiOptimizer(keras.optimizers.Optimizer):
         self._iterations.assign_add(1)
 
     def finalize_variable_values(self, var_list: list[Any]) -> None:
-        """End moving averages, each optimizer its own."""
+        """Finish the moving averages of each optimizer."""
         for optimizer, share in zip(self.optimizers, self._shares(var_list), strict=True):
             if share:
                 optimizer.finalize_variable_values([var_list[i] for i in share])
@@ -160,7 +164,7 @@ class _MultiOptimizer(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> _MultiOptimizer:
-        """The optimizer of a config."""
+        """Make an optimizer from its config."""
         optimizers = keras.saving.deserialize_keras_object(config["optimizer_map"], custom_objects)
         return cls(**{**config, "optimizer_map": optimizers})
 

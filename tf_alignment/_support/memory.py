@@ -1,4 +1,4 @@
-"""How much memory is left."""
+"""Amount of free memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["available_memory"]
 
 
 def available_memory() -> int | None:
-    """Bytes of the host's memory that are left, None if the system does not tell."""
+    """Free memory of the host in bytes, or None if the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:

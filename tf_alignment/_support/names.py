@@ -1,4 +1,4 @@
-"""Public names alone in `dir` and tab completion."""
+"""Restriction of `dir` and tab completion to public names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["show_public_names"]
 
 
 def show_public_names(module: ModuleType) -> None:
-    """Have `dir(module)` list `module.__all__` alone, and likewise in public modules inside.
+    """Make `dir` list only `__all__` of a module, and of the public modules inside it.
 
     Args:
-        module: A module with `__all__`.
+        module: Module with `__all__`.
     """
     names = sorted(module.__all__)
     vars(module)["__dir__"] = lambda: names

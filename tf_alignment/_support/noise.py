@@ -1,4 +1,4 @@
-"""Noise of known variance, drawn from seeds, and the one spelling that it has in arguments."""
+"""Noise of known variance that is drawn from seeds, and its form in arguments."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tf_alignment._support.optional import require
 __all__ = ["KINDS", "Noise", "draw", "kind_of", "noise_of", "signs"]
 
 KINDS = ("rademacher", "gaussian", "uniform")
-"""Kinds of noise, as configs have them."""
+"""Kinds of noise, as they are written in configs."""
 _SYNONYMS = {"normal": "gaussian"}
 
 
 def kind_of(name: str, value: Any, allowed: Iterable[str | None] = KINDS) -> Any:
-    """A kind of noise; `"normal"` is another word for `"gaussian"`.
+    """Check a kind of noise; `"normal"` means the same as `"gaussian"`.
 
     Args:
-        name: Name of the argument, for the message.
-        value: The value given.
-        allowed: The kinds, or None, out of which it has to be.
+        name: Name of the argument, for the error message.
+        value: Value of the argument.
+        allowed: Allowed kinds, possibly including None.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If the kind is not allowed.
 
     Example:
     >>> from tf_alignment._support.noise import kind_of
@@ -46,11 +46,11 @@ def draw(
     seed: tf.Tensor,
     dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
-    """Independent numbers with mean 0; the kinds differ in their other moments, and in speed.
+    """Draw independent numbers with mean 0; kinds differ in higher moments and in speed.
 
     Args:
-        kind: Out of `KINDS`.
-        stddev: Standard deviation.
+        kind: Kind of noise, one of `KINDS`.
+        stddev: Standard deviation of the numbers.
         shape: Shape of the result.
         seed: Two int32 numbers; equal seeds give equal numbers.
         dtype: Type of the result. Numbers are drawn in float32 and rounded.
@@ -73,14 +73,16 @@ def draw(
 class Noise:
     """White noise: independent numbers with mean 0 and the same known variance.
 
-    Every argument called `noise` takes such an object, or a short form of it: the name of a kind,
-    with the standard deviation that is usual there; a number, the standard deviation of the kind
-    that is usual there; or a distribution of TensorFlow Probability.
+    Every argument called `noise` takes such an object, or a short form: the name of a kind, which
+    implies the default standard deviation of the function; a number, which is the standard
+    deviation of the function's default kind; or a distribution of TensorFlow Probability.
 
     Args:
-        kind: `"rademacher"` (plus or minus `stddev`; drawn fastest), `"gaussian"` (or `"normal"`),
-            `"uniform"`, or a scalar distribution of `tfp.distributions` whose mean is 0.
-        stddev: Standard deviation, above 0. A distribution has its own, and takes none.
+        kind: Distribution of the numbers: `"rademacher"` (plus or minus `stddev`; drawn fastest),
+            `"gaussian"` (or `"normal"`), `"uniform"`, or a scalar distribution of
+            `tfp.distributions` whose mean is 0.
+        stddev: Standard deviation, above 0. Must not be given with a distribution, which has its
+            own.
 
     Attributes:
         stddev, variance: Standard deviation and variance of every entry, floats.
@@ -122,7 +124,7 @@ class Noise:
             )
 
     def sample(self, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """Draw numbers.
+        """Draw noise.
 
         Args:
             shape: Shape of the result.
@@ -134,14 +136,14 @@ class Noise:
         return draw(self.kind, self.stddev, shape, seed, dtype)
 
     def short(self) -> Any:
-        """The shortest spelling: the name of the kind if the variance is 1, or the noise itself."""
+        """Short form: the name of the kind if the variance is 1, otherwise the noise itself."""
         return self.kind if self._distribution is None and self.stddev == 1.0 else self
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments.
+        """Arguments of the constructor.
 
         Raises:
-            ValueError: For a distribution that is given by more than numbers.
+            ValueError: For a distribution with parameters that are not numbers.
         """
         if self._distribution is None:
             return {"kind": self.kind, "stddev": self.stddev}
@@ -159,7 +161,7 @@ class Noise:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Noise:
-        """The noise of a config."""
+        """Make noise from its config."""
         kind = config["kind"]
         if isinstance(kind, dict):
             tfp = require("tensorflow_probability", "Noise of a distribution")
@@ -183,16 +185,16 @@ class Noise:
 
 
 def noise_of(name: str, value: Any, kind: str = "rademacher", stddev: float = 1.0) -> Noise:
-    """The noise that an argument asks for.
+    """Make the noise that an argument describes.
 
     Args:
-        name: Name of the argument, for the message.
-        value: A `Noise`, its config, the name of a kind, a standard deviation or a distribution.
-        kind: The kind of noise that a standard deviation alone stands for.
-        stddev: The standard deviation that a kind alone stands for.
+        name: Name of the argument, for the error message.
+        value: `Noise` object, its config, name of a kind, standard deviation or distribution.
+        kind: Kind of noise if `value` is only a standard deviation.
+        stddev: Standard deviation if `value` is only a kind.
 
     Raises:
-        TypeError: If it is none of these.
+        TypeError: If `value` is of another type.
         ValueError: For an unknown kind, a standard deviation not above 0, or a distribution that
             `Noise` refuses.
 
@@ -225,7 +227,7 @@ def _is_distribution(value: Any) -> bool:
 
 
 def _variance(distribution: Any) -> float:
-    """The variance of a distribution that can be noise."""
+    """Variance of a distribution, which is checked to be usable as noise."""
     if tuple(distribution.batch_shape) or tuple(distribution.event_shape):
         raise ValueError(
             "Argument `noise` must be a scalar distribution. Received: batch shape "
@@ -245,15 +247,15 @@ def _variance(distribution: Any) -> float:
 def signs(
     size: float, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType = tf.float32
 ) -> tf.Tensor:
-    """Random numbers out of {-size, size}, drawn in a sixteenth of the time of Gaussian ones.
+    """Draw numbers from {-size, size}, in a sixteenth of the time of Gaussian numbers.
 
-    Each random byte looks eight of them up in a table.
+    Each random byte selects eight signs in a table.
 
     Args:
-        size: Their absolute value.
-        shape: Of the result.
-        seed: Two int32 numbers; the same give the same numbers.
-        dtype: Of the result.
+        size: Absolute value of the numbers.
+        shape: Shape of the result.
+        seed: Two int32 numbers; equal seeds give equal numbers.
+        dtype: Type of the result.
     """
     bits = np.arange(256)[:, None] >> np.arange(8) & 1
     table = tf.constant(size * (2.0 * bits - 1.0), dtype)

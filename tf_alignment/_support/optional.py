@@ -1,4 +1,4 @@
-"""Libraries that only some users need are imported where they are used, never with the package."""
+"""Import of optional libraries where they are used, never together with the package."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def require(module: str, purpose: str) -> ModuleType:
     """Import an optional library, or say how to install it.
 
     Args:
-        module: Name to import, for example `"sklearn.datasets"`.
-        purpose: What needs it, as the beginning of a sentence: `"Neural predictivity"`.
+        module: Name of the module, for example `"sklearn.datasets"`.
+        purpose: Feature that needs the library, as the beginning of a sentence, for example
+            `"Neural predictivity"`.
 
     Returns:
-        The imported module.
+        Imported module.
 
     Raises:
         ImportError: If the library is not installed; the message has the command that installs it.

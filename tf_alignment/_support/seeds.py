@@ -1,8 +1,8 @@
-"""Seeds: of feedback initializers, and of what replicas draw.
+"""Seeds of feedback initializers, and of random numbers on replicas.
 
-A Keras initializer fixes its seed when it is made, and draws the same numbers at every call. Used
-for a kernel and for its feedback kernel it would make B equal to W: feedback alignment would
-silently be backprop. So every feedback weight draws with a seed of its own.
+A Keras initializer fixes its seed when it is made, and draws the same numbers at every call. If one
+initializer draws a kernel and its feedback kernel, B equals W, and feedback alignment is silently
+backprop. So every feedback weight is drawn with a different seed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ __all__ = ["derived_seed", "named_initializer", "per_replica", "reseeded"]
 
 
 def derived_seed(*sources: int | str) -> int:
-    """A seed that follows from the sources, and differs where they differ.
+    """Derive a seed from sources; different sources give different seeds.
 
     Args:
-        *sources: Integers and names.
+        *sources: Integers and strings.
     """
     entropy = [zlib.crc32(s.encode()) if isinstance(s, str) else abs(int(s)) for s in sources]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def reseeded(initializer: Any, *sources: int | str, **config: Any) -> Any:
-    """A copy of an initializer with a seed that follows from its own, if it has one, and `sources`.
+    """Copy an initializer with a seed derived from the initializer's seed, if any, and `sources`.
 
     Args:
-        initializer: A Keras initializer, or a function of shape and dtype, which is returned as it
-        is.
-        *sources: See `derived_seed`.
-        **config: Further arguments of the initializer to set where they are None.
+        initializer: Keras initializer, or a function of shape and dtype, which is returned
+            unchanged.
+        *sources: Integers and strings, see `derived_seed`.
+        **config: Further arguments of the initializer, which are set if they are None.
     """
     if not isinstance(getattr(initializer, "seed", None), int):  # a constant, or a function
         return initializer
@@ -48,15 +48,15 @@ def reseeded(initializer: Any, *sources: int | str, **config: Any) -> Any:
 
 
 def named_initializer(argument: str, value: Any) -> Any:
-    """`keras.initializers.get` with the argument's name in the error, and no draw of a seed.
+    """Get an initializer as `keras.initializers.get` does, without drawing a seed.
 
     Args:
-        argument: Name of the argument.
-        value: What the user gave.
+        argument: Name of the argument, for the error message.
+        value: Value of the argument.
 
     Raises:
-        ValueError: If `value` is no initializer. Keras takes arrays too, and cannot load what it
-            saves of them.
+        ValueError: If `value` is no initializer. Arrays are refused too: Keras accepts them, but
+            cannot load a model that was saved with one.
     """
     if isinstance(value, np.ndarray | np.generic | keras.Variable) or tf.is_tensor(value):
         raise ValueError(
@@ -77,7 +77,7 @@ def named_initializer(argument: str, value: Any) -> Any:
 
 
 def per_replica(seed: tf.Tensor) -> tf.Tensor:
-    """The seed, made another on every replica; itself on the first, and outside of replicas.
+    """Change a seed on every replica except the first; outside replicas it is unchanged.
 
     Args:
         seed: Two int32 numbers, for `tf.random.stateless_*`.

@@ -1,4 +1,4 @@
-"""Giving back what models leave behind in a process."""
+"""Release of the memory that models leave behind in a process."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ __all__ = ["clear_session"]
 
 
 def clear_session() -> None:
-    """`keras.utils.clear_session`, and the graphs that TensorFlow would keep for ever.
+    """Call `keras.utils.clear_session`, and release graphs that TensorFlow would never release.
 
-    TensorFlow registers the custom gradients of every traced function under names of their own and
-    never forgets them; each holds the whole graph, of stock models too. Call it between the trials
-    of a sweep, when no model of an earlier trial is used any more. Functions that are compiled
-    already go on working; what was traced and never differentiated can no longer be.
+    TensorFlow registers the custom gradients of every traced function and never removes them. Each
+    entry holds the whole graph, also for stock models. Call this function between the trials of a
+    sweep, when the models of earlier trials are no longer used. Compiled functions continue to
+    work; a function that was traced but not yet differentiated cannot be differentiated any more.
 
-    Long sweeps are better off in one process a trial: nothing is left then, whatever a trial does.
+    For long sweeps, one process per trial is better: a process that has ended leaves nothing
+    behind.
 
     Example:
     >>> import tf_alignment as ta

@@ -1,7 +1,7 @@
-"""TensorFlow's messages at start-up, kept from the screen of a command.
+"""Suppression of TensorFlow's messages at the start of a command.
 
-`TF_CPP_MIN_LOG_LEVEL` does not silence TensorFlow 2.21: the messages come before its logging is set
-up. What does is to turn the standard error output away while it is imported.
+`TF_CPP_MIN_LOG_LEVEL` does not silence TensorFlow 2.21, since the messages come before its logging
+is set up. So the standard error output is redirected during the import.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_command() -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what is written to the standard error output, and show it only if an import fails."""
+    """Hold back the standard error output, and show it only if an import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,7 +1,7 @@
-"""Means over seeds, what their spread is, and differences by pairs.
+"""Means over seeds, their spread, and paired differences.
 
-The standard deviation is that of a sample, with n - 1. An interval is Student's, of 95 %: where the
-mean of all seeds that could be drawn lies, if values are normal.
+The standard deviation is the sample standard deviation, with n - 1. The interval is Student's 95 %
+confidence interval of the mean, which assumes normally distributed values.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _STUDENT = (
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """Several values in short.
+    """Summary of several values.
 
     Attributes:
-        n: How many.
-        mean: NaN if there is none.
-        deviation: With n - 1; NaN for fewer than two.
-        interval: Half the width of the 95 % interval of the mean; NaN for fewer than two.
+        n: Number of values.
+        mean: Mean of the values; NaN if there are none.
+        deviation: Standard deviation with n - 1; NaN for fewer than two values.
+        interval: Half the width of the 95 % interval of the mean; NaN for fewer than two values.
     """
 
     n: int
@@ -39,12 +39,12 @@ class Mean:
     interval: float
 
     def text(self, digits: int = 2, spread: str = "deviation", scale: float = 1.0) -> str:
-        """`mean ± spread`, the mean alone where there is no spread, or `-`.
+        """Format as `mean ± spread`, as the mean alone if there is no spread, or as `-`.
 
         Args:
-            digits: After the point.
-            spread: `"deviation"` or `"interval"`.
-            scale: A factor on both.
+            digits: Number of digits after the decimal point.
+            spread: Spread behind ±, `"deviation"` or `"interval"`.
+            scale: Factor on mean and spread.
         """
         if not self.n or not math.isfinite(self.mean):
             return "-"
@@ -54,10 +54,10 @@ class Mean:
 
 
 def mean_of(values: Sequence[float | None]) -> Mean:
-    """Mean, deviation and interval of the values that are numbers.
+    """Compute mean, standard deviation and interval of values.
 
     Args:
-        values: None and NaN are left out.
+        values: Numbers; None and NaN are left out.
 
     Example:
     >>> from tf_alignment._support.statistics import mean_of
@@ -78,10 +78,10 @@ def mean_of(values: Sequence[float | None]) -> Mean:
 
 
 def deviation(runs: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first axis, with n - 1, NaN left out; 0 for fewer than two.
+    """Standard deviation over the first axis, with n - 1; 0 for fewer than two values.
 
     Args:
-        runs: `(seeds, ...)`.
+        runs: Array `(seeds, ...)`, in which NaN is left out.
 
     Example:
     >>> import numpy as np
@@ -97,11 +97,11 @@ def deviation(runs: np.ndarray) -> np.ndarray:
 
 
 def paired(values: Mapping[int, float | None], baseline: Mapping[int, float | None]) -> Mean:
-    """Differences to a baseline, seed by seed.
+    """Differences to a baseline, paired by seeds.
 
     Args:
-        values: `{seed: value}`.
-        baseline: Likewise; seeds that one of them lacks are left out.
+        values: Values by seed, `{seed: value}`.
+        baseline: Values of the baseline by seed. Only seeds that are in both are used.
     """
     both = [seed for seed in values if seed in baseline]
     pairs = [(values[seed], baseline[seed]) for seed in both]

@@ -13,18 +13,18 @@ __all__ = ["traced_once"]
 def traced_once(
     function: Callable[..., Any], jit_compile: bool | None = None, autograph: bool = True
 ) -> Callable[..., Any]:
-    """A compiled function whose arguments have the same shapes and types at every call.
+    """Compile a function whose arguments have the same shapes and types at every call.
 
-    It is traced at its first call. TensorFlow counts together the traces of all functions made at
-    the same place, and would warn of retracing where there is one for each of many layers; one that
-    is concrete it does not count.
+    The function is traced at its first call. TensorFlow counts the traces of all functions that
+    were made at one place in the code together, and would warn of retracing if there is one
+    function for each of many layers. Concrete functions are not counted.
 
     Args:
-        function: A function of tensors, in structures.
-        jit_compile: See `tf.function`.
-        autograph: See `tf.function`. Off, Python runs the function as it is written, so that
-            debuggers and coverage see it; loops and conditions on tensors have to be TensorFlow's
-            own.
+        function: Function of tensors, in structures.
+        jit_compile: Whether to compile with XLA, see `tf.function`.
+        autograph: Whether to convert Python's control flow, see `tf.function`. Without it, Python
+            runs the function as it is written, so that debuggers and coverage see it; loops and
+            conditions on tensors must then use TensorFlow's operations.
 
     Example:
     >>> import tensorflow as tf

@@ -1,8 +1,8 @@
-"""Which connections a training step ran, forward and back: noted while the step is traced.
+"""Record of the connections that a training step uses, made while the step is traced.
 
-A backward pass can be lost without a word: where Keras maps a layer over a dynamic axis, where a
-class does its own matrix product, where a gradient is stopped above. Then the error goes another
-way, or none.
+A backward pass can be lost without a warning: if Keras maps a layer over a dynamic axis, if a class
+computes its own matrix product, or if a gradient is stopped above. The error then takes another
+path, or none.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["Seen", "note", "watch"]
 
 @dataclasses.dataclass
 class Seen:
-    """Connections met in a step.
+    """Connections that a step used.
 
     Attributes:
-        called: Those whose forward pass ran.
-        sent: Those that sent an error down.
-        aligned: Those whose alignment rule gave a gradient.
+        called: Connections whose forward pass ran.
+        sent: Connections that sent an error down.
+        aligned: Connections whose alignment rule gave a gradient.
     """
 
     called: set[Any] = dataclasses.field(default_factory=set)
@@ -38,8 +38,8 @@ def note(what: str, connection: Any) -> None:
     """Note a connection, if a step is watched.
 
     Args:
-        what: The name of the attribute of `Seen`.
-        connection: The connection.
+        what: Name of an attribute of `Seen`.
+        connection: Connection to be noted.
     """
     seen = getattr(_state, "seen", None)
     if seen is not None:
@@ -51,7 +51,7 @@ def watch() -> Iterator[Seen]:
     """Watch what runs, or is traced, inside the block.
 
     Yields:
-        A `Seen`, filled as connections run.
+        `Seen` object, which is filled as connections run.
     """
     outer, inner = getattr(_state, "seen", None), Seen()
     _state.seen = inner

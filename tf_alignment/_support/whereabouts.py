@@ -1,7 +1,7 @@
-"""Where a layer is being called: in places where its backward pass would be lost, unnoticed.
+"""Detection of calls of a layer in contexts that would silently lose its backward pass.
 
-TensorFlow has nothing public that tells. Each function here asks in the one way that was found to,
-and answers False where a version of TensorFlow has it no longer; `tests/_support` notices.
+TensorFlow has no public way to find this out. Each function here uses an internal one, and returns
+False if a version of TensorFlow no longer has it; `tests/_support` detects this.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _RECOMPUTED = (
 
 
 def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bool) -> None:
-    """Refuse to call a layer where its error would be lost, or another's.
+    """Refuse to call a layer in a context that would lose an error.
 
     Args:
-        name: The layer's.
-        x: Its input.
-        training: As it is called. With False nothing is refused but forward mode.
-        aligns: Whether it has feedback weights that learn by alignment.
+        name: Name of the layer.
+        x: Input of the layer.
+        training: Training mode of the call. With False, only forward mode is refused.
+        aligns: Whether the layer has feedback weights that learn by alignment.
 
     Raises:
-        ValueError: With what to do instead.
+        ValueError: In such a context; the message says what to do instead.
     """
     if in_forward_mode(x):
         raise ValueError(
@@ -69,7 +69,7 @@ def in_vectorized_map() -> bool:
 
 
 def in_recomputation() -> bool:
-    """Whether it is `tf.recompute_grad` that calls."""
+    """Whether the call comes from `tf.recompute_grad`."""
     return _called_by(*_RECOMPUTED)
 
 

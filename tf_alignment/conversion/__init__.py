@@ -1,4 +1,7 @@
-"""Any Keras model: `convert` gives it feedback, `strip` takes it away, `summary` tells."""
+"""Conversion of Keras models: `convert` adds feedback weights, `strip` removes them.
+
+`summary` lists the method of each layer and says whether weight transport remains.
+"""
 
 from tf_alignment.conversion.exchange import convert, strip
 from tf_alignment.conversion.files import load_model

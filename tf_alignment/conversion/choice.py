@@ -1,4 +1,4 @@
-"""Which layers of a model are to be converted: names, regular expressions, functions."""
+"""Choice of the layers to convert, by name, regular expression or function."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Selector = str | re.Pattern[str] | Callable[[Any], bool]
 
 
 class Selection:
-    """The layers that `include` and `exclude` name.
+    """Layers that `include` and `exclude` name.
 
     Args:
         include, exclude: See `tf_alignment.convert`.
-        sites: Layers that can be converted.
+        sites: Sites of the layers that can be converted.
 
     Raises:
         TypeError, ValueError: See `tf_alignment.convert`.
@@ -38,7 +38,7 @@ class Selection:
         self._used: set[int] = set()
 
     def chosen(self) -> list[Site]:
-        """The layers to convert: those named, or all that send an error which is of use."""
+        """Layers to convert: the named ones, or every layer whose error can be used below it."""
         found = []
         for site in self._sites:
             named, refused = self._hit(site, self._included), self._hit(site, self._excluded)
@@ -48,7 +48,7 @@ class Selection:
         return found
 
     def wanted(self, site: Site) -> bool:
-        """Whether the user left it to the library, or asked for it, to convert a layer."""
+        """Whether a layer may be converted: it is not excluded, and included if others are."""
         if self._hit(site, self._excluded):
             return False
         return not self._included or self._hit(site, self._included)
@@ -70,14 +70,14 @@ class Selection:
 
 
 def _names(site: Site) -> set[str]:
-    """The names and paths of a layer and of the layers that hold it."""
+    """Names and paths of a layer and of the layers that contain it."""
     chain = (*site.holders, site.layer)
     paths = ("/".join(layer.name for layer in chain[: k + 1]) for k in range(len(chain)))
     return {*(layer.name for layer in chain), *paths}
 
 
 def _selectors(name: str, value: Any, sites: list[Site]) -> list[Selector]:
-    """The argument as a list, checked; names of layers need not be regular expressions."""
+    """Checked list of the selectors in an argument; a layer's name need not be a valid pattern."""
     if value is None:
         return []
     names = {own for site in sites for own in _names(site)}

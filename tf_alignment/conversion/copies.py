@@ -37,10 +37,11 @@ def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
     """Copy a model.
 
     Args:
-        model: A built Keras model.
+        model: Built Keras model.
 
     Returns:
-        The copy, and `{id of a layer: its copy}`. A functional copy may not be compiled.
+        The copied model, and a mapping `{id of a layer: copy of the layer}`. A copied functional
+        model may not be compiled.
 
     Raises:
         ValueError: If the model cannot be copied.
@@ -90,7 +91,7 @@ def _stock(layer: Any) -> type:
 
 
 def _own_objects(model: keras.Model) -> dict[str, Any]:
-    """Classes and functions that Keras would not find by itself when it makes the model again."""
+    """Classes and functions that Keras cannot find by itself when it loads the model."""
     found: dict[str, Any] = {}
 
     def add(value: Any) -> None:
@@ -123,7 +124,7 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
 
 
 def _carry(old: Any, new: Any) -> None:
-    """Give a copied layer what neither configuration nor weights say."""
+    """Give a copied layer the state that is in neither its configuration nor its weights."""
     if old is new:
         return
     held = vars(new)

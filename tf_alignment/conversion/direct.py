@@ -1,15 +1,16 @@
-"""Direct feedback alignment as surgery on a model's graph.
+"""Direct feedback alignment by a change of the model's graph.
 
-Of four designs this one is right in every case in which stock Keras works (eager, graph, XLA, two
-replicas, several heads, save and load): one layer at the output takes the logits and every hidden
-block's output and hands out the errors, `Cut` layers keep the ordinary error from going down.
+One layer at the output takes the logits and the output of every hidden block and sends the errors
+to the blocks; `Cut` layers keep the ordinary error from passing down. Of four designs that were
+tried, this is the one that is correct wherever stock Keras works: eager, graph, XLA, two replicas,
+several heads, saving and loading.
 
-A *block* is a layer with a kernel and what follows it in a single line, through batch
-normalisation, activation, dropout and pooling, up to a fork, a merge or the next kernel. Its end is
-tapped: a tap on the kernel layer itself would leave gamma and beta of a batch normalisation without
-a gradient. A layer with weights after a merge starts a block of its own. A block from which only
-weightless operations lead to an output receives the true error of that output and needs no tap.
-Frozen kernels count as kernels: no error passes them.
+A *block* is a layer with a kernel and the operations that follow it in a single line, through batch
+normalisation, activation, dropout and pooling, up to a fork, a merge or the next kernel. The end of
+the block is tapped: a tap on the kernel layer itself would leave gamma and beta of a batch
+normalisation without a gradient. A layer with weights after a merge starts a new block. A block
+from which only operations without weights lead to an output receives the true error of that output
+and needs no tap. Frozen kernels count as kernels: no error passes them.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ _ENDS_IN_ACTIVATION = (
 
 @dataclasses.dataclass
 class _Plan:
-    """Where the graph is cut and tapped.
+    """Positions at which the graph is cut and tapped.
 
     Attributes:
-        heads: Indices of calls whose inputs are cut.
-        taps: `{logits: [(tensor to tap, name), ...]}`.
-        split: Ids of layers whose activation comes after the tap.
-        names: `{id of layer: name}` in the new model.
+        heads: Indices of the calls whose inputs are cut.
+        taps: Tensors to tap, `{logits: [(tensor, name), ...]}`.
+        split: Ids of the layers whose activation is moved behind the tap.
+        names: Names of the layers in the new model, `{id of layer: name}`.
     """
 
     heads: set[int]
@@ -116,7 +117,7 @@ def convert_direct(
         return keras.tree.map_structure(lambda ref: tensors[ref], call.outputs)
 
     def initializer_of(tap: int) -> Any:
-        """Every tap draws numbers of its own, also with a seed of the user's."""
+        """Initializer of one tap: each tap draws other numbers, also if the user set a seed."""
         if not tap:
             return feedback_initializer
         first = placed[0].feedback_initializer
@@ -147,7 +148,7 @@ def convert_direct(
 
 
 def _graph(model: keras.Model) -> Graph:
-    """The graph of a model, if all of it can be cut and tapped."""
+    """Graph of a model, if all of it can be cut and tapped."""
     if not transparent(model):
         raise ValueError(
             "Direct feedback cuts and taps the graph of a functional or Sequential model; nobody "
@@ -262,7 +263,7 @@ def _blocks(
     consumers: dict[Ref, list[int]],
     outputs: list[Ref],
 ) -> dict[int, int]:
-    """`{first call of a block: last call}`."""
+    """Blocks of the graph, `{index of the first call: index of the last call}`."""
     block: dict[int, int] = {}
     end: dict[int, int] = {}
     for i, call in enumerate(calls):
@@ -281,12 +282,12 @@ def _blocks(
 
 
 def _has_kernel(call: Call) -> bool:
-    """Whether the layer mixes channels: a normalisation's weights are vectors, a kernel is not."""
+    """Whether the layer has a weight with more than one axis, unlike a normalisation."""
     return any(len(weight.shape) > 1 for weight in call.weights)
 
 
 def _leads_to(output: Ref, calls: list[Call], consumers: dict[Ref, list[int]]) -> dict[Ref, bool]:
-    """For every tensor, whether a way without weights leads from it to `output`."""
+    """Whether a path without weights leads to `output`, for every tensor."""
     free: dict[Ref, bool] = {}
     for call in reversed(calls):
         for ref in _refs(call.outputs):
@@ -296,7 +297,7 @@ def _leads_to(output: Ref, calls: list[Call], consumers: dict[Ref, list[int]]) -
 
 
 def _can_split(layer: int, found: list[int], calls: list[Call]) -> bool:
-    """Whether the layer's activation can be taken off and put behind the tap."""
+    """Whether the layer's activation can be moved behind the tap."""
     uses = [i for i, call in enumerate(calls) if id(call.layer) == layer]
     original = calls[uses[0]].layer
     return (
@@ -310,7 +311,7 @@ def _can_split(layer: int, found: list[int], calls: list[Call]) -> bool:
 def _logits(
     output: Ref, calls: list[Call], producer: dict[Ref, int], consumers: dict[Ref, list[int]]
 ) -> tuple[Ref, int | None]:
-    """Walk from an output back over activations to what a loss calls its logits."""
+    """Logits of an output: the tensor before its activations and reshapes, and its call."""
     ref = output
     while True:
         index = producer.get(ref)
@@ -338,7 +339,7 @@ def _free_name(name: str, taken: Container[str]) -> str:
 
 
 def _unique_names(graph: Graph) -> dict[int, str]:
-    """The layers' names; with the nested models' where two are alike."""
+    """Unique names of the layers; equal names get the names of the nested models before them."""
     names: dict[int, str] = {}
     for call in graph.calls:
         if id(call.layer) in names:

@@ -1,4 +1,4 @@
-"""Any Keras model: `convert` gives it feedback, `strip` takes it away."""
+"""`convert`, which adds feedback weights to a Keras model, and `strip`, which removes them."""
 
 from __future__ import annotations
 
@@ -38,41 +38,43 @@ def convert(
     """Give the layers of a Keras model feedback weights.
 
     The model may be of any kind: functional, Sequential, subclassed, with layers inside layers.
-    Each layer with a kernel becomes one of `tf_alignment.layers` by an exchange of its class;
-    weights and outputs stay bit for bit, and whatever else the model is and does. A subclass of a
-    Keras layer that overrides neither `call` nor `build` is exchanged too.
+    The class of each layer with a kernel is exchanged for the class in `tf_alignment.layers` that
+    replaces it. Weights and outputs stay the same bit for bit, and so does everything else about
+    the model. A subclass of a Keras layer is exchanged too if it overrides neither `call` nor
+    `build`.
 
-    A layer below which nothing could learn, frozen weights included, stays stock, since the error
-    it would send down is used by nobody; name it in `include` to convert it all the same. Inside
-    layers and models with a `call` of their own nobody can see what lies below what: all is
-    converted there. What has to stay stock although something below it could learn is named in a
-    warning. A model that has feedback already gets the new method instead.
+    A layer stays stock if no layer below it has weights that could learn, frozen weights included:
+    nothing would use the error it sends down. Name it in `include` to convert it all the same.
+    In layers and models with a `call` of their own, the order of the sublayers is not known, so all
+    sublayers are converted. A warning names each layer that has to stay stock although a layer
+    below it could learn. In a model that has feedback already, the new method replaces the old one.
 
-    "dfa" changes the network: the output error reaches the layers through one layer at the output,
-    `tf_alignment.layers.direct.OutputTap`, which takes the logits and the output of every hidden
-    block, and the ordinary path below each block is cut. A block is a layer with weights and what
-    follows it up to the next fork, merge or layer with a kernel. Sequential and nested models
-    become one flat functional model. Inside a layer with several kernels (separable, recurrent,
-    attention) the error passes as in backprop.
+    "dfa" changes the network. One layer at the output, `tf_alignment.layers.direct.OutputTap`,
+    takes the logits and the output of every hidden block and sends the output error to the blocks;
+    the ordinary error path below each block is cut. A block is a layer with weights together with
+    the operations that follow it, up to the next fork, merge or layer with a kernel. Sequential and
+    nested models become one flat functional model. Inside a layer with several kernels (separable,
+    recurrent, attention) the error passes as in backprop.
 
     Args:
-        model: A built Keras model.
-        feedback: A method's id or a `tf_alignment.feedback.Feedback` object.
-        include: Which layers to convert: a name, a regular expression (matched in full against
-            the layer's name, or its path `holder/layer`), a function of the layer, or several. What
-            matches a model or layer matches all layers inside. All, if `None`.
-        exclude: Which layers to leave stock, likewise.
-        feedback_initializer: Initializer of the feedback weights, each with a seed of its own, by
-            default the layers'. `None`: each layer's kernel initializer; for "dfa", whose feedback
-            has
-            other shapes than the kernels, Glorot's uniform one.
+        model: Built Keras model.
+        feedback: Id of a method, or a `tf_alignment.feedback.Feedback` object.
+        include: Layers to convert: a name, a regular expression (which must match the whole name
+            of the layer, or its whole path `holder/layer`), a function of the layer, or several of
+            these. A match with a model or layer includes all layers inside it. `None` includes all
+            layers.
+        exclude: Layers to leave stock, given in the same ways as `include`.
+        feedback_initializer: Initializer of the feedback weights; each weight gets its own seed. By
+            default the default of the layers. `None` takes the kernel initializer of each layer;
+            with "dfa", whose feedback weights and kernels differ in shape, Glorot's uniform
+            initializer.
         inplace: Whether to change the model itself, as Keras' `quantize` and `enable_lora` do. A
-            layer that is part of other models too is then converted in these as well; those have
-            to be compiled again.
+            layer that is part of several models is then converted in all of them, and the other
+            models have to be compiled again.
 
     Returns:
-        The model itself with `inplace=True`; else a new one of the same class and state, compiled
-        as the original.
+        The model itself if `inplace=True`; otherwise a new model of the same class and state,
+        compiled like the original.
 
     Raises:
         TypeError: If `model` is no Keras model.
@@ -135,13 +137,13 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     """Turn a model with feedback back into a stock Keras model, for export and deployment.
 
     Args:
-        model: A built Keras model, made by `convert` or of layers of this library.
+        model: Built Keras model, made by `convert` or with layers of this library.
         inplace: Whether to change the model itself.
 
     Returns:
-        A model of stock Keras layers with the same forward weights; its outputs are the same bit
-        for bit. With `inplace=True` the model itself, compiled as it was; else a new one of the
-        same class, not compiled.
+        Model of stock Keras layers with the same forward weights and, bit for bit, the same
+        outputs. If `inplace=True` this is the model itself, still compiled; otherwise a new model
+        of the same class, not compiled.
 
     Raises:
         TypeError: If `model` is no Keras model.
@@ -224,7 +226,7 @@ def _copy(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
 
 
 def _like(layers: dict[int, Any] | None, found: list[Site]) -> list[Site]:
-    """The sites of the copy, for those of the original."""
+    """Sites of the copy that belong to the given sites of the original."""
     if layers is None:
         return found
     return [
@@ -233,7 +235,7 @@ def _like(layers: dict[int, Any] | None, found: list[Site]) -> list[Site]:
 
 
 def _take_all(model: keras.Model, fused: bool = False) -> None:
-    """Make every layer of this library stock; with `fused`, those without feedback too."""
+    """Make every layer of this library stock; with `fused`, also the layers without feedback."""
     for layer in [layer for layer, _ in walk(model)]:
         cls = type(layer)
         if is_ours(cls) and (fused or version(cls) is not None):
@@ -243,7 +245,7 @@ def _take_all(model: keras.Model, fused: bool = False) -> None:
 def _give_all(
     chosen: list[Site], found: list[Site], method: methods.Feedback, initializer: Any
 ) -> None:
-    """Give all chosen layers the method, or none; and the layers that hold nothing else."""
+    """Give all chosen layers the method, or none of them, and then the layers that contain them."""
     given: list[Any] = []
     try:
         for site in chosen:
@@ -272,7 +274,7 @@ def _warn(model: keras.Model, left: list[tuple[str, str]], stacklevel: int) -> N
 
 
 def _compile_like(model: keras.Model, target: keras.Model) -> None:
-    """Compile a copy as the original, with what its optimizer knows."""
+    """Compile a copy like the original, with the state of the original's optimizer."""
     compilation = model.get_compile_config()
     if not compilation or target.compiled:  # one that was saved and loaded is, with its optimizer
         return

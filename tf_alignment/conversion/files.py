@@ -1,8 +1,9 @@
-"""Files of models whose configuration cannot say that layers have feedback.
+"""Files of models whose configuration does not name the class of every layer.
 
-The configuration of a functional or Sequential model names the class of every layer. That of a
-model or layer that makes its layers itself does not: its file would load with stock layers. So the
-feedback weights of a layer whose class was exchanged put a record of the method beside the weights.
+The configuration of a functional or Sequential model names the class of every layer. A subclassed
+model, or a layer that makes its sublayers itself, has a configuration without these names: its file
+would load with stock layers. So a layer whose class was exchanged also saves a record of its
+method, beside its feedback weights.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ def load_model(
     custom_objects: dict[str, Any] | None = None,
     compile: bool = True,  # noqa: A002 - Keras' name
 ) -> keras.Model:
-    """Load a model from a `.keras` file, with the feedback of layers inside custom layers too.
+    """Load a model from a `.keras` file, including the feedback of layers inside custom layers.
 
-    `keras.models.load_model` does as well for models whose configuration names every layer
-    (functional and Sequential models of Keras' layers and this library's). Others, subclassed
-    models and KerasHub's for instance, it would load with stock layers, without a word.
+    `keras.models.load_model` is enough for models whose configuration names every layer:
+    functional and Sequential models made of layers of Keras and of this library. Other models,
+    for instance subclassed models and models of KerasHub, it loads with stock layers and gives
+    no warning.
 
     Args:
-        filepath: Path of a `.keras` file, saved by `model.save`.
-        custom_objects: As of `keras.models.load_model`.
-        compile: Whether to compile the model as it was when it was saved.
+        filepath: Path of a `.keras` file that `model.save` wrote.
+        custom_objects: Custom classes and functions by name, as in `keras.models.load_model`.
+        compile: Whether to compile the model with the settings it was saved with.
 
     Returns:
-        The model, with its feedback weights and, if compiled, the state of its optimizer.
+        Model with its feedback weights and, if it is compiled, the state of its optimizer.
 
     Raises:
         ValueError: If Keras cannot load the file.
@@ -91,11 +93,11 @@ def load_model(
 
 
 def remember(model: keras.Model, given: list[Site]) -> None:
-    """Have layers whose feedback the model's configuration cannot tell say so when it is saved.
+    """Mark layers whose feedback is missing from the model's configuration, for when it is saved.
 
     Args:
-        model: The model.
-        given: Its layers that have been given feedback.
+        model: Converted model.
+        given: Sites of the layers that have been given feedback.
     """
     untold = [site for site in given if not site.told(model)]
     names = [site.path for site in untold]
@@ -111,8 +113,9 @@ def _has_method(layer: Any) -> bool:
 def _records() -> Iterator[list[tuple[Any, dict[str, Any]]]]:
     """Collect `(layer, record)` of the file that Keras loads inside the block.
 
-    Keras hands every layer that has a method `load_assets` the folder of its own in the file. So
-    all have one while the file is loaded: which layer a folder belongs to only Keras knows.
+    Keras passes the path of a layer's folder in the file to the layer's method `load_assets`, if
+    it has one. Only Keras knows which layer a folder belongs to, so every layer has the method
+    while the file is loaded.
     """
     found: list[tuple[Any, dict[str, Any]]] = []
     layer_class = keras.layers.Layer
@@ -144,7 +147,7 @@ def _arguments(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(path: str) -> dict[str, Any]:
-    """The configuration of a model that Keras wrote, and how the model was compiled."""
+    """Configuration that Keras wrote for a model, including the settings of `compile`."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))

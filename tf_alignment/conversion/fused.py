@@ -1,4 +1,4 @@
-"""Exchanges the batch normalisation of a model of one's own for the fused one, and back."""
+"""Exchange of Keras' batch normalisation in a model for the fused version, and back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["fuse_batch_normalization", "unfuse_batch_normalization"]
 
 
 def fuse_batch_normalization(model: keras.Model) -> keras.Model:
-    """Have a model's batch normalisation computed by the fused operation, in place.
+    """Exchange a model's batch normalisation layers for the fused version, in place.
 
-    Every `keras.layers.BatchNormalization`, inside nested models and layers too, becomes a
-    `ta.layers.BatchNormalization`: the same numbers to rounding, in less time. Weights, moving
-    averages, the optimizer and what the model was compiled with stay; what was compiled is compiled
-    again when it is next used. Subclasses of Keras' layer stay as they are. A model that contains
-    this one and has trained already has to be compiled again.
+    Every `keras.layers.BatchNormalization`, including layers inside nested models and layers,
+    becomes a `ta.layers.BatchNormalization`, which computes the same numbers to rounding in less
+    time. Weights, moving averages, the optimizer and the settings of `compile` stay; compiled
+    functions are traced again at their next use. Subclasses of Keras' layer are not exchanged. If
+    the model is part of another model that has been trained, compile the other model again.
 
     Args:
-        model: A Keras model or layer.
+        model: Keras model or layer.
 
     Returns:
         `model` itself.
@@ -46,10 +46,11 @@ def unfuse_batch_normalization(model: keras.Model) -> keras.Model:
     """Undo `fuse_batch_normalization`, in place.
 
     Args:
-        model: A Keras model or layer.
+        model: Keras model or layer.
 
     Returns:
-        `model` itself, in which every `ta.layers.BatchNormalization` has become Keras' own.
+        `model` itself, with a `keras.layers.BatchNormalization` in place of every
+        `ta.layers.BatchNormalization`.
 
     Raises:
         TypeError: If `model` is no Keras model or layer.

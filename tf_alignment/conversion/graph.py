@@ -1,8 +1,8 @@
-"""The graph of a Keras model as a list of calls, nested models laid open.
+"""Graph of a Keras model as a list of calls, with the layers of nested models in place.
 
-Conversion has to know what lies below and above each layer. Keras offers no public view of that,
-but `clone_model` hands every call of a layer to a function of ours. The clone that is recorded and
-thrown away has stand-ins for layers, so that no weights are made for it.
+Conversion has to know which layers lie below and above each layer. Keras offers no public view of
+the graph, but `clone_model` passes every call of a layer to a function that can record it. The
+clone is thrown away; its layers are stand-ins, so that no weights are made for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ref:
-    """Stands for one tensor of the recorded model."""
+    """Placeholder of one tensor of the recorded model."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,10 +42,10 @@ class Call:
     """One call of a layer or operation.
 
     Attributes:
-        layer: The layer of the original model.
-        scope: Names of the nested models it lies in, outermost first.
-        args, kwargs: Its arguments, with a `Ref` for every tensor.
-        outputs: Its results, a `Ref` for every tensor.
+        layer: Layer of the original model.
+        scope: Names of the nested models that contain the layer, outermost first.
+        args, kwargs: Arguments of the call, with a `Ref` for every tensor.
+        outputs: Results of the call, with a `Ref` for every tensor.
     """
 
     layer: Any
@@ -56,7 +56,7 @@ class Call:
 
     @property
     def inputs(self) -> list[Ref]:
-        """The tensors among the arguments."""
+        """Tensors among the arguments."""
         return [a for a in keras.tree.flatten((self.args, self.kwargs)) if isinstance(a, Ref)]
 
     @property
@@ -66,7 +66,7 @@ class Call:
 
     @property
     def weights(self) -> list[Any]:
-        """The layer's weights but for seeds; none if it is an operation."""
+        """Weights of the layer without seeds; empty for an operation."""
         return list(getattr(self.layer, "weights", ()))
 
     @property
@@ -77,11 +77,11 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A model as calls in an order in which they can be carried out.
+    """Calls of a model, in an order in which they can be carried out.
 
     Attributes:
-        inputs, outputs: Structures of `Ref`, as `model.input` and `model.output`.
-        calls: The calls.
+        inputs, outputs: Structures of `Ref`, like `model.input` and `model.output`.
+        calls: Calls of the layers and operations.
     """
 
     inputs: Any
@@ -89,10 +89,11 @@ class Graph:
     outputs: Any
 
     def learns_below(self, learns_itself: Callable[[Call], bool] | None = None) -> dict[Ref, bool]:
-        """For every tensor, whether a weight that learns has gone into it.
+        """Whether a tensor depends on a weight that learns, for every tensor.
 
         Args:
-            learns_itself: Whether the layer of a call has such weights; by default, trainable ones.
+            learns_itself: Function that says whether the layer of a call has weights that learn; by
+                default, whether it has trainable weights.
         """
         own = learns_itself or (lambda call: call.learns)
         learns: dict[Ref, bool] = dict.fromkeys(keras.tree.flatten(self.inputs), False)
@@ -104,10 +105,10 @@ class Graph:
     def replay(
         self, inputs: Any, run: Callable[[int, Call, tuple[Any, ...], dict[str, Any]], Any]
     ) -> Any:
-        """Carry the calls out on `inputs`; `run(index, call, args, kwargs)` makes each.
+        """Carry out the calls on `inputs`, each by `run(index, call, args, kwargs)`.
 
         Returns:
-            The outputs, structured like `self.outputs`.
+            Outputs in the structure of `self.outputs`.
         """
         value: dict[Ref, Any] = {}
 
@@ -128,16 +129,16 @@ class Graph:
 
 @functools.cache
 def functional_class() -> Any:
-    """The class of functional models, which Keras does not export by name."""
+    """Class of functional models, which Keras does not export by name."""
     x = keras.Input((1,))
     return type(keras.Model(x, keras.layers.Identity()(x)))
 
 
 def transparent(model: Any) -> bool:
-    """Whether a model's graph is all that it does: functional or Sequential, without own `call`.
+    """Whether a model is functional or Sequential and has no `call` of its own.
 
     Args:
-        model: A Keras model or layer.
+        model: Keras model or layer.
     """
     if isinstance(model, keras.Sequential):
         return type(model).call is keras.Sequential.call
@@ -148,11 +149,11 @@ def record(model: keras.Model, scope: tuple[str, ...] = ()) -> Graph:
     """Record a built functional or Sequential model.
 
     Args:
-        model: The model; it is left as it is.
-        scope: Names of the models it is nested in.
+        model: Built model, which is not changed.
+        scope: Names of the models that contain it, outermost first.
 
     Returns:
-        A `Graph` over the model's own layers, nested models laid open.
+        `Graph` of the model's own layers, with the layers of nested models in place.
     """
     if isinstance(model, keras.Sequential):
         inputs = ref = Ref()
@@ -167,7 +168,7 @@ def record(model: keras.Model, scope: tuple[str, ...] = ()) -> Graph:
 
 
 def fresh_inputs(model: keras.Model) -> Any:
-    """New input tensors with the names, shapes and types of a model's, in the same structure."""
+    """New input tensors with the names, shapes, types and structure of a model's inputs."""
     own = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     optional = {
         id(x): getattr(getattr(x, "_keras_history", (None,))[0], "optional", False)
@@ -184,14 +185,14 @@ def fresh_inputs(model: keras.Model) -> Any:
 
 
 def clone_operation(operation: Any) -> Any:
-    """A fresh copy of a layer or operation; itself where it cannot be made anew."""
+    """New layer or operation with the same configuration; the same object if it is a `Lambda`."""
     if isinstance(operation, keras.layers.Lambda):
         return operation  # stateless, and not to be rebuilt from its config in safe mode
     return operation.__class__.from_config(operation.get_config())
 
 
 class _StandIn(keras.Operation):
-    """A stand-in for a layer: computes its output shapes, without weights of its own."""
+    """Stand-in for a layer, which computes the output shapes and has no weights."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(name=original.name)
@@ -229,14 +230,14 @@ def _record_functional(model: Any, scope: tuple[str, ...]) -> Graph:
 
 
 def uncompiled(model: Any) -> Any:
-    """The same functional graph as a model that is not compiled: a clone would be compiled too."""
+    """Model with the same graph that is not compiled, since a clone would be compiled too."""
     if not model.compiled:
         return model
     return functional_class()(model.input, model.output, name=model.name)
 
 
 def _lay_open(graph: Graph) -> Graph:
-    """Replace calls of nested models by the calls inside them."""
+    """Replace each call of a nested model by the calls inside the nested model."""
     alias: dict[Ref, Ref] = {}
     calls: list[Call] = []
 
@@ -269,7 +270,7 @@ def _lay_open(graph: Graph) -> Graph:
 
 
 def _replace(other: dict[Ref, Ref], structure: Any) -> Any:
-    """The structure with some of its refs exchanged for others."""
+    """Structure in which some refs are exchanged for others."""
     return keras.tree.map_structure(
         lambda a: other.get(a, a) if isinstance(a, Ref) else a, structure
     )
@@ -281,7 +282,7 @@ def takes_training(layer: Any) -> bool:
 
 
 def copy_weights(old: Any, new: Any) -> None:
-    """Copy the forward weights of a layer into its clone, by order."""
+    """Copy the forward weights of a layer into its clone, in their order."""
     if old is new or not isinstance(old, keras.layers.Layer):
         return
     ours, theirs = _forward_weights(new), _forward_weights(old)

@@ -1,8 +1,8 @@
-"""Feedback given to a layer that is built, and taken away again: its class is exchanged.
+"""Conversion of a built layer by an exchange of its class, and the way back.
 
-Nothing is rebuilt: variables, their values, the graph that the layer is part of, and what an
-optimizer knows of the variables stay. Keras' own `enable_lora` and `quantize` add weights to a
-built layer in the same way, by unlocking its tracker.
+Nothing is rebuilt: the variables and their values, the graph that the layer is part of, and the
+optimizer's state stay. Keras' own `enable_lora` and `quantize` add weights to a built layer in the
+same way, by unlocking its tracker.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
     """Give a built layer a feedback method, in place.
 
     Args:
-        layer: A layer whose class has a version with feedback, and which has no method.
-        method: The method.
-        **arguments: `feedback_initializer` and the like.
+        layer: Layer without a method, whose class can be exchanged for one with feedback.
+        method: Feedback method.
+        **arguments: Further arguments of the layer, for instance `feedback_initializer`.
 
     Raises:
-        ValueError: If the layer cannot have the method; it is as it was then.
+        ValueError: If the layer cannot have the method. The layer is then unchanged.
     """
     cls = version(type(layer))
     if cls is None:
@@ -62,14 +62,14 @@ def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
 
 
 def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
-    """Give layers that hold nothing but layers with feedback, as attention does, their class too.
+    """Exchange the class of layers, such as attention, whose kernels are all in sublayers.
 
     Args:
         given: Sites of the layers that have been given feedback.
         found: All sites of the model.
 
     Returns:
-        The layers.
+        Layers whose class was exchanged.
     """
     ids = {id(site.layer) for site in given}
     inside: dict[int, list[Any]] = {}
@@ -91,11 +91,11 @@ def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
 
 
 def take(layer: Any, cls: type | None = None) -> None:
-    """Take the feedback of a layer away, in place.
+    """Remove the feedback of a layer, in place.
 
     Args:
-        layer: A layer of this library.
-        cls: The class it is to have, by default the one that its class stands for.
+        layer: Layer of this library.
+        cls: New class of the layer; by default the class that this library's class replaces.
     """
     ours = type(layer)
     if is_leaf(ours):
@@ -119,7 +119,7 @@ def _is_kernel_layer(layer: Any) -> bool:
 
 
 def _keep_record(layer: Any) -> None:
-    """Have the layer's files say what its feedback is; a method without weights gets a store."""
+    """Prepare the layer to save a record of its method, also if the method has no weights."""
     if "feedback_store" not in vars(layer):
         store = FeedbackWeights(name="feedback", dtype=layer.dtype_policy)
         store.populate(lambda: None)
@@ -128,7 +128,7 @@ def _keep_record(layer: Any) -> None:
 
 
 def become(layer: Any, cls: type) -> None:
-    """Exchange the class of a layer, and what Keras derived from it when the layer was made."""
+    """Exchange the class of a layer, and what Keras derived from the class in its constructor."""
     layer.__class__ = cls
     for name in ("build", "quantize"):
         _rebind(layer, name)
@@ -142,7 +142,7 @@ def become(layer: Any, cls: type) -> None:
 
 
 def built_shape(layer: Any) -> tuple[int | None, ...]:
-    """The input shape that a layer was built with."""
+    """Input shape that a layer was built with."""
     config = layer.get_build_config() or {}
     shape = config.get("input_shape")
     if shape is None:
@@ -158,10 +158,10 @@ def built_shape(layer: Any) -> tuple[int | None, ...]:
 
 
 def _rebind(layer: Any, name: str) -> None:
-    """Let the wrapper that Keras made around a method call that of the layer's present class.
+    """Let Keras' wrapper of a method call the method of the layer's present class.
 
-    Keras wraps `build` and `quantize` when a layer is made: the wrapper holds the method of the
-    class that the layer had then.
+    Keras wraps `build` and `quantize` when a layer is made. The wrapper holds the method of the
+    class that the layer had at that time.
     """
     wrapper = vars(layer).get(name)
     for cell in getattr(wrapper, "__closure__", None) or ():
@@ -172,7 +172,7 @@ def _rebind(layer: Any, name: str) -> None:
 
 @contextlib.contextmanager
 def _scope(layer: Any) -> Iterator[None]:
-    """Where new weights of a built layer belong: its name scope, its strategy, its tracker."""
+    """Scope for new weights of a built layer: its name scope, strategy and unlocked tracker."""
     with contextlib.ExitStack() as stack:
         strategy = _strategy(layer)
         if strategy is not None and not tf.distribute.has_strategy():
@@ -187,7 +187,7 @@ def _scope(layer: Any) -> Iterator[None]:
 
 
 def _strategy(layer: Any) -> Any | None:
-    """The strategy of `tf.distribute` that the layer's weights were made under."""
+    """Strategy of `tf.distribute` under which the layer's weights were made."""
     for weight in layer.weights:
         strategy = getattr(weight.value, "distribute_strategy", None)
         if strategy is not None:

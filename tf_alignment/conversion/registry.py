@@ -1,7 +1,7 @@
-"""Which classes of this library stand for which classes of Keras.
+"""Table of Keras' layer classes and the classes of this library that replace them.
 
-The table is made of the names that `tf_alignment.layers` exports: a layer that has the name of one
-of Keras', and is a subclass of it, is its version with feedback. A new layer needs no entry here.
+The table is made of the names that `tf_alignment.layers` exports. An exported class replaces the
+Keras class that has the same name and is one of its base classes. A new layer needs no entry here.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ def _pairs() -> dict[type, type]:
 
 
 STOCK: dict[type, Any] = {ours: stock for stock, ours in _pairs().items()}
-"""`{our class: Keras' class}`, layers without a feedback argument too."""
+"""`{class of this library: Keras' class}`, including layers without a feedback argument."""
 
 WITH_FEEDBACK: dict[type, Any] = {
     stock: ours
     for stock, ours in _pairs().items()
     if "feedback" in inspect.signature(ours).parameters
 }
-"""`{Keras' class: our class with feedback}`."""
+"""`{Keras' class: class of this library with feedback}`."""
 
 _DERIVED: dict[type, Any] = {}  # versions of classes of users' own
 _ORIGINAL: dict[type, type] = {}  # and back
 
 
 def version(cls: type) -> Any | None:
-    """The class with feedback that a layer of class `cls` can be given, or None.
+    """Class with feedback that a layer of class `cls` can be given, or None.
 
     Args:
-        cls: A class of layers: one of Keras', one of this library, or a subclass of either that
-            overrides neither `call` nor `build`.
+        cls: Class of the layer: a class of Keras, a class of this library, or a subclass of either
+            that overrides neither `call` nor `build`.
     """
     if cls in WITH_FEEDBACK:
         return WITH_FEEDBACK[cls]
@@ -72,7 +72,7 @@ def version(cls: type) -> Any | None:
 
 
 def overridden(cls: type) -> list[str]:
-    """Which of `call` and `build` a subclass of one of Keras' layers with a version overrides."""
+    """Names among `call` and `build` that a subclass of a convertible Keras layer overrides."""
     base = _stock_base(cls, WITH_FEEDBACK)
     if base is None:
         return []
@@ -80,10 +80,10 @@ def overridden(cls: type) -> list[str]:
 
 
 def stock_class(cls: type) -> type | None:
-    """The class that a class of ours stands for; None if it stands for none.
+    """Keras class, or class of the user's own, that a class of this library replaces, or None.
 
     Args:
-        cls: A class of layers.
+        cls: Class of a layer.
     """
     return _ORIGINAL.get(cls, STOCK.get(cls))
 
@@ -94,17 +94,17 @@ def is_ours(cls: type) -> bool:
 
 
 def is_leaf(cls: type) -> bool:
-    """Whether a class of ours has connections of its own, and is not merely a holder of others."""
+    """Whether a class of this library has connections itself, and not only in its sublayers."""
     return issubclass(cls, FeedbackLayer)
 
 
 def _stock_base(cls: type, table: dict[type, Any]) -> type | None:
-    """The first class among `cls` and its bases that is in the table."""
+    """First class among `cls` and its bases that is in the table."""
     return next((base for base in cls.__mro__ if base in table), None)
 
 
 def _derive(cls: type, ours: Any) -> Any:
-    """A subclass of both, which saves as `cls` does: its file loads where this library is not."""
+    """Subclass of both classes that is saved as `cls`: the file loads without this library."""
 
     def get_config(self: Any) -> dict[str, Any]:
         config = super(derived, self).get_config()

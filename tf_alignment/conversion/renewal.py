@@ -1,4 +1,4 @@
-"""Making anew the compiled functions and the optimizer of a model whose layers have changed."""
+"""Renewal of the compiled functions and the optimizer of a model whose layers have changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ __all__ = ["carry_optimizer", "renew"]
 
 
 def renew(model: keras.Model) -> None:
-    """Have a changed model trace its functions again, and its optimizer fit its variables.
+    """Discard the compiled functions of a changed model, and fit the optimizer to its variables.
 
-    An optimizer is made for certain variables. If they have changed, one of the same configuration
-    takes its place, with the old one's values where the variables are the same.
+    An optimizer is built for certain variables. If the model's variables have changed, a new
+    optimizer with the same configuration replaces the old one and takes over the state of each
+    variable that is the same.
 
     Args:
-        model: A Keras model.
+        model: Keras model.
     """
     for layer, _ in walk(model):
         if isinstance(layer, keras.Model):
@@ -37,11 +38,11 @@ def renew(model: keras.Model) -> None:
 
 
 def carry_optimizer(old: Any, new: Any) -> None:
-    """Give an optimizer the values of another one, for the variables that both have.
+    """Copy the state of an optimizer to another one, for the variables that both have.
 
     Args:
-        old: A built optimizer.
-        new: Another of the same configuration.
+        old: Built optimizer.
+        new: Built optimizer with the same configuration.
     """
     values: dict[str, collections.deque[Any]] = collections.defaultdict(collections.deque)
     for variable in _variables(old):
@@ -53,13 +54,13 @@ def carry_optimizer(old: Any, new: Any) -> None:
 
 
 def _parts(optimizer: Any) -> list[Any]:
-    """The optimizers of which one is made, itself first."""
+    """An optimizer and the optimizers inside it, the outermost first."""
     inner = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "optimizers", ())]
     return [optimizer, *(part for one in inner if one is not None for part in _parts(one))]
 
 
 def _updated(optimizer: Any) -> list[keras.Variable]:
-    """The variables that an optimizer was built for."""
+    """Variables that an optimizer was built for."""
     own = (getattr(part, "_trainable_variables", None) or () for part in _parts(optimizer))
     return list({id(v): v for some in own for v in some}.values())
 
@@ -70,5 +71,5 @@ def _variables(optimizer: Any) -> list[keras.Variable]:
 
 
 def _suffix(variable: keras.Variable, optimizer: Any) -> str:
-    """The variable's path without the names of the models that it was made in."""
+    """Path of a variable."""
     return str(variable.path)

@@ -1,7 +1,7 @@
-"""Where in a model weights are, and whether anything below them could use the error they send down.
+"""Layers of a model with weights, and whether a layer below them could use the error they send.
 
-A functional or Sequential model shows its graph. What a layer or model with a `call` of its own
-does with the layers inside cannot be seen: there each is taken to lie above the others.
+The graph of a functional or Sequential model is known. In a layer or model with a `call` of its
+own, the order of the sublayers is not known: each is taken to lie above the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment._support.compat import ReversibleEmbedding
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
 from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
 from tf_alignment.layers.connection import FeedbackWeights
@@ -22,13 +23,13 @@ __all__ = ["Site", "is_stock", "matrices", "own_weights", "sites"]
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A layer that has weights of its own, or that a class with feedback can be given to.
+    """Layer that has weights of its own, or whose class can be exchanged for one with feedback.
 
     Attributes:
-        layer: The layer.
-        holders: The layers that hold it, outermost first, without the model.
-        fed: Whether weights that learn, or would if they were not frozen, lie below it, so that the
-            error it sends down is of use.
+        layer: Layer at the site.
+        holders: Layers that contain it, outermost first, without the model.
+        fed: Whether weights that learn, or would learn if they were not frozen, lie below the
+            layer, so that the error it sends down is used.
     """
 
     layer: Any
@@ -37,41 +38,41 @@ class Site:
 
     @property
     def path(self) -> str:
-        """Names of the holders and of the layer."""
+        """Names of the holders and of the layer, separated by slashes."""
         return "/".join(layer.name for layer in (*self.holders, self.layer))
 
     def told(self, model: keras.Model) -> bool:
-        """Whether the configuration of the model says of which class the layer is.
+        """Whether the configuration of the model names the class of the layer.
 
         Args:
-            model: The model that the site is of.
+            model: Model that contains the layer.
         """
         if type(self.layer) not in STOCK:  # a version of a class of the user's own
             return False
         return all(_tells_layers(holder) for holder in (model, *self.holders))
 
     def tells(self, cls: type) -> bool:
-        """Whether a layer that holds others has to be, or can be, of a class with feedback.
+        """Whether a layer that contains others must have, or may have, a class with feedback.
 
-        Attention inside a custom layer stays stock: its file is to load in plain Keras.
+        Attention inside a custom layer keeps its class, so that its file loads in plain Keras.
 
         Args:
-            cls: The class.
+            cls: Class of the layer.
         """
         return hasattr(cls, "cell_class") or all(_tells_layers(h) for h in self.holders)
 
     @property
     def leaf(self) -> bool:
-        """Whether the layer, given feedback, has connections of its own."""
+        """Whether the layer would have connections itself, and not only in its sublayers."""
         cls = version(type(self.layer))
         return cls is not None and is_leaf(cls)
 
 
 def sites(model: keras.Model) -> list[Site]:
-    """All sites of a built model, in the order of calls where that can be seen.
+    """All sites of a built model, in the order of calls where it is known.
 
     Args:
-        model: A Keras model.
+        model: Built Keras model.
     """
     fed = dict(_fed(model))
     held = {
@@ -84,10 +85,10 @@ def sites(model: keras.Model) -> list[Site]:
 
 
 def own_weights(layer: Any) -> list[keras.Variable]:
-    """The weights of a layer without its sublayers that could learn; frozen weights too.
+    """Weights of a layer that could learn, frozen or not, without the weights of its sublayers.
 
     Args:
-        layer: A Keras layer.
+        layer: Keras layer.
     """
     if isinstance(layer, FeedbackWeights):
         return []
@@ -95,15 +96,16 @@ def own_weights(layer: Any) -> list[keras.Variable]:
 
 
 def matrices(layer: Any) -> list[keras.Variable]:
-    """The weights of a layer's own that mix what passes it, as far as their names and shapes tell.
+    """Kernels of a layer itself: weights that mix the units of its input, by name and shape.
 
-    Biases, positions and rows that are looked up are added; what is not named a kernel and has
-    fewer than two axes longer than 1 scales each unit by itself.
+    A weight is a kernel if its name says so, or if it has at least two axes longer than 1 and is
+    not a bias, a position or a table of embeddings, which are added or looked up. Other weights
+    scale each unit separately.
     """
     if isinstance(layer, keras.layers.PReLU):
         return []
     looks_up = isinstance(layer, keras.layers.Embedding)
-    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
+    reversible = isinstance(layer, ReversibleEmbedding)
     found = []
     for weight in own_weights(layer):
         name = weight.name
@@ -118,16 +120,16 @@ def matrices(layer: Any) -> list[keras.Variable]:
 
 
 def is_stock(cls: type) -> bool:
-    """Whether a class of layers is one of Keras' own.
+    """Whether a class of layers is part of Keras.
 
     Args:
-        cls: The class.
+        cls: Class of a layer.
     """
     return cls.__module__.startswith("keras.src.")
 
 
 def _tells_layers(holder: Any) -> bool:
-    """Whether the configuration of a model or layer contains each sublayer's configuration."""
+    """Whether the configuration of a model or layer contains the configuration of each sublayer."""
     cls = type(holder)
     if isinstance(holder, keras.Sequential):
         return cls.get_config is keras.Sequential.get_config
@@ -140,7 +142,7 @@ def _tells_layers(holder: Any) -> bool:
 
 
 def _fed(model: keras.Model) -> dict[int, bool]:
-    """`{id of a layer: whether something below could learn}`, in the order of calls."""
+    """Layers below which a weight could learn, `{id of a layer: bool}`, in the order of calls."""
     found: dict[int, bool] = {}
     calls = _calls(model)
     if calls is None:
@@ -152,7 +154,7 @@ def _fed(model: keras.Model) -> dict[int, bool]:
 
 
 def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:
-    """The calls of a model that can be seen through, each with whether something below learns."""
+    """Calls of a model whose graph is known, each with whether a layer below it learns."""
     if not transparent(model):
         return None
     try:
@@ -164,7 +166,7 @@ def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:
 
 
 def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
-    """Note what lies below a layer, and below those in it."""
+    """Note whether a layer, and each of its sublayers, has a layer below it that could learn."""
     if not isinstance(layer, keras.layers.Layer):
         return
     owners = list(_owners(layer))
@@ -175,13 +177,13 @@ def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
 
 
 def _owners(layer: Any) -> Iterator[Any]:
-    """The layers in a layer, itself among them, that could learn."""
+    """Layer and sublayers that have weights which could learn."""
     if isinstance(layer, keras.layers.Layer):
         yield from (inner for inner, _ in walk(layer) if own_weights(inner))
 
 
 def _several_kernels(layer: Any) -> bool:
-    """Whether the layer's first kernel learns from what its last kernel sends down."""
+    """Whether the layer's first kernel learns from the error that its last kernel sends down."""
     cls = version(type(layer))
     if cls is None or not own_weights(layer):
         return False

@@ -1,7 +1,8 @@
 """Checks of a converted model that are possible only when it is trained.
 
-When the step is traced: whether the optimizer suits the feedback weights, whether something has
-been frozen or become stock, and whether the backward pass of every connection was traced.
+When the training step is traced, they test whether the optimizer suits the feedback weights,
+whether layers have been frozen, whether stock layers with kernels have been added, and whether the
+backward pass of every connection was traced.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ["unwatch", "warn_of_frozen", "watch"]
 
 
 def watch(model: keras.Model) -> None:
-    """Have a converted model checked when its training begins.
+    """Arrange that a converted model is checked when its training begins.
 
     Args:
-        model: A model that has just been converted. Its `train_step` is wrapped.
+        model: Model that has just been converted, whose `train_step` is wrapped.
     """
     known = {id(layer) for layer, _ in _stock_kernels(model)}
     reference = weakref.ref(model)
@@ -53,20 +54,20 @@ def watch(model: keras.Model) -> None:
 
 
 def unwatch(model: keras.Model) -> None:
-    """Take the wrapper around a model's `train_step` away.
+    """Remove the wrapper around a model's `train_step`.
 
     Args:
-        model: A Keras model.
+        model: Keras model.
     """
     if getattr(vars(model).get("train_step"), "watches", False):
         del model.train_step
 
 
 def warn_of_frozen(model: keras.Model) -> None:
-    """Warn of frozen layers whose feedback weights should learn by alignment, once each.
+    """Warn of frozen layers whose feedback weights should learn by alignment, once per layer.
 
     Args:
-        model: A Keras model.
+        model: Keras model.
     """
     names = []
     for layer in feedback_layers(model):
@@ -95,7 +96,7 @@ def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
 
 
 def _stock_kernels(model: keras.Model) -> list[tuple[Any, str]]:
-    """The layers with kernels that have no method, and their paths."""
+    """Layers that have kernels and no method, each with its path."""
     return [
         (layer, "/".join((*scope, layer.name)))
         for layer, scope in walk(model)
@@ -104,10 +105,10 @@ def _stock_kernels(model: keras.Model) -> list[tuple[Any, str]]:
 
 
 def _watched(model: keras.Model, check: Callable[[], None]) -> Callable[..., Any]:
-    """The model's `train_step`, which warns of connections whose backward pass was not traced.
+    """Wrapper of the model's `train_step` that warns if a backward pass was not traced.
 
-    It makes the other checks too: layers are not told of training by a model whose `call` has no
-    argument `training`.
+    The wrapper also makes the other checks, since a model whose `call` has no argument `training`
+    does not tell its layers that they are being trained.
     """
     reference, own = weakref.ref(model), type(model).train_step
     before = vars(model).get("train_step")  # set on the model itself, e.g. an interleaved phase
@@ -148,7 +149,7 @@ def _warn_of_lost(model: keras.Model, seen: watching.Seen, said: set[Any]) -> No
 
 
 def _lost(connection: Any, seen: watching.Seen) -> str:
-    """The passes of a connection that are missing, in words, or the empty string."""
+    """Description of the passes of a connection that are missing, or the empty string."""
     if connection not in seen.called:
         # inside a loop over time cells run their own way
         return "" if getattr(connection.layer, "over_time", False) else "it was not called"

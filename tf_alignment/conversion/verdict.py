@@ -1,4 +1,4 @@
-"""The verdict on a model: which layers carry which method, and whether W still carries an error."""
+"""Summary of a model: the method of each layer, and whether weight transport remains."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LayerReport:
     """One row of `summary`.
 
     Attributes:
-        path: Names of the nested models and of the layer.
+        path: Names of the nested models and of the layer, separated by slashes.
         kind: Class name of the layer.
-        method: Id of its method, or `"stock"`.
-        weights: `{name: shape}` of the feedback weights.
-        why: Why the layer is stock, or `""`.
+        method: Id of the layer's method, or `"stock"`.
+        weights: Shapes of the feedback weights, `{name: shape}`.
+        why: Reason why the layer is stock, or `""`.
     """
 
     path: str
@@ -47,19 +47,19 @@ class LayerReport:
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = print) -> list[LayerReport]:
-    """Say which layers carry which method, which were left stock, and why.
+    """Print the method of each layer of a model, or the reason why the layer is stock.
 
-    Every layer that has weights which could learn is in the table, whoever holds it. The last line
-    is a verdict: whether the error still passes forward weights anywhere (weight transport), where,
-    and why.
+    The table has a row for every layer with weights that could learn, including layers inside other
+    layers. The last line is a verdict: whether the error still passes forward weights anywhere
+    (weight transport), where, and why.
 
     Args:
-        model: A built Keras model.
-        print_fn: Called with each line of the table, or `None` to print nothing.
+        model: Built Keras model.
+        print_fn: Function that is called with each line of the table, or `None` to print nothing.
 
     Returns:
-        A `LayerReport` for each layer with weights that could learn, in the order of calls where
-        the model shows it.
+        List with a `LayerReport` for each layer with weights that could learn, in the order of
+        calls where it is known.
 
     Raises:
         TypeError: If `model` is no Keras model, or `print_fn` no function.
@@ -88,11 +88,11 @@ def summary(model: keras.Model, print_fn: Callable[[str], Any] | None = print) -
 
 
 def verdict(found: list[Site], taps: list[OutputTap]) -> str:
-    """One sentence: whether weight transport remains.
+    """Sentence that says whether weight transport remains.
 
     Args:
-        found: The sites of the model.
-        taps: Its layers of direct feedback.
+        found: Sites of the model.
+        taps: Layers of direct feedback in the model.
     """
     left = transported(found, bool(taps))
     signs = sorted({m.id for m in _methods(found) if m.id in ("usf", "brsf", "frsf")})
@@ -114,10 +114,10 @@ def verdict(found: list[Site], taps: list[OutputTap]) -> str:
 
 
 def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site, str]]:
-    """The layers past whose forward kernels an error still goes, each with the reason.
+    """Layers whose forward kernels still send an error down, each with the reason.
 
     Args:
-        found: The sites of a model.
+        found: Sites of the model.
         direct: Whether the model has direct feedback.
     """
     left = []
@@ -133,10 +133,10 @@ def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site,
 
 
 def why_stock(site: Site, direct: bool = False) -> str:
-    """Why a layer without a method has none.
+    """Reason why a layer has no method.
 
     Args:
-        site: The layer.
+        site: Site of the layer.
         direct: Whether the model has direct feedback.
     """
     layer = site.layer
@@ -168,7 +168,7 @@ def why_stock(site: Site, direct: bool = False) -> str:
 
 
 def stays(site: Site) -> str | None:
-    """Why a layer that is fed cannot be converted, or None if it can or needs not."""
+    """Reason why a layer cannot be converted, or None if it can, or need not, be converted."""
     convertible = version(type(site.layer)) is not None and dynamic_time(site) is None
     if convertible or not site.fed or not matrices(site.layer):
         return None
@@ -176,7 +176,7 @@ def stays(site: Site) -> str | None:
 
 
 def dynamic_time(site: Site) -> Any | None:
-    """The `TimeDistributed` with a dynamic time axis that a layer lies in, or None."""
+    """`TimeDistributed` layer with a dynamic time axis that contains a layer, or None."""
     for holder in site.holders:
         if type(holder) is keras.layers.TimeDistributed:
             shape = (holder.get_build_config() or {}).get("input_shape")
@@ -186,7 +186,7 @@ def dynamic_time(site: Site) -> Any | None:
 
 
 def check_model(model: Any) -> None:
-    """Raise if something is no Keras model, or not built."""
+    """Raise an error if an object is no Keras model, or a model that is not built."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"Argument `model` must be a Keras model. Received: {model!r} of type "
@@ -212,7 +212,7 @@ def _report(site: Site, direct: bool) -> LayerReport:
 
 
 def _has_row(site: Site) -> bool:
-    """Whether a layer is told of: it has weights, and no layer that holds it tells of them."""
+    """Whether a layer has a row in the table; a layer inside one of this library has none."""
     inside = any(is_ours(type(holder)) for holder in site.holders)
     return not inside and bool(own_weights(site.layer) or _holds_feedback(site.layer))
 
@@ -222,7 +222,7 @@ def _holds_feedback(layer: Any) -> bool:
 
 
 def _several(site: Site) -> bool:
-    """Whether a layer with a kernel has more, or lies with others inside one layer."""
+    """Whether a layer has several kernels, or lies in one layer together with other kernels."""
     outer = next((h for h in site.holders if not isinstance(h, keras.Model)), site.layer)
     return sum(len(matrices(layer)) for layer, _ in walk(outer)) > 1
 
@@ -237,7 +237,7 @@ def _scales(layer: Any) -> bool:
 
 
 def listed(names: list[str]) -> str:
-    """Names in a row; of many the first six."""
+    """Names separated by commas; only the first six if there are many."""
     shown = ", ".join(names[:6])
     return shown + (f" and {len(names) - 6} more" if names[6:] else "")
 

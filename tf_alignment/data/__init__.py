@@ -1,8 +1,8 @@
-"""Data, in an order that depends on a seed and the epoch alone.
+"""Datasets in an order that depends only on a seed and the epoch.
 
-`load` gives small datasets by name as arrays (`arrays`), of which `EpochShuffled` makes batches
-(`epochs`); `images` reads large ones of images of different sizes, ImageNet above all, and crops
-them on the way (`streams`).
+`load` loads small datasets by name as arrays (module `arrays`), and `EpochShuffled` makes batches
+of them (module `epochs`). `images` reads large datasets with images of different sizes, such as
+ImageNet, and crops the images while reading (module `streams`).
 """
 
 from tf_alignment.data.arrays import NAMES, Arrays, Split, load

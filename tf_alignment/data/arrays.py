@@ -1,7 +1,7 @@
 """Datasets by name, as arrays.
 
-`"digits"` comes with the package; the others come from TensorFlow Datasets, from files that have
-been prepared before: nothing is downloaded behind the user's back.
+`"digits"` comes with the package. The other datasets come from files that TensorFlow Datasets has
+prepared before: nothing is downloaded without the user's command.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tf_alignment._support.optional import require
 __all__ = ["NAMES", "Arrays", "Split", "builder_of", "load"]
 
 NAMES = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100", "voc")
-"""The names that `load` knows."""
+"""Names of the datasets that `load` knows."""
 
 
 class Split(NamedTuple):
-    """Inputs and labels of one split; unpacks into the arguments of `fit` and `evaluate`.
+    """Inputs and labels of one split, to be unpacked into the arguments of `fit` and `evaluate`.
 
     Attributes:
-        x: `(examples, height, width, channels)`, float32 in [0, 1].
-        y: `(examples,)`, int32 class labels.
+        x: Images `(examples, height, width, channels)`, float32 in [0, 1].
+        y: Class labels `(examples,)`, int32.
 
     Example:
     >>> import tf_alignment as ta
@@ -44,10 +44,10 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """A dataset in memory.
+    """Dataset in memory.
 
     Attributes:
-        name: Name that was given to `load`.
+        name: Name of the dataset, as given to `load`.
         train: Training split.
         test: Test split.
         classes: Number of classes.
@@ -65,15 +65,15 @@ class Arrays:
     classes: int
 
     def map(self, function: Callable[[np.ndarray], Any]) -> Arrays:
-        """The dataset with changed inputs; labels stay.
+        """Copy of the dataset with changed inputs and the same labels.
 
         Args:
-            function: Gets the inputs of a split, `(examples, ...)`, and returns as many. It is
-                called once a split.
+            function: Function of the inputs of a split, `(examples, ...)`, that returns the same
+                number of examples. It is called once per split.
 
         Raises:
-            TypeError: If `function` is none.
-            ValueError: If it returns another number of examples.
+            TypeError: If `function` cannot be called.
+            ValueError: If `function` returns another number of examples.
 
         Example:
         >>> import tf_alignment as ta
@@ -105,22 +105,21 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
     """Load an image classification dataset into memory.
 
     Args:
-        name: `"digits"` (the 8x8 handwritten digits of scikit-learn, Alpaydin & Kaynak 1998,
-            https://doi.org/10.24432/C50P49; 1437 for training and 360 for testing, split by class
-            and always in the same way), `"mnist"`, `"fashion_mnist"`, `"svhn_cropped"`, `"cifar10"`
-            or `"cifar100"` (from TensorFlow Datasets, with their own splits), or `"voc"`: Pascal
-            VOC of 2007 at 32x32, an image with the class of its largest object, 21 classes with the
-            background.
-        data_dir: Directory that holds the prepared TensorFlow Datasets, `~` being the home
-            directory; `None` takes their own default. Has no meaning for `"digits"`.
+        name: Name of the dataset: `"digits"` (the 8x8 handwritten digits of scikit-learn, Alpaydin
+            & Kaynak 1998, https://doi.org/10.24432/C50P49, with 1437 images for training and 360
+            for testing, in a fixed split that is balanced over classes); `"mnist"`,
+            `"fashion_mnist"`, `"svhn_cropped"`, `"cifar10"` or `"cifar100"` (from TensorFlow
+            Datasets, with the usual splits); or `"voc"` (Pascal VOC 2007 at 32x32, each image with
+            the class of its largest object, 21 classes with the background).
+        data_dir: Directory of the prepared TensorFlow Datasets, in which `~` is the home directory;
+            `None` takes the default of TensorFlow Datasets. Not used for `"digits"`.
 
     Returns:
-        The dataset: `x` float32 in [0, 1] with a channel axis, `y` int32.
+        Dataset with `x` float32 in [0, 1] with a channel axis, and `y` int32.
 
     Raises:
         ValueError: If `name` is unknown.
-        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to put
-            it there.
+        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to prepare it.
         ImportError: If the library that holds the dataset is not installed.
 
     Example:
@@ -167,10 +166,10 @@ def _prepared(name: str, data_dir: str | None) -> Arrays:
 
 
 def builder_of(name: str, data_dir: str | None) -> Any:
-    """The TensorFlow Dataset of a name.
+    """Builder of the TensorFlow Dataset with a name.
 
     Raises:
-        FileNotFoundError: If it is not in `data_dir`; the message says how to put it there.
+        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to prepare it.
         ImportError: If TensorFlow Datasets is not installed.
     """
     tfds = require("tensorflow_datasets", f"The dataset {name!r}")
@@ -189,7 +188,7 @@ def builder_of(name: str, data_dir: str | None) -> Any:
 
 
 def _largest_object(example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
-    """The image at 32x32, and 1 + the class of its largest object; 0 is the background."""
+    """Image at 32x32, and 1 + the class of its largest object; 0 is the background."""
     image = tf.image.resize(tf.cast(example["image"], tf.float32), (32, 32), antialias=True)
     boxes, labels = example["objects"]["bbox"], example["objects"]["label"]
     if tf.size(labels) == 0:

@@ -1,8 +1,8 @@
-"""Batches of arrays whose order is a function of the seed and the epoch alone.
+"""Batches of arrays whose order depends only on the seed and the epoch.
 
-`Dataset.shuffle` goes on from the state of its generator, which is lost when a run is killed. Here
-the order of epoch `e` is the permutation drawn from `numpy.random.default_rng((seed, e))`, so a run
-that resumes at epoch `e` sees what it would have seen.
+`Dataset.shuffle` continues from the state of its generator, which is lost when a run is killed.
+Here the order of epoch `e` is the permutation drawn from `numpy.random.default_rng((seed, e))`, so
+a run that resumes at epoch `e` sees the same batches as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["EpochShuffled", "FollowEpoch", "Passes"]
 
 
 class Passes:
-    """Counts passes over data, as a base of what has an order for each.
+    """Base of datasets with a different order for each pass; it counts the passes.
 
     Args:
         epoch: Epoch of the first pass.
 
     Attributes:
-        callback: Sets `epoch` to Keras' count at the start of every epoch.
+        callback: Keras callback that sets `epoch` to Keras' count at the start of every epoch.
 
     Raises:
-        ValueError: If `epoch` is, or is set to, no integer of at least 0.
+        ValueError: If `epoch` is not, or is set to something that is not, an integer of at least 0.
     """
 
     def __init__(self, epoch: int = 0) -> None:
@@ -38,7 +38,7 @@ class Passes:
 
     @property
     def epoch(self) -> int:
-        """The epoch whose order the next pass takes."""
+        """Epoch whose order the next pass takes."""
         return max(self._next.values(), default=self._first)
 
     @epoch.setter
@@ -47,10 +47,11 @@ class Passes:
         self._next: dict[int, int] = {}
 
     def next_epoch(self, worker: int = 0) -> int:
-        """Count a pass of a worker, and return its epoch.
+        """Count a pass of a worker, and return the epoch of the pass.
 
         Args:
-            worker: Which one. Each counts for itself: an epoch of several is one pass of each.
+            worker: Index of the worker. Passes are counted for each worker separately, since an
+                epoch is one pass of every worker.
         """
         epoch = self._next.get(worker, self._first)
         self._next[worker] = epoch + 1
@@ -58,14 +59,14 @@ class Passes:
 
 
 class EpochShuffled(Passes):
-    """Batches of arrays in an order that depends on the seed and the epoch alone.
+    """Batches of arrays in an order that depends only on the seed and the epoch.
 
-    `dataset` is a finite `tf.data.Dataset` of one epoch. When a pass over it starts, it takes the
-    order of `epoch` and moves `epoch` on by one, so that plain `fit` shuffles anew every epoch.
-    `epoch` can be set: a callback that restores a killed run sets the epoch at which it resumes.
-    `callback` sets it to Keras' own count at the start of every epoch, which makes the order
-    independent of whatever was iterated before (under a `tf.distribute` strategy `fit` begins a
-    pass of its own before the first epoch).
+    The attribute `dataset` is a finite `tf.data.Dataset` of one epoch. When a pass over it starts,
+    it takes the order of `epoch` and increases `epoch` by one, so that plain `fit` shuffles anew in
+    every epoch. The attribute `epoch` can be set: a callback that restores a killed run sets it to
+    the epoch at which the run resumes. The attribute `callback` sets `epoch` to Keras' own count at
+    the start of every epoch. The order is then independent of earlier passes (under a
+    `tf.distribute` strategy `fit` begins a pass of its own before the first epoch).
 
     Pass `shuffle=False` to `fit`: with its default Keras warns that it does not shuffle a
     `tf.data.Dataset`.
@@ -73,10 +74,10 @@ class EpochShuffled(Passes):
     Args:
         x: Inputs, `(examples, ...)`.
         y: Targets, `(examples, ...)`.
-        batch_size: Number of examples a batch.
-        seed: Non-negative integer; another seed gives other orders.
-        drop_remainder: Whether to leave out the last batch of an epoch if it is smaller. Under XLA
-            that saves a second compilation.
+        batch_size: Number of examples per batch.
+        seed: Non-negative integer from which the orders are drawn.
+        drop_remainder: Whether to leave out the last batch of an epoch if it is smaller, which
+            saves a second compilation under XLA.
         epoch: Epoch of the first pass.
 
     Raises:
@@ -122,7 +123,7 @@ class EpochShuffled(Passes):
         self.dataset: tf.data.Dataset = self._pipeline(x, y)
 
     def __len__(self) -> int:
-        """Number of batches an epoch."""
+        """Number of batches per epoch."""
         if self.drop_remainder:
             return self.examples // self.batch_size
         return math.ceil(self.examples / self.batch_size)
@@ -131,10 +132,10 @@ class EpochShuffled(Passes):
         """Return the order of an epoch.
 
         Args:
-            epoch: Which one, counted from 0.
+            epoch: Number of the epoch, counted from 0.
 
         Returns:
-            A permutation of the examples' indices, `(examples,)`, int64.
+            Permutation of the indices of the examples, `(examples,)`, int64.
 
         Example:
             >>> EpochShuffled(np.zeros(4), np.zeros(4), batch_size=2).order(0)
@@ -163,10 +164,10 @@ class EpochShuffled(Passes):
 
 
 class FollowEpoch(keras.callbacks.Callback):
-    """Tells data which epoch Keras begins.
+    """Callback that sets the epoch of data at the beginning of every epoch.
 
     Args:
-        data: With an attribute `epoch`.
+        data: Object with an attribute `epoch`.
     """
 
     def __init__(self, data: Any) -> None:
@@ -174,5 +175,5 @@ class FollowEpoch(keras.callbacks.Callback):
         self._data = data
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set it."""
+        """Set the attribute `epoch` of the data."""
         self._data.epoch = epoch

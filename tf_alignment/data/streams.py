@@ -1,4 +1,4 @@
-"""Images of different sizes, read from disk, cropped and shuffled on the way to the network."""
+"""Streams of images of different sizes, read from disk, cropped and shuffled."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def _two_integers(seed: Any) -> tf.Tensor:
 def random_crop(
     image: tf.Tensor, size: int, seed: tf.Tensor, least_area: float = 0.08
 ) -> tf.Tensor:
-    """A part of the image with an aspect of 3/4 to 4/3, scaled to `size`; half are mirrored.
+    """Cut a random part with aspect ratio 3/4 to 4/3 from an image, scale it, mirror half of them.
 
     Args:
-        image: `(height, width, 3)`, uint8.
+        image: Image `(height, width, 3)`, uint8.
         size: Height and width of the result.
-        seed: Two int64 numbers, on which alone the result depends.
-        least_area: The smallest part of the area; the largest is all.
+        seed: Two int64 numbers, which alone determine the random choices.
+        least_area: Smallest fraction of the image's area; the largest is 1.
 
     Returns:
-        `(size, size, 3)`, float32, in [0, 255].
+        Image `(size, size, 3)`, float32, in [0, 255].
 
     Reference: Szegedy et al. 2015, "Going deeper with convolutions".
 
@@ -69,14 +69,14 @@ def random_crop(
 
 
 def central_crop(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Scale the short side to 8/7 of `size`, cut the centre out.
+    """Scale the short side of an image to 8/7 of `size`, and cut out the centre.
 
     Args:
-        image: `(height, width, 3)`, uint8.
-        size: Height and width of the result; 224 makes the short side 256.
+        image: Image `(height, width, 3)`, uint8.
+        size: Height and width of the result; with 224 the short side is scaled to 256.
 
     Returns:
-        `(size, size, 3)`, float32, in [0, 255].
+        Image `(size, size, 3)`, float32, in [0, 255].
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -93,7 +93,7 @@ def central_crop(image: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _colours(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Other brightness, saturation, hue and contrast, of an image in [0, 1]."""
+    """Change brightness, saturation, hue and contrast of an image in [0, 1] at random."""
     image = tf.image.stateless_random_brightness(image, 32 / 255, seed)
     image = tf.image.stateless_random_saturation(image, 0.5, 1.5, seed + 2)
     image = tf.image.stateless_random_hue(image, 0.2, seed + 4)
@@ -102,17 +102,18 @@ def _colours(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 class Images:
-    """A dataset of images of different sizes, with what is done to them.
+    """Dataset of images of different sizes, and their preprocessing.
 
     Args:
-        train: Dataset of `(image, label)`, image `(height, width, 3)` uint8, in a fixed order.
-        test: Test images, as `train`.
+        train: Training images, a `tf.data.Dataset` of `(image, label)` in a fixed order, with
+            images `(height, width, 3)` in uint8.
+        test: Test images, in the same form as `train`.
         examples: Number of examples in `train`.
         size: Height and width after cropping.
-        preprocessing: `"resnet"`: crops of at least 8 % of the area, channels with mean 0 and
-            deviation 1. `"inception"`: crops of at least 5 %, colours changed in training, values
-            in [-1, 1].
-        buffer: Examples among which the next is drawn.
+        preprocessing: Preprocessing of the images. `"resnet"`: crops of at least 8 % of the area,
+            channels with mean 0 and standard deviation 1. `"inception"`: crops of at least 5 % of
+            the area, colours changed in training, values in [-1, 1].
+        buffer: Number of examples in the buffer from which the next example is drawn.
 
     Raises:
         ValueError: If `preprocessing` is unknown, or a number out of range.
@@ -146,18 +147,19 @@ class Images:
     def batches(
         self, batch_size: int, seed: int = 0, strategy: tf.distribute.Strategy | None = None
     ) -> Stream:
-        """The training data in the order of a seed.
+        """Batches of the training data in the order of a seed.
 
         Args:
-            batch_size: Examples a batch, on all replicas together. What is left of an epoch is
-                dropped, so that all batches have the same shape.
+            batch_size: Number of examples per batch, on all replicas together. Examples that do not
+                fill a batch are dropped, so that all batches have the same shape.
             seed: Seed of order and crops.
-            strategy: If it has several workers, each reads its own part of the data.
+            strategy: Strategy of `tf.distribute`, or None. With several workers, each worker reads
+                its own part of the data.
         """
         return Stream(self, batch_size, seed, strategy)
 
     def validation(self, batch_size: int) -> tf.data.Dataset:
-        """The test data, from the centres of the images."""
+        """Batches of the test data, cut from the centres of the images."""
 
         def crop(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return self.scaled(central_crop(image, self.size)), label
@@ -165,14 +167,14 @@ class Images:
         return self.test.map(crop, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
 
     def scaled(self, image: tf.Tensor) -> tf.Tensor:
-        """Values as the network gets them, of an image in [0, 255]."""
+        """Scale the values of an image from [0, 255] to the range that the network expects."""
         image = image / 255.0
         if self.preprocessing == "resnet":
             return (image - _MEAN) / _DEVIATION
         return 2.0 * image - 1.0
 
     def varied(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """An image as in training."""
+        """Crop and change an image as in training."""
         image = random_crop(image, self.size, seed, _LEAST_AREA[self.preprocessing])
         if self.preprocessing == "inception":
             image = 255.0 * _colours(image / 255.0, seed + 2)
@@ -180,26 +182,27 @@ class Images:
 
 
 class Stream(Passes):
-    """Batches whose order and crops depend on the seed and the epoch alone.
+    """Batches of images whose order and crops depend only on the seed and the epoch.
 
-    So a run that `ta.callbacks.Resume` continues sees what it would have seen. It is made by
-    `Images.batches`. As with `EpochShuffled`, a pass over `dataset` takes the order of `epoch`
-    and moves `epoch` on by one when it starts.
+    A run that `ta.callbacks.Resume` continues therefore sees the same batches as an uninterrupted
+    run. Streams are made by `Images.batches`. As in `EpochShuffled`, a pass over `dataset` takes
+    the order of `epoch` and increases `epoch` by one when it starts.
 
     Args:
-        images: The images.
-        batch_size: Examples a batch, on all replicas together.
+        images: Images to read.
+        batch_size: Number of examples per batch, on all replicas together.
         seed: Seed of order and crops.
-        strategy: If it has several workers, each reads its own part of the data.
+        strategy: Strategy of `tf.distribute`, or None. With several workers, each worker reads its
+            own part of the data.
 
     Attributes:
-        epoch: Epoch of the next pass; it can be set.
-        dataset: One epoch, for `fit(stream.dataset, shuffle=False)`.
-        callback: Sets `epoch` to Keras' count at the start of every epoch.
+        epoch: Epoch of the next pass, which can be set.
+        dataset: Dataset of one epoch, for `fit(stream.dataset, shuffle=False)`.
+        callback: Keras callback that sets `epoch` to Keras' count at the start of every epoch.
 
     Raises:
-        ValueError: If a batch is to have more examples than there are, or values are out of range,
-            also those that `epoch` is set to.
+        ValueError: If a batch has more examples than the data, or if a value is out of range, also
+            a value that `epoch` is set to.
 
     Example:
     ```python
@@ -233,13 +236,14 @@ class Stream(Passes):
             self.dataset = self.of_worker(tf.distribute.InputContext())
 
     def of_worker(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        """One epoch of what one worker reads.
+        """One epoch of the data that one worker reads.
 
         Args:
-            context: Which worker, and how many replicas share a batch.
+            context: Input context of `tf.distribute`: index of the worker, and number of replicas
+                that share a batch.
 
         Returns:
-            Batches of one replica.
+            Dataset with the batches of one replica.
         """
         images, seed = self._images, self.seed
         workers, replicas = context.num_input_pipelines, context.num_replicas_in_sync
@@ -275,7 +279,7 @@ class Stream(Passes):
         )
 
     def __len__(self) -> int:
-        """Number of steps an epoch."""
+        """Number of steps per epoch."""
         return self._images.examples // self.batch_size
 
 
@@ -285,19 +289,18 @@ def images(
     preprocessing: str = "resnet",
     size: int | None = None,
 ) -> Images:
-    """Images from TensorFlow Datasets, for networks of ImageNet's size.
+    """Open a dataset of images from TensorFlow Datasets, for networks of ImageNet's size.
 
     Args:
         name: Name of a dataset with images and labels; ImageNet by default.
-        data_dir: Directory that holds the prepared TensorFlow Datasets; None takes their own
-            default.
-        preprocessing: `"resnet"` or `"inception"`, see `Images`.
+        data_dir: Directory of the prepared TensorFlow Datasets; None takes the default of
+            TensorFlow Datasets.
+        preprocessing: Preprocessing of the images, `"resnet"` or `"inception"`, see `Images`.
         size: Height and width after cropping; by default 224, or 299 for `"inception"`.
 
     Raises:
         ValueError: If `preprocessing` is unknown.
-        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to put it
-            there.
+        FileNotFoundError: If the dataset is not in `data_dir`; the message says how to prepare it.
         ImportError: If TensorFlow Datasets is not installed.
 
     Example:

@@ -1,7 +1,7 @@
-"""Feedback methods: which weights carry the error back, and how they learn.
+"""Feedback methods: which weights carry the error back, and how these weights learn.
 
-One class a method, one string id for each; `get` turns an id, a long name, a class, a config or an
-object into an object. Add a method by subclassing `Feedback`.
+Each method is one class with one string id. `get` turns an id, a long name, a class, a config or an
+object into an object. A subclass of `Feedback` is a new method.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ _FACTORIES: dict[str, Any] = {
     "pfa_o": lambda: ProductFeedback(orthogonal=True),
 }
 METHODS: tuple[str, ...] = tuple(_FACTORIES)
-"""The string ids of all methods, in the order in which tables list them."""
+"""String ids of all methods, in the order in which tables list them."""
 _RECURRENT: dict[str, Any] = {"eprop": EligibilityPropagation, "rflo": RandomFeedbackLocalOnline}
 RECURRENT_METHODS: tuple[str, ...] = tuple(_RECURRENT)
-"""The string ids of methods that belong to recurrent layers alone."""
+"""String ids of the methods that belong to recurrent layers alone."""
 LONG_NAMES: dict[str, str] = {
     "backpropagation": "backprop",
     "feedback_alignment": "fa",
@@ -98,11 +98,11 @@ LONG_NAMES: dict[str, str] = {
     "eligibility_propagation": "eprop",
     "random_feedback_local_online": "rflo",
 }
-"""Long names beside the ids."""
+"""Long names of the methods, which may be used in place of the ids."""
 
 
 def _letters(name: str) -> str:
-    """A name without case, hyphens and the like: `"PFA-o"` is `"pfa_o"`."""
+    """Name in lower case with underscores for hyphens and spaces: `"PFA-o"` is `"pfa_o"`."""
     return "".join(c for c in name.lower() if c.isalnum())
 
 
@@ -129,16 +129,16 @@ def get(identifier: Any) -> Feedback | None:
     """Turn an identifier into a feedback method.
 
     Args:
-        identifier: `None` (the stock layer), a string id out of `METHODS` or
-            `RECURRENT_METHODS`, a long name out of `LONG_NAMES` (case, hyphens and underscores do
-            not matter), a `Feedback` object or
-            class, or the config of one.
+        identifier: `None` (the stock layer), a string id from `METHODS` or `RECURRENT_METHODS`, a
+            long name from `LONG_NAMES` (case, hyphens and underscores do not matter), a `Feedback`
+            object or class, or the config of a `Feedback` object.
 
     Returns:
-        A `Feedback` object, or `None` for `None`.
+        `Feedback` object, or `None` for `None`.
 
     Raises:
-        ValueError: If the string is no name; the message lists them, and the one that is near.
+        ValueError: If the string is no known name; the message lists the names, and suggests the
+            nearest one.
         TypeError: If the identifier is of another type.
 
     Example:

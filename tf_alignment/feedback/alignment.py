@@ -1,10 +1,11 @@
-"""Feedback weights that learn by aligning with the forward weights: any mix of primitives.
+"""Feedback weights that learn to align with the forward weights, by any mix of primitives.
 
-The forward weights descend the task's loss along the error that B sends down; B descends an
-alignment loss of its own, a weighted sum of primitives (see `tf_alignment.primitives`). The named
-rules are in `tf_alignment.feedback.rules`.
+The forward weights W descend the loss of the task along the error that the feedback weights B send
+down. B descends an alignment loss, which is a weighted sum of primitives (see
+`tf_alignment.primitives`). The named rules are in `tf_alignment.feedback.rules`.
 
-B wants a fast optimizer without momentum, whatever W has: use `tf_alignment.optimizers.split`.
+B needs a fast optimizer without momentum, whatever optimizer W has: use
+`tf_alignment.optimizers.split`.
 """
 
 from __future__ import annotations
@@ -43,59 +44,68 @@ NORMALIZERS = ("input", "response", "variance", "noise", "covariance")
 
 @_package
 class Alignment(Feedback):
-    """`dx = δ Bᵀ`, and B descends any mix of primitives: `Σ coefficient · P(B)`.
+    """Alignment rule: `dx = δ Bᵀ`, and B descends a mix of primitives, `Σ coefficient · P(B)`.
 
     Args:
-        terms: `{"amp": 1.0, "decay": 0.5}` with names out of `decay, amp, null, sparse, self`, or
-            pairs `[("decay", 0.5), (primitive, coefficient), ...]` with these names and primitives
-            of your own. A coefficient is a
-            number or a `keras.optimizers.schedules.LearningRateSchedule` of the training step
-            (see also `tf_alignment.schedules`).
-        response: What y is: `"linear"`, the response `x W` with its bias, before batch
-            normalisation and activation; or `"output"`, the layer's output after its activation.
-            With "linear" the fixed point of AA is W; with "output" it is not.
+        terms: Primitives and their coefficients: a dict such as `{"amp": 1.0, "decay": 0.5}` with
+            names from `decay, amp, null, sparse, self`, or pairs
+            `[("decay", 0.5), (primitive, coefficient), ...]`, each with one of these names or a
+            `tf_alignment.primitives.Primitive` of your own. A coefficient is a number, or a
+            `keras.optimizers.schedules.LearningRateSchedule` of the training step (see also
+            `tf_alignment.schedules`).
+        response: Choice of the response y: `"linear"`, the product `x W` with its bias, before
+            batch normalisation and activation; or `"output"`, the layer's output after its
+            activation. The fixed point of AA is W with `"linear"`, but not with `"output"`.
         response_bias: Whether the response contains the layer's bias.
-        noise: White noise in place of the layer's input as alignment input, drawn on each replica:
-            `"rademacher"`, `"gaussian"` (or `"normal"`) or `"uniform"`, of variance 1; a number,
-            the standard deviation of Rademacher noise; a distribution of `tfp.distributions`; or
-            a `tf_alignment.Noise`. Costs one more forward product. The rules see only its
-            variance; `"rademacher"` takes a sixteenth of the time of `"gaussian"`. `None`: the
-            layer's input.
-        batch_center: Subtract the mean over the batch from the input of `x B` and from the
-            response. Under a strategy the batch is one replica's.
-        feature_center: Subtract the mean over each example's features, of the alignment input, of
-            the response and of the feedback projections.
-        feature_normalize: Divide the same by the L2 norm over each example's features.
+        noise: White noise that replaces the layer's input as alignment input, drawn on each
+            replica: `"rademacher"`, `"gaussian"` (or `"normal"`) or `"uniform"`, of variance 1; a
+            number, the standard deviation of Rademacher noise; a distribution of
+            `tfp.distributions`; or a `tf_alignment.Noise`. `None` keeps the layer's input. Noise
+            costs one more forward product. The rules depend only on the variance of the noise, and
+            `"rademacher"` takes a sixteenth of the time of `"gaussian"`.
+        batch_center: Whether to subtract the mean over the batch from the input of `x B` and from
+            the response. Under a strategy the batch is the batch of one replica.
+        feature_center: Whether to subtract the mean over each example's features from the alignment
+            input, the response and the feedback projections.
+        feature_normalize: Whether to divide the alignment input, the response and the feedback
+            projections by the L2 norm over each example's features.
         feedback_activation: Keras activation on the feedback projections `y Bᵀ` and `x B`.
-        feedback_bias: Whether `y Bᵀ` has a bias of its own, learned with B.
-        normalize: What amp, null and sparse are divided by besides N, so that rate and coefficients
-            do not depend on the layer's scale, an option of this library. `"input"`: the mean
-            squared norm of the alignment input (of the patches, for a convolution), as in
-            normalised least mean squares with x as regressor. `"response"`: with the response,
-            with y as regressor. `"variance"`: the mean square of one entry of the input, and the
-            number of positions. `"noise"`: likewise, and the whole gradient, decay included, by
-            1 + d/n with d inputs of a unit and n examples times positions; for white noise, rate
-            times coefficient of 1 is then the fastest step of least mean squares in every layer.
-            `"covariance"`: times a damped inverse of the input's covariance in the batch, which
-            decay and self are not, and divided by nothing: a least-squares step, an extension of
-            this library for rules of amp, sparse, decay and self that learn from the layer's own
-            input (see `damping`). It looks at the first examples of a batch, up to 1024 rows of
-            inputs; layers whose input has no rows (einsum, depthwise, transposed) take four steps
-            of conjugate gradients. The inverse needs connections between a layer's inputs.
-            `None`: nothing, as published. Under a strategy each replica divides by what it sees.
-        damping: With `normalize="covariance"`, what is added to the covariance's diagonal, over its
-            mean eigenvalue.
-        positions: `"sum"` (as published) or `"mean"` over the positions of a convolution.
+        feedback_bias: Whether `y Bᵀ` has a bias of its own, which is learned with B.
+        normalize: Divisor of amp, null and sparse besides the number of examples N, so that
+            learning rate and coefficients need not depend on the layer's scale. This option is an
+            extension of this library; `None`, no further divisor, is the published form.
 
-    A layer called several times in one forward pass (shared, or unrolled over time) aligns at its
-    first call. Training loops of one's own have to add `model.losses` to the loss, as for any Keras
-    regularizer, and to call the model with `training=True`: otherwise B does not learn, or sees
-    the same noise at every step. Under rematerialisation the rule runs without it.
+            * `"input"`: mean squared norm of the alignment input (of the patches, for a
+              convolution), as in normalised least mean squares with regressor x.
+            * `"response"`: mean squared norm of the response, for the regressor y.
+            * `"variance"`: mean square of one entry of the input, times the number of positions.
+            * `"noise"`: as `"variance"`; besides, the whole gradient, including decay, is divided
+              by 1 + d/n, with d inputs per unit and n examples times positions. For white noise,
+              the fastest step of least mean squares is then learning rate times coefficient = 1 in
+              every layer.
+            * `"covariance"`: no divisor. Instead, amp and sparse are multiplied by a damped inverse
+              of the input's covariance in the batch, which gives a least-squares step (see
+              `damping`); decay and self are not multiplied. It is meant for rules of amp, sparse,
+              decay and self that learn from the layer's own input. It uses the first examples of a
+              batch, up to 1024 rows of inputs; layers whose input has no rows (einsum, depthwise,
+              transposed) take four steps of conjugate gradients. In a brain, the inverse would need
+              connections between the inputs of a layer.
+
+            Under a strategy each replica computes the divisor from its own batch.
+        damping: Number added to the diagonal of the covariance with `normalize="covariance"`, in
+            units of the mean eigenvalue of the covariance.
+        positions: Reduction over the positions of a convolution: `"sum"` (as published) or
+            `"mean"`.
+
+    A layer that is called several times in one forward pass (shared, or unrolled over time) aligns
+    at its first call. Your own training loops have to add `model.losses` to the loss, as for any
+    Keras regularizer, and to call the model with `training=True`: otherwise B does not learn, or
+    sees the same noise at every step. In a layer under rematerialisation the rule runs without it.
 
     Raises:
         TypeError: If `terms` is neither a dict nor pairs.
         ValueError: If a coefficient is neither a finite number nor a schedule, and for unknown
-            names or values; the message says which are known.
+            names or values; the message lists the known ones.
 
     Reference: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight
     Symmetry", section 3 and tables 1 and 2.
@@ -167,11 +177,11 @@ class Alignment(Feedback):
         return c.weights["feedback_kernel"]
 
     def with_input(self, noise: Noise | None) -> Alignment:
-        """The same rule with another alignment input.
+        """Copy of the rule with another alignment input.
 
         Args:
-            noise: The noise to learn from, or None for the layer's own input. There
-                `normalize="noise"` becomes what the rule has in its place.
+            noise: Noise to learn from, or None for the layer's own input. With None,
+                `normalize="noise"` is replaced by the rule's default for its own input.
         """
         own = self._options()
         if noise is None and self.normalize == "noise":
@@ -181,11 +191,12 @@ class Alignment(Feedback):
         return rule
 
     def local(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> Local:
-        """The quantities from which the primitives are computed, with the rule's options applied.
+        """Quantities from which the primitives are computed, with the rule's options applied.
 
         Args:
-            activity: The forward pass.
-            weights: `{"feedback_kernel": B}` in float32, with `"feedback_bias"` if there is one.
+            activity: Forward pass of the connection.
+            weights: Feedback weights in float32, `{"feedback_kernel": B}`, with `"feedback_bias"`
+                if there is one.
         """
         x = self._features(self._alignment_input(activity))
         kernel = activity.kernel
@@ -213,7 +224,7 @@ class Alignment(Feedback):
         )
 
     def loss(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """The alignment loss, a float32 scalar. Training needs only its gradient."""
+        """Alignment loss, a float32 scalar; training needs only the gradient, see `align`."""
         local = self.local(activity, weights)
         values = [
             tf.cast(self._at(coefficient, activity), tf.float32)
@@ -225,9 +236,9 @@ class Alignment(Feedback):
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:
-        """The closed-form gradient of `loss` for every weight in `weights`.
+        """Gradient of `loss` in closed form, for every weight in `weights`.
 
-        With `normalize="covariance"` it is the step in its place, and descends no loss.
+        With `normalize="covariance"` the result is a least-squares step and no gradient of a loss.
         """
         if self.normalize == "covariance":
             activity = first_examples(activity)
@@ -261,7 +272,7 @@ class Alignment(Feedback):
             )
 
     def _step(self, local: Local) -> float | tf.Tensor:
-        """The factor on the whole gradient."""
+        """Factor that multiplies the whole gradient."""
         if self.normalize != "noise":
             return 1.0
         # with xᵀx/n = σ²(1 ± √(d/n)) in all directions, smaller steps average, larger ones swing
@@ -343,7 +354,7 @@ class Alignment(Feedback):
         }
 
     def _plain_options(self) -> dict[str, Any]:
-        """The options as a config has them."""
+        """Options in the form in which a config stores them."""
         options = self._options()
         if isinstance(options["noise"], Noise):
             options["noise"] = keras.saving.serialize_keras_object(options["noise"])
@@ -362,7 +373,7 @@ class Alignment(Feedback):
 
 
 def _with_stddev(noise: Any, stddev: Any) -> Noise | None:
-    """The noise of the two arguments that it was given by in version 0.1.0."""
+    """Noise from the two arguments by which version 0.1.0 described it."""
     stddev = number("noise_stddev", stddev, above=0)
     kind = noise.kind if isinstance(noise, Noise) else noise
     return None if kind is None else noise_of("noise", kind, stddev=stddev)
@@ -405,7 +416,7 @@ def _check_terms(terms: Terms) -> tuple[tuple[Primitive, Coefficient], ...]:
 
 
 def serialize_coefficient(value: Any) -> Any:
-    """A coefficient as part of a config."""
+    """Coefficient in the form in which a config stores it."""
     return keras.saving.serialize_keras_object(value) if isinstance(value, _Schedule) else value
 
 

@@ -1,4 +1,4 @@
-"""The base of all feedback methods, and what a method is told about its connection."""
+"""Base class of all feedback methods, and the descriptions of a connection that they receive."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ Response = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The information with which a method creates the weights of one connection.
+    """Information with which a method creates the weights of one connection.
 
     Attributes:
-        map: The connection's bilinear map.
-        kernel: The forward kernel as it was initialised, a Keras variable.
-        draw: `draw(shape, dtype=None, of=None)`, the layer's `feedback_initializer`: float32
-            numbers of its own: seeds differ from the forward kernel's, and a weight that equals it
-            all the same is refused. `of` is the map that the weight belongs to, if not the
-            connection's.
-        add: `add(name, shape, initializer, trainable, aligned=False)` creates a weight; the
-            initializer is a function of shape and dtype. `aligned` gives the weight the feedback
-            optimizer of `tf_alignment.optimizers.split`; its gradient comes from `align` if
-            `learns == "alignment"`, from `send` if `learns == "error"`. A trainable weight gets the
-            layer's feedback regularizer and constraint.
-        seed: `seed()` gives an integer of the connection's own, reproducible from the kernel's.
+        map: Bilinear map of the connection.
+        kernel: Freshly initialised forward kernel, a Keras variable.
+        draw: Function `draw(shape, dtype=None, of=None)` that draws float32 numbers from the
+            layer's `feedback_initializer`. The seeds differ from the forward kernel's seed, and a
+            weight that nevertheless equals the forward kernel is refused. `of` is the map that the
+            weight belongs to; by default the map of the connection.
+        add: Function `add(name, shape, initializer, trainable, aligned=False)` that creates a
+            weight. `initializer` is a function of shape and dtype. With `aligned=True` the weight
+            is updated by the feedback optimizer of `tf_alignment.optimizers.split`; the gradient of
+            the weight comes from `align` if `learns == "alignment"`, and from `send` if
+            `learns == "error"`. A trainable weight gets the layer's feedback regularizer and
+            constraint.
+        seed: Function `seed()` that returns an integer which belongs to this connection and can be
+            reproduced from the kernel's seed.
         input_channels: Shape of a weight per input channel, broadcastable to the input.
         output_channels: Shape of a weight per unit, broadcastable to the response: `(1, 8)` in a
-            dense layer of eight units, `(1, 1, 1, 8)` in a convolution of eight filters, and in a
-            depthwise one a weight per input channel and filter.
+            dense layer of eight units, `(1, 1, 1, 8)` in a convolution of eight filters; a
+            depthwise convolution has one entry per input channel and filter.
 
     Example:
     >>> import tf_alignment as ta
@@ -63,26 +65,27 @@ class Setup:
 
     @property
     def units(self) -> int:
-        """The number of output channels."""
+        """Number of output channels."""
         return math.prod(self.output_channels)
 
 
 @dataclasses.dataclass(frozen=True)
 class Backward:
-    """The backward pass of one connection, as a method sees it.
+    """Backward pass of one connection, in the form in which a method receives it.
 
     Attributes:
-        map: The connection's bilinear map.
+        map: Bilinear map of the connection.
         x: Input of the connection, `(batch, ...)`, in the compute dtype.
         kernel: Forward kernel, in the compute dtype.
-        weights: `{name: tensor}`, the method's own weights, cast to the compute dtype.
+        weights: Weights of the method, `{name: tensor}`, cast to the compute dtype.
         seed: Two int32 numbers, new at every training step, if the method is `random`.
-        z: Linear response `x · W`, before the bias; None where no error is sent, as when the
-            effective feedback kernel is asked for.
-        add_bias: Adds the layer's bias to a response (the identity if it has none).
-        activation: The layer's activation.
-        modulator: The signal that all layers receive, a float32 scalar, if the method is
-            `modulated` (see `tf_alignment.modulate`).
+        z: Linear response `x · W`, before the bias; None if no error is sent, for instance in a
+            call of `effective_feedback_kernel`.
+        add_bias: Function that adds the layer's bias to a response; the identity if the layer has
+            no bias.
+        activation: Activation of the layer.
+        modulator: Signal that all layers receive, a float32 scalar, if the method is `modulated`
+            (see `tf_alignment.modulate`).
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -114,20 +117,22 @@ class Backward:
 
 @dataclasses.dataclass(frozen=True)
 class Activity:
-    """One forward pass of a connection, as an alignment rule sees it.
+    """Forward pass of one connection, in the form in which an alignment rule receives it.
 
     Attributes:
-        map: The connection's bilinear map.
-        x: Input, `(batch, ...)`.
+        map: Bilinear map of the connection.
+        x: Input of the connection, `(batch, ...)`.
         z: Linear response `x · W`, before the bias.
         kernel: Forward kernel, in the compute dtype.
-        add_bias: Adds the layer's bias to a response (the identity if it has none).
-        activation: The layer's activation.
+        add_bias: Function that adds the layer's bias to a response; the identity if the layer has
+            no bias.
+        activation: Activation of the layer.
         seed: Two int32 numbers, new at every step and different on each replica, or None.
         step: Training step, an int32 scalar, or None if no coefficient needs it.
-        modulator: As of `Backward`.
-        stored: `{name: tensor}`, all weights of the method as they are stored, in float32: those
-            too that do not learn by alignment.
+        modulator: Signal that all layers receive, a float32 scalar, if the method is `modulated`
+            (see `tf_alignment.modulate`).
+        stored: All weights of the method as they are stored, `{name: tensor}` in float32, including
+            weights that do not learn by alignment.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -155,30 +160,30 @@ class Activity:
 
 
 class Feedback:
-    """How the error gets past a connection, and how the feedback weights learn.
+    """Feedback method: how the error passes a connection, and how the feedback weights learn.
 
-    A method is stateless configuration: its constructor's arguments, returned by `get_config`. The
-    layer owns the variables. Most methods override `build` and `feedback_kernel` and nothing else;
-    one that does something else with the error overrides `send`. Register the class
-    (`keras.saving.register_keras_serializable`) if models with it are to be saved, and let
-    `tf_alignment.testing.check_rule` look for mistakes.
+    A method object is configuration without state: it holds the arguments of its constructor, which
+    `get_config` returns. The layer owns the variables. Most methods override only `build` and
+    `feedback_kernel`; a method that does something else with the error overrides `send`. Register
+    the class (`keras.saving.register_keras_serializable`) if models with the method are to be
+    saved, and test the method with `tf_alignment.testing.check_rule`.
 
     Attributes:
-        id: The method's string id.
-        learns: `None` if the weights are fixed, `"error"` if they learn from δ like the forward
-            kernel (and belong to its optimizer), `"alignment"` if they learn from a loss of their
-            own.
-        random: `None`, or whether the seed drawn at every training step is `"shared"` by all
-            replicas of a strategy or each `"replica"` has its own.
+        id: String id of the method.
+        learns: Signal from which the feedback weights learn: `None` if they are fixed, `"error"` if
+            they learn from δ like the forward kernel (with the optimizer of the forward kernel),
+            `"alignment"` if they learn from an alignment loss.
+        random: `None`, or who shares the seed that is drawn at every training step: `"shared"`
+            means one seed for all replicas of a strategy, `"replica"` a different seed on each.
         scheduled: Whether the method counts training steps.
-        linear: Whether the weights learn rightly only under an optimizer that is linear in gradient
-            and weights, as SGD is.
-        weights_only: Whether weights that learn by alignment see nothing but weights, so that all
+        linear: Whether the weights learn correctly only under an optimizer that is linear in
+            gradient and weights, such as SGD.
+        weights_only: Whether the alignment loss depends on nothing but weights, so that all
             replicas of a strategy compute the same gradient.
         modulated: Whether the rule reads a signal that all layers receive: `modulator` of
-            `Backward` and `Activity`, given by `tf_alignment.modulate`.
-        through_time: Whether an error travels back in time along recurrent kernels. Methods of
-            which it does not belong to recurrent layers.
+            `Backward` and `Activity`, set by `tf_alignment.modulate`.
+        through_time: Whether an error travels back in time along recurrent kernels. A method with
+            `through_time=False` belongs to recurrent layers.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -202,26 +207,28 @@ class Feedback:
 
     @property
     def has_kernel(self) -> bool:
-        """Whether one kernel of the forward kernel's shape carries the error: `feedback_kernel`."""
+        """Whether the error passes one kernel of the forward kernel's shape, `feedback_kernel`."""
         return type(self).feedback_kernel is not Feedback.feedback_kernel
 
     def build(self, setup: Setup) -> None:
-        """Create the weights of one connection through `setup.add`. Default: none."""
+        """Create the weights of one connection with `setup.add`; by default there are none."""
 
     def couple(
         self, kernel: tf.Tensor, weights: Mapping[str, tf.Tensor], linear_map: LinearMap
     ) -> tf.Tensor:
-        """The forward kernel as the forward pass uses it: the same numbers (see Kolen-Pollack).
+        """Forward kernel with unchanged values, whose gradient may reach feedback weights too.
+
+        Kolen-Pollack uses it to give B the gradient of the forward kernel.
 
         Args:
-            kernel: The forward kernel, in the compute dtype.
-            weights: The method's weights as they are stored, by name.
-            linear_map: The connection's bilinear map.
+            kernel: Forward kernel, in the compute dtype.
+            weights: Weights of the method as they are stored, by name.
+            linear_map: Bilinear map of the connection.
         """
         return kernel
 
     def feedback_kernel(self, c: Backward) -> tf.Tensor:
-        """The kernel that carries the error, in the forward kernel's shape and the compute dtype.
+        """Kernel that carries the error, with the forward kernel's shape and the compute dtype.
 
         Raises:
             ValueError: If the method has no such kernel.
@@ -232,32 +239,34 @@ class Feedback:
         )
 
     def no_kernel_because(self) -> str:
-        """The end of the error message of a method without an effective feedback kernel."""
+        """End of the error message of a method that has no effective feedback kernel."""
         return ""
 
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
         """Turn `δ` into the error for the layer below.
 
         Args:
-            c: The connection.
-            dz: `δ`, the error at the pre-activation, `(batch, ...)`.
+            c: Backward pass of the connection.
+            dz: Error `δ` at the pre-activation, `(batch, ...)`.
 
         Returns:
-            `dx`, shaped like `c.x`, and the gradients of weights that learn from δ, by name.
+            Error `dx` for the layer below, shaped like `c.x`, and a dict of the gradients of the
+            weights that learn from δ, by name.
         """
         return c.map.transpose(dz, self.feedback_kernel(c), c.x), {}
 
     def carrier(self, c: Backward) -> tf.Tensor | None:
-        """The kernel through which `send` sends errors, if that is all that it does.
+        """Kernel through which `send` sends errors, if `send` does nothing else.
 
-        Recurrent layers make it once per training step and use it at every time step. Where it is
-        None, as by default for a rule with a `send` of its own, they call `send` every time.
+        Recurrent layers compute the kernel once per training step and use it at every time step. If
+        it is None, which is the default for a rule with a `send` of its own, they call `send` at
+        every time step.
 
         Args:
-            c: The connection; its `x` is empty.
+            c: Backward pass of the connection, whose `x` is empty.
 
         Returns:
-            A tensor of the forward kernel's shape and type, or None.
+            Tensor of the forward kernel's shape and type, or None.
         """
         return self.feedback_kernel(c) if type(self).send is Feedback.send else None
 
@@ -267,21 +276,21 @@ class Feedback:
         """Gradient of the alignment loss for every weight in `weights`, if `learns == "alignment"`.
 
         Args:
-            activity: The forward pass.
-            weights: The weights created with `aligned=True`, in float32, by name.
+            activity: Forward pass of the connection.
+            weights: Weights created with `aligned=True`, in float32, by name.
 
         Returns:
-            `{name: gradient}` for every name in `weights`.
+            Dict `{name: gradient}` for every name in `weights`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `align`.")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, serialisable."""
+        """Arguments of the constructor, in serialisable form."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Feedback:
-        """The method that `get_config` described."""
+        """Method object from a config that `get_config` returned."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:

@@ -1,9 +1,9 @@
-"""Alignment on a layer's own activity: gradients times a damped inverse of its covariance.
+"""Alignment on a layer's own activity: gradients times a damped inverse of the covariance.
 
-Real activity has most of its power in one direction. Plain gradient steps are unstable along it, or
-slow along all others. With the inverse of the batch's covariance in front, one step goes as far in
-every direction that the batch shows: a damped least-squares step (a block Kaczmarz step where the
-rows are fewer than the inputs of a unit).
+Real activity has most of its power in one direction. Plain gradient steps are unstable in this
+direction, or slow in all others. Multiplied by the inverse of the batch's covariance, a step is
+equally long in every direction in which the activity of the batch varies. It is a damped
+least-squares step (a block Kaczmarz step if there are fewer rows than inputs per unit).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ITERATIONS = 4  # of conjugate gradients
 
 
 def first_examples(activity: Activity) -> Activity:
-    """The activity of as many examples as a step looks at.
+    """Activity of the first examples of a batch, as many as a step uses.
 
     Args:
-        activity: The forward pass.
+        activity: Forward pass of the connection.
     """
     found = patches_of(activity.map)
     known = found.positions(activity.z) if found is not None else None
@@ -42,17 +42,17 @@ def first_examples(activity: Activity) -> Activity:
 
 
 def conditioned(local: Local, gradient: Gradient, damping: float) -> tf.Tensor:
-    r"""The step for B: `(PᵀP + λ I)⁻¹ Pᵀ R`, and the parts that come from weights as they are.
+    r"""Step for B: `(PᵀP + λ I)⁻¹ Pᵀ R`, plus the unchanged gradient of terms in weights alone.
 
-    P has a row per example and position, R is what the rule's gradient for `x B` is in these rows:
-    `β P B - α y` for α amp + β sparse, and `λ = damping · tr(PᵀP) / d`, d the inputs of a unit.
-    Where rows are fewer than d, `Pᵀ (P Pᵀ + λ I)⁻¹ R` gives the same. Maps without such rows take
-    some steps of conjugate gradients.
+    P has one row per example and position. R is the gradient of the rule with respect to `x B` in
+    these rows: `β P B - α y` for α amp + β sparse. `λ = damping · tr(PᵀP) / d`, with d inputs per
+    unit. If there are fewer rows than d, `Pᵀ (P Pᵀ + λ I)⁻¹ R` gives the same. Maps without such
+    rows take some steps of conjugate gradients.
 
     Args:
-        local: What the primitives were computed from.
-        gradient: The rule's gradient.
-        damping: Over the mean eigenvalue of the covariance.
+        local: Quantities from which the primitives were computed.
+        gradient: Gradient of the rule.
+        damping: Damping λ in units of the mean eigenvalue of the covariance.
 
     Raises:
         ValueError: If the rule has a part that goes through `y Bᵀ`.
@@ -103,7 +103,7 @@ def _solved(patches: Patches, local: Local, gradient: Gradient, damping: float) 
 
 
 def _thinned(rows: tf.Tensor, positions: int | tf.Tensor) -> tf.Tensor:
-    """Every k-th row, so that about `ROWS` are left."""
+    """Every k-th row, with k such that about `ROWS` rows are left."""
     count = rows.shape[1]
     if count is None and isinstance(positions, int):  # of an unknown batch
         count = positions * _examples(positions)

@@ -1,4 +1,4 @@
-"""Direct feedback alignment: a property of a network, not of a layer."""
+"""Direct feedback alignment, a method of a whole network and not of single layers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ __all__ = ["DirectFeedback"]
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class DirectFeedback(Feedback):
-    """DFA: the output error goes straight to every layer, `e_out B_lᵀ`; the path below is cut.
+    """DFA: the output error goes directly to every layer, `e_out B_lᵀ`; the path below is cut.
 
-    DFA belongs to a network. `tf_alignment.convert(model, "dfa")` builds it: one layer at the
-    output takes the logits and every hidden layer's output, passes the logits on, and in the
-    backward pass gives `e_out = ∂L/∂logits` to the logits and `e_out B_lᵀ` to every hidden layer's
-    output. Where logits and layer share axes of positions, as in networks over sequences, the error
-    of each position goes to the same position, with one `B_l` for all of them.
+    DFA is a method of a whole network. `tf_alignment.convert(model, "dfa")` builds the network: one
+    layer at the output takes the logits and every hidden layer's output, passes the logits on, and
+    in the backward pass gives `e_out = ∂L/∂logits` to the logits and `e_out B_lᵀ` to every hidden
+    layer's output. If logits and hidden layer share axes of positions, as in networks over
+    sequences, the error of each position goes to the same position, with one `B_l` for all
+    positions.
 
     Args:
-        over_space: `"each"`, the method of the paper, in which every unit of a feature map has
-            coefficients of its own; or `"shared"`, another method: one small `B_l` of shape
-            (channels, outputs), whose error, divided by the number of places, is the same at each
-            place of the map, as convolutions of BioTorch have it. A feature map of 112 x 112 x 64
-            and a thousand outputs need 3.2 GB with the first and 256 kB with the second.
+        over_space: Form of the feedback to feature maps. `"each"` is the method of the paper: every
+            unit of the map has its own coefficients. `"shared"` is another method, that of
+            convolutions in BioTorch: one small `B_l` of shape (channels, outputs) sends the same
+            error, divided by the number of places, to each place of the map. For a feature map of
+            112 x 112 x 64 and a thousand outputs, `"each"` needs 3.2 GB and `"shared"` 256 kB.
 
     Raises:
-        ValueError: If `over_space` is neither.
+        ValueError: If `over_space` is neither `"each"` nor `"shared"`.
 
     Reference: Nøkland 2016, "Direct feedback alignment provides learning in deep neural networks".
 
@@ -56,5 +57,5 @@ class DirectFeedback(Feedback):
         return {"over_space": self.over_space}
 
     def no_kernel_because(self) -> str:
-        """The end of the error message of a method without an effective feedback kernel."""
+        """End of the error message of a method that has no effective feedback kernel."""
         return ": the error comes straight from the output, through a kernel (units, outputs)"

@@ -15,22 +15,23 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 class EligibilityPropagation(FeedbackAlignment):
     r"""e-prop: no error travels back in time along a recurrent kernel.
 
-    A synapse learns from an eligibility trace, which it computes forward in time from what it has
-    itself, and from the error that reaches its unit at the moment:
+    A synapse computes an eligibility trace e forward in time, from the activity of its two units.
+    It learns from the product of the trace and the error L that reaches its unit at the same time:
 
     $$ \frac{dE}{dW_{ji}} = \sum_t L_j(t) \, e_{ji}(t) $$
 
-    The trace follows the unit's own memory: the carry of an LSTM, `ε ← f ε + d x`, the leak of
-    `tf_alignment.layers.LeakyRNNCell`, the potential and threshold of
-    `tf_alignment.layers.ALIFCell`. The layer computes the same sum by differentiating backwards
-    with the state cut off from the recurrent kernel, which costs what backpropagation through time
-    costs and stores no trace; it has to see the whole sequence, as `fit` does.
+    The trace follows the memory of the unit: the carry of an LSTM, `ε ← f ε + d x`, the leak of
+    `tf_alignment.layers.LeakyRNNCell`, or the potential and threshold of
+    `tf_alignment.layers.ALIFCell`. The layer computes the same sum without stored traces: it
+    differentiates backwards in time, with the state cut off from the recurrent kernel. This costs
+    as much as backpropagation through time and needs the whole sequence, which `fit` provides.
 
-    What the learning signal L is says the layer above. With a readout `Dense` that is stock,
-    `L = W (y − y*)`: symmetric e-prop; with `feedback="fa"` random e-prop, with `"kp"`, and a decay
-    of weights, adaptive e-prop. To a layer below the error goes through a random, fixed B.
+    The learning signal L depends on the layer above. A stock readout `Dense` sends
+    `L = W (y − y*)`, which is symmetric e-prop; a readout with `feedback="fa"` gives random e-prop,
+    and a readout with `"kp"` and weight decay gives adaptive e-prop. The error for the layer below
+    passes a random, fixed B.
 
-    It belongs to recurrent layers and cells. There is no feedback for the recurrent kernel.
+    The method belongs to recurrent layers and cells. The recurrent kernel has no feedback weights.
 
     References: Bellec et al. 2020, "A solution to the learning dilemma for recurrent networks of
     spiking neurons", equations 1 to 4 and, for the LSTM, the supplement.
@@ -50,12 +51,12 @@ class EligibilityPropagation(FeedbackAlignment):
 
 @_package
 class RandomFeedbackLocalOnline(EligibilityPropagation):
-    """RFLO: e-prop's rule for rate units with a leak, `tf_alignment.layers.LeakyRNNCell`.
+    """RFLO: the rule of e-prop for leaky rate units, `tf_alignment.layers.LeakyRNNCell`.
 
     With `u(t) = h(t−1) U + x(t) W`, `h(t) = (1 − α) h(t−1) + α φ(u)`, the traces are
-    `p ← (1 − α) p + α φ'(u_a) h_b(t−1)` and likewise with `x_b(t)`, and the weights learn from
-    `Σ (ε B)_a p_ab` of the output error ε. Use a readout with `feedback="fa"`: B is its feedback
-    kernel. The same gradient as `"eprop"` under the name that it has there.
+    `p ← (1 − α) p + α φ'(u_a) h_b(t−1)` for U, and likewise with `x_b(t)` for W. The weights learn
+    from `Σ (ε B)_a p_ab`, with the output error ε. Use a readout with `feedback="fa"`, whose
+    feedback kernel is B. The gradient is the same as with `"eprop"`; only the name differs.
 
     Reference: Murray 2019, "Local online learning in recurrent networks with random feedback",
     equations 3 to 5.

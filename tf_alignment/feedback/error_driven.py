@@ -25,9 +25,10 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 class KolenPollack(FeedbackAlignment):
     """KP: `dx = δ Bᵀ`, and B receives the forward kernel's own gradient, `xᵀ δ`.
 
-    With the same optimizer and the same weight decay on both, `B − W` decays at the rate of the
-    decay and the feedback becomes symmetric; without decay it stays as it began. The layer applies
-    the kernel's regularizer and constraint to B too, unless it is given others. Costs no product;
+    With the same optimizer and the same weight decay on W and B, the difference `B − W` shrinks at
+    the rate of the weight decay and the feedback becomes symmetric. Without weight decay the
+    difference stays as it was at the start. The layer applies the kernel's regularizer and
+    constraint to B too, unless the layer has its own for B. The method costs no further product;
     the optimizer updates one more weight.
 
     References: Kolen & Pollack 1994, "Backpropagation without weight transport"; Akrout et al.
@@ -54,26 +55,31 @@ class KolenPollack(FeedbackAlignment):
 class ProductFeedback(Feedback):
     """PFA: the error passes an extra population, `ē = δ Bᵀ`, `dx = ē Rᵀ`.
 
-    B (`product_fixed`) is random and fixed, R (`product_plastic`) learns from `xᵀ ē` with the
-    forward optimizer and decay. No synapse mirrors another, yet the path `R B` aligns with W: once
-    the start is forgotten the angle is arccos(1/√(1 + 1/expansion)), and 0 if B is semi-orthogonal
-    (PFA-o). That needs weight decay on W and R: the published values are PyTorch's coupled L2;
-    decoupled decay, Keras' `weight_decay`, is to be ten times as large at momentum 0.9.
+    B (`product_fixed`) is random and fixed. R (`product_plastic`) learns from `xᵀ ē` with the
+    optimizer and the weight decay of the forward weights. No synapse is a copy of another one, yet
+    the path `R B` aligns with W: once the initial values are forgotten, the angle between `R B` and
+    W is arccos(1/√(1 + 1/expansion)), or 0 if B is semi-orthogonal (PFA-o). This needs weight decay
+    on W and R. The published values are for PyTorch's coupled L2; decoupled decay, Keras'
+    `weight_decay`, must be ten times as large at momentum 0.9.
 
-    Products are carried out in the cheaper order. R's gradient is the forward kernel's, `xᵀ δ Bᵀ`,
-    so that convolutions, and dense layers with few outputs, need no product with the population
-    at every position: `R B` is made once a step, and costs are near backprop's.
+    Products are carried out in the cheaper order. The gradient of R is the gradient of the forward
+    kernel times Bᵀ, `xᵀ δ Bᵀ`, so that convolutions, and dense layers with few outputs, need no
+    product with the population at every position: `R B` is computed once per step, and the costs
+    are close to the costs of backprop.
 
     Args:
-        expansion: Units of the extra population over output channels, greater than 0.
+        expansion: Number of units in the extra population divided by the number of output channels,
+            greater than 0.
         orthogonal: Whether B is semi-orthogonal ("pfa_o"); needs `expansion >= 1`.
-        fixed_initializer: Keras initializer for (each group's block of) B, shaped
-            `(population, out)`, in place of the default, Glorot uniform with variance 1/population.
-        collapsed: Whether to keep and train the path `P = R B` (`product_path`) in place of R, with
-            `xᵀ δ BᵀB`. It is what R and B would make under any optimizer that is linear in
-            gradient and weights: SGD, its momentum, its weight decay, an L2 regularizer. Under
-            others (Adam, constraints, a global clipnorm) it is another rule, and a warning says so
-            of Keras' own optimizers. A tenth of the weights, and far cheaper in wide dense layers.
+        fixed_initializer: Keras initializer of B (of each group's block, in a grouped
+            convolution), which has shape `(population, out)`. By default Glorot uniform with
+            variance 1/population.
+        collapsed: Whether to store and train the path `P = R B` (`product_path`) in place of R,
+            with the gradient `xᵀ δ BᵀB`. P equals `R B` under any optimizer that is linear in
+            gradient and weights: SGD with or without momentum, weight decay or an L2 regularizer.
+            Under other optimizers (Adam, constraints, a global clipnorm) the rule differs, and a
+            warning says so for Keras' own optimizers. A collapsed path has a tenth of the weights
+            and is far cheaper in wide dense layers.
 
     Raises:
         ValueError: For an `expansion` that is not a positive number, or below 1 with `orthogonal`.
@@ -204,9 +210,9 @@ class ProductFeedback(Feedback):
 
 
 def _path_is_cheaper(wide: Wide) -> bool:
-    """Whether `R B`, once a step, costs less than the way through the population, once a position.
+    """Whether `R B`, once per step, costs less than the population, once per position.
 
-    So it does where examples times positions outnumber the outputs. The batch is not known when
-    weights are made: a dense layer's batch is taken to have at least 32 examples.
+    This is so if there are more examples times positions than outputs. The batch size is not known
+    when weights are made: a dense layer's batch is taken to have at least 32 examples.
     """
     return wide.map.spatial or wide.block_shape[1] <= 32

@@ -24,7 +24,7 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 @_package
 class Backprop(Feedback):
-    """`dx = δ Wᵀ`: true backprop, the control. The same as `feedback=None`.
+    """Backprop, the control: `dx = δ Wᵀ`. The same as `feedback=None`.
 
     Reference: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
     errors".
@@ -45,7 +45,7 @@ class Backprop(Feedback):
 
 @_package
 class FeedbackAlignment(Feedback):
-    """`dx = δ Bᵀ` with B random and fixed.
+    """FA: `dx = δ Bᵀ` with random, fixed feedback weights B.
 
     The layer's `feedback_initializer` sets the scale of B. Reference: Lillicrap et al. 2016,
     "Random synaptic feedback weights support error backpropagation for deep learning".
@@ -69,11 +69,11 @@ class FeedbackAlignment(Feedback):
 
 @_package
 class SignSymmetry(Feedback):
-    """uSF: `dx = s · δ sign(W)ᵀ`, the sign of the forward weights at a common magnitude.
+    """uSF: `dx = s · δ sign(W)ᵀ`, the signs of the forward weights with one common magnitude.
 
-    `s` is the standard deviation of the freshly initialised kernel, measured at build and kept: it
-    keeps errors from growing with the width. For a kernel that starts constant it is Glorot's
-    √(2 / (fan_in + fan_out)).
+    The magnitude `s` is the standard deviation of the freshly initialised kernel. It is measured
+    when the layer is built and does not change; with it, errors do not grow with the width of the
+    layers. For a kernel with a constant initial value, `s` is Glorot's √(2 / (fan_in + fan_out)).
 
     References: Liao et al. 2016, "How important is weight symmetry in backpropagation?"; Xiao et
     al. 2019; Sanfiz & Akrout 2021 (BioTorch) for the scale.
@@ -103,7 +103,7 @@ class SignSymmetry(Feedback):
 
 @_package
 class FixedRandomSignSymmetry(FeedbackAlignment):
-    """frSF: `dx = δ (|B| ∘ sign(W))ᵀ` with fixed random magnitudes |B|.
+    """frSF: `dx = δ (|B| ∘ sign(W))ᵀ` with random, fixed magnitudes |B|.
 
     B is drawn from the layer's `feedback_initializer`. Reference: Moskovitz et al. 2018, "Feedback
     alignment in deep convolutional networks"; BioTorch.
@@ -124,18 +124,19 @@ class FixedRandomSignSymmetry(FeedbackAlignment):
 
 @_package
 class BatchRandomSignSymmetry(Feedback):
-    """brSF: `dx = δ (|R_t| ∘ sign(W))ᵀ` with magnitudes redrawn at every step.
+    """brSF: `dx = δ (|R_t| ∘ sign(W))ᵀ` with new random magnitudes |R_t| at every step.
 
     `R_t` has the standard deviation of the layer's `feedback_initializer`; with the default
-    arguments it is distributed as Glorot uniform weights are. There is one draw for the global
-    batch: replicas of a strategy use the same numbers.
+    arguments it has the distribution of Glorot uniform weights. All replicas of a strategy use the
+    same numbers.
 
     Args:
-        distribution: `"uniform"` or `"gaussian"` (also `"normal"`), the distribution of `R_t`.
-            Uniform magnitudes take 2⁷ evenly spaced values: eight bits each are quick to draw.
+        distribution: Distribution of `R_t`: `"uniform"` or `"gaussian"` (also `"normal"`). Uniform
+            magnitudes take one of 2⁷ evenly spaced values, since eight random bits per magnitude
+            are quick to draw.
 
     Raises:
-        ValueError: If `distribution` is neither.
+        ValueError: If `distribution` is neither `"uniform"` nor `"gaussian"`.
 
     Reference: Moskovitz et al. 2018, "Feedback alignment in deep convolutional networks"; BioTorch.
 
@@ -182,7 +183,7 @@ class BatchRandomSignSymmetry(Feedback):
 
 
 def _odd_numbers(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
-    """Random odd numbers below 2⁸, as float32: four of them for the price of one uniform."""
+    """Random odd numbers below 2⁸, as float32: four cost as much as one uniform number."""
     count = shape.num_elements()
     words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.int32)
     numbers = tf.bitcast(tf.bitwise.bitwise_or(words, 0x01010101), tf.uint8)
@@ -190,7 +191,7 @@ def _odd_numbers(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _spread(kernel: tf.Tensor, setup: Setup) -> tf.Tensor:
-    """Standard deviation of a fresh kernel; Glorot's where the kernel starts constant."""
+    """Standard deviation of a fresh kernel; Glorot's value if the kernel is constant."""
     glorot = glorot_uniform(setup.seed(), setup.map.initializer_axes())
     kernel = tf.cast(kernel, tf.float32)
     constant = tf.equal(tf.reduce_max(kernel), tf.reduce_min(kernel))  # its deviation may round

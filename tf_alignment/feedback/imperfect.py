@@ -1,14 +1,14 @@
-"""Feedback paths as they are in hardware and in brains: coarse, noisy, unequal, sparse, defective.
+"""Feedback paths with the imperfections of hardware and brains.
 
-Order of what happens to the kernel K that a method sends the error through:
+A method sends the error through a kernel K. The imperfections change K in this order:
 
-    rank       K P, P a projection on random directions
-    Dale       what has the wrong sign is 0
-    bits       a few evenly spaced levels
-    mismatch   times 1 + mismatch · ξ, ξ fixed
-    density    times 0 or 1, fixed; likewise what is stuck off
-    stuck on   the largest magnitude, with a sign of its own
-    noise      plus noise · rms(K) · ξ, ξ new at every step
+    rank       K P, with a projection P on random directions
+    Dale       synapses with the wrong sign become 0
+    bits       values are rounded to a few evenly spaced levels
+    mismatch   each synapse times 1 + mismatch · ξ, with fixed ξ
+    density    absent synapses become 0, and so do synapses stuck off
+    stuck on   some synapses take the largest magnitude, with a fixed sign
+    noise      plus noise · rms(K) · ξ, with new ξ at every step
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def quantise(x: tf.Tensor, bits: int, each: bool = False) -> tf.Tensor:
     bit is `mean|x| · sign(x)`, and 0 stays 0.
 
     Args:
-        x: A tensor.
+        x: Tensor to round.
         bits: Number of bits, 1 or more.
-        each: Whether each example, along the first axis, has its own mean and maximum, instead of
-            all entries one.
+        each: Whether the mean and the maximum are taken over each example (along the first axis)
+            separately, instead of over all entries.
 
     Returns:
-        A tensor like `x`, of its type.
+        Tensor with the shape and type of `x`.
 
     Example:
     >>> import tensorflow as tf
@@ -68,46 +68,48 @@ def quantise(x: tf.Tensor, bits: int, each: bool = False) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class Imperfect(Feedback):
-    r"""Any method over a feedback path that is not as good as its numbers.
+    r"""Any feedback method over a path with defects, noise or limited precision.
 
-    Where the method sends the error through a kernel K, `dx = δ Kᵀ`, this sends
+    If the method sends the error through a kernel K, `dx = δ Kᵀ`, the imperfect path sends
 
     $$ dx = q(\delta) \, \tilde K^\top, \quad
        \tilde K = g \circ q(K P) + s \max|K P| + \nu \, \xi_t $$
 
-    with g and s fixed per synapse, and noise new at every step. The weights that are stored stay
-    exact, and are read through the defects. A rule that learns by alignment (`sa`, `aa`, `wm` ...)
-    is given the weights as the path shows them, all but the noise, and its gradient changes what is
-    stored: it can learn around a defect, if it sees it. `kp` and `pfa` copy the forward kernel's
-    gradient, and see nothing of the path. Synapses that are absent or stuck do not learn in the
-    first case. What a step changes is multiplied by the synapse's gain: under mismatch, rate times
-    coefficient must stay below 2 over the largest gain, or these synapses run away (`sa` with a
-    mismatch of 0.5: `SymmetricAlignment(0.5, 0.5)`).
+    with g and s fixed per synapse, and noise new at every step. The stored weights stay exact and
+    are read through the defects. A rule that learns by alignment (`sa`, `aa`, `wm` ...) receives
+    the weights with the defects but without the noise, and its gradient changes the stored weights;
+    so it can learn to compensate a defect. `kp` and `pfa` copy the gradient of the forward kernel,
+    which does not depend on the defects. In rules that learn by alignment, absent and stuck
+    synapses do not learn. A mismatch multiplies each synapse's step by the gain of the synapse:
+    learning rate times coefficient must stay below 2 divided by the largest gain, or the synapses
+    with large gains diverge (for `sa` with a mismatch of 0.5, use `SymmetricAlignment(0.5, 0.5)`).
 
-    A method without a kernel that carries the error (`brsf`, or one that overrides `send`) is given
-    a map whose `transpose` has the defects.
+    A method without a kernel that carries the error (`brsf`, or a method that overrides `send`)
+    receives a map whose `transpose` has the defects.
 
     Args:
-        method: What `tf_alignment.feedback.get` accepts; not "dfa", whose path is no layer's.
-        bits: Number of bits of the kernel, 1 to 16, or None: see `quantise`.
-        error_bits: Likewise of δ, in a range per example, as of a converter that is scaled to the
-            largest input; the same as `bits` by default, None for an exact error.
-        noise: Read noise: standard deviation per synapse over the root mean square of the kernel,
-            drawn anew at every step and on every replica (of "brsf", once for all), the same for
-            all examples.
-        mismatch: Device mismatch: each synapse is `max(0, 1 + mismatch · ξ)` times its value, ξ
-            standard normal and fixed.
+        method: Feedback method in any form that `tf_alignment.feedback.get` accepts; not "dfa",
+            whose path does not belong to a layer.
+        bits: Number of bits of the kernel, 1 to 16, or None for an exact kernel: see `quantise`.
+        error_bits: Number of bits of δ, with a range for each example, like a converter that is
+            scaled to the largest input; by default the same as `bits`, None for an exact error.
+        noise: Read noise: standard deviation per synapse divided by the root mean square of the
+            kernel. Noise is drawn anew at every step and is the same for all examples; every
+            replica has its own, except with "brsf".
+        mismatch: Device mismatch: each synapse is multiplied by `max(0, 1 + mismatch · ξ)`, with a
+            fixed, standard normal ξ.
         density: Fraction of the synapses that exist, above 0 and at most 1.
-        rank: The error passes through this many fixed random directions of the units' space (of
-            each group's, in grouped maps): P = U Uᵀ with orthonormal U. None: all.
+        rank: Number of fixed random directions, in the space of the units (of each group's units,
+            in grouped maps), that the error passes: P = U Uᵀ with orthonormal U. None keeps all.
         stuck_off: Fraction of synapses stuck at 0 (stuck-at-0 faults).
         stuck_on: Fraction of synapses stuck at the largest magnitude of the kernel, with a fixed
             random sign (stuck-at-1 faults).
-        excitatory: Dale's law: this fraction of the units, which send the error, has only positive
-            feedback synapses and the others only negative ones; what has the wrong sign is 0. None:
-            no such law.
-        seed: Integer: the defects follow from it and from the path of the layer's kernel, so that
-            runs with other weights have the same. None: from the kernel's seed.
+        excitatory: Fraction of units that are excitatory under Dale's law. An excitatory unit sends
+            the error through positive feedback synapses only, any other unit through negative ones
+            only; synapses with the wrong sign are 0. None means no such law.
+        seed: Integer from which, together with the path of the layer's kernel, the defects are
+            drawn, so that runs with other weights have the same defects. None takes the kernel's
+            seed.
 
     Raises:
         ValueError: For numbers out of range, and for "dfa", None or another `Imperfect` as method.
@@ -186,11 +188,11 @@ class Imperfect(Feedback):
 
     @property
     def has_kernel(self) -> bool:
-        """Whether the method has one."""
+        """Whether the method has a kernel that carries the error."""
         return self.method.has_kernel
 
     def no_kernel_because(self) -> str:
-        """As of the method."""
+        """End of the error message if the method has no effective feedback kernel."""
         return self.method.no_kernel_because()
 
     def build(self, setup: Setup) -> None:
@@ -248,16 +250,16 @@ class Imperfect(Feedback):
         linear_map: LinearMap,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The kernel that the error really passes.
+        """Kernel with all defects, through which the error passes.
 
         Args:
-            kernel: What the method would send the error through, of the forward kernel's shape.
-            weights: The layer's feedback weights by name.
-            linear_map: The connection's map.
+            kernel: Kernel of the method without defects, of the forward kernel's shape.
+            weights: Feedback weights of the layer, by name.
+            linear_map: Bilinear map of the connection.
             seed: Two int32 numbers for the read noise; None for a path without noise.
 
         Returns:
-            A tensor like `kernel`, of its type.
+            Tensor with the shape and type of `kernel`.
         """
         held = {n: tf.cast(w, tf.float32) for n, w in weights.items() if n.startswith("imperfect")}
         k = tf.cast(kernel, tf.float32)
@@ -284,7 +286,7 @@ class Imperfect(Feedback):
         return self.method.couple(kernel, weights, linear_map)
 
     def feedback_kernel(self, c: Backward) -> tf.Tensor:
-        """The path, without its noise."""
+        """Kernel with all defects but without the read noise."""
         return self.path(self.method.feedback_kernel(c), c.weights, c.map)
 
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
@@ -306,7 +308,7 @@ class Imperfect(Feedback):
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:
-        """The method's gradient where its kernel is what the path shows."""
+        """Gradient of the method, computed with the kernel that has the defects."""
         kernel = weights.get("feedback_kernel")
         if kernel is None or kernel.shape != activity.kernel.shape:
             return self.method.align(activity, weights)

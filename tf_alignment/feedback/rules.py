@@ -28,7 +28,7 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 class _Named(Alignment):
-    """A rule with Greek coefficients: subclasses name the primitive of each, and its options."""
+    """Base of the named rules: subclasses name the primitive of each coefficient, and options."""
 
     greek: Mapping[str, str]
     defaults: Mapping[str, Any] = {}
@@ -64,27 +64,27 @@ class WeightMirror(_Named):
     """WM: `α amp + β decay`, a local rule; B follows `(α/β) xᵀ y / N`.
 
     By default the alignment input is noise (as in Akrout's mirror phase, with the bias blocked),
-    and amp is divided by its power and by the number of positions, so that B ends at `(α/β) W` in
-    every layer. Costs two more products a step. B follows W with a delay of
-    `(1 + d/n) / (rate · β)` steps, d inputs of a unit and n examples times positions: where W moves
-    fast in that time (large learning rates, no warm-up) training can blow up. Smaller coefficients
-    average more noise and lag more.
+    and amp is divided by the power of the noise and by the number of positions, so that B converges
+    to `(α/β) W` in every layer. The rule costs two more products per step. B follows W with a delay
+    of `(1 + d/n) / (rate · β)` steps, with d inputs per unit and n examples times positions. If W
+    changes much during this delay (large learning rates, no warm-up), training can diverge. Smaller
+    coefficients average over more noise and make the delay longer.
 
     The rule as published is `WeightMirror(alpha, beta, normalize=None)`, on noise or, with
-    `noise=None`, on the layer's input, which saves a product. Its scale then depends on the layer:
-    B ends at `(α/β) P σ² W` for white input of variance σ² and P positions. It grows where λ = β/α
-    is below the input's power and collapses where it is above; it has to be tuned per network and
-    does not transfer to other depths.
+    `noise=None`, on the layer's input, which saves a product. The scale of B then depends on the
+    layer: B converges to `(α/β) P σ² W` for white input of variance σ² and P positions. B grows if
+    λ = β/α is below the power of the input and shrinks towards 0 if λ is above it; λ has to be
+    tuned for each network and does not transfer to other depths.
 
     An extension of this library, whitened WM, is `WeightMirror(noise=None,
     normalize="covariance")`: the presynaptic side is whitened, and B follows
-    `(α/β) (C + λ)⁻¹ xᵀy`, which is W in the directions that the activity shows.
+    `(α/β) (C + λ)⁻¹ xᵀy`, which equals W in the directions in which the activity varies.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.
-        beta: Coefficient of decay.
-        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="noise"`,
-            `response_bias=False`; with `noise=None`, `normalize="variance"`.
+        beta: Coefficient of decay, a number or schedule.
+        **options: Further options of `Alignment`. Defaults: `noise="rademacher"`,
+            `normalize="noise"`, `response_bias=False`; with `noise=None`, `normalize="variance"`.
 
     Reference: Akrout et al. 2019, "Deep learning without weight transport"; Kunin et al. 2020.
 
@@ -107,16 +107,17 @@ class WeightMirror(_Named):
 class InformationAlignment(_Named):
     """IA: `α amp + β decay + γ null`, a local rule.
 
-    By default on noise and divided by its power, like `WeightMirror`: with W fixed B ends at
-    `α W (γ WᵀW + β)⁻¹`, which is close to W for small γ. As published (`normalize=None`), with W
-    fixed and response z, B ends at `α xᵀz (γ zᵀz + β N I)⁻¹`, which is not W. Costs three more
-    products a step, two with `noise=None`.
+    By default the alignment input is noise, and the terms are divided by the power of the noise,
+    as in `WeightMirror`: with fixed W, B converges to `α W (γ WᵀW + β)⁻¹`, which is close to W for
+    small γ. As published (`normalize=None`), with fixed W and response z, B converges to
+    `α xᵀz (γ zᵀz + β N I)⁻¹`, which differs from W. The rule costs three more products per step,
+    two with `noise=None`.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.
-        beta: Coefficient of decay.
-        gamma: Coefficient of null.
-        **options: See `Alignment`. Defaults as of `WeightMirror`.
+        beta: Coefficient of decay, a number or schedule.
+        gamma: Coefficient of null, a number or schedule.
+        **options: Further options of `Alignment`, with the defaults of `WeightMirror`.
 
     Reference: Kunin et al. 2020, section 4.
 
@@ -143,18 +144,19 @@ class InformationAlignment(_Named):
 
 @_package
 class SymmetricAlignment(_Named):
-    """SA: `α self + β decay`; with α = β, B descends `(α/2) ‖B − W‖²`. No product.
+    """SA: `α self + β decay`; with α = β, B descends `(α/2) ‖B − W‖²`. It costs no product.
 
-    Not local, but weight *estimation* instead of transport: B approaches W over time, and any
-    rate · α below 2 is stable. The published code's defaults are α = β = 2e-3 in this convention,
-    under the forward optimizer. The longer B lags behind W, by 1 / (rate · α) steps, the smaller
-    the forward rates at which training is stable (docs/results/where_rules_train.md); with the
-    defaults here and in `tf_alignment.optimizers.split`, rate · α is 1.
+    The rule is not local; it is weight *estimation* instead of weight transport. B approaches W
+    over time, and is stable if rate · α is below 2. The published code has the defaults
+    α = β = 2e-3 in this convention, under the forward optimizer. B is 1 / (rate · α) steps behind
+    W; the longer this delay, the smaller the forward learning rates at which training is stable
+    (docs/results/where_rules_train.md). With the defaults here and in
+    `tf_alignment.optimizers.split`, rate · α is 1.
 
     Args:
         alpha: Coefficient of self, a number or schedule.
-        beta: Coefficient of decay.
-        **options: See `Alignment`.
+        beta: Coefficient of decay, a number or schedule.
+        **options: Further options of `Alignment`.
 
     Reference: Kunin et al. 2020, section 5.
 
@@ -173,36 +175,38 @@ class SymmetricAlignment(_Named):
 
 @_package
 class ActivationAlignment(_Named):
-    """AA: `α amp + β sparse`; with α = β, B descends `(α/2N) ‖x W − x B‖²`. Not local.
+    """AA: `α amp + β sparse`; with α = β, B descends `(α/2N) ‖x W − x B‖²`. It is not local.
 
-    By default on noise and normalised for it, so that rate · α = 1, with the defaults here and in
-    `tf_alignment.optimizers.split`, is the fastest step in every layer: B is 1 + d/n steps behind
-    W, d inputs of a unit and n examples times positions, which in convolutions is hardly more than
-    for SA. Costs two more products a step. As published:
+    By default the alignment input is noise, and the rule is normalised for it: rate · α = 1, the
+    defaults here and in `tf_alignment.optimizers.split`, gives the fastest step in every layer. B
+    is then 1 + d/n steps behind W, with d inputs per unit and n examples times positions; in
+    convolutions this is hardly more than with SA. The rule costs two more products per step. This
+    default, on noise, is a rule of this library. The rule as published is
     `ActivationAlignment(2e-3, 2e-3, noise=None, normalize=None, response_bias=True)`, with an
-    adaptive optimizer for B. The default, on noise, is a rule of this library.
+    adaptive optimizer for B.
 
-    On the layer's own input, plain gradient steps are unstable or slow: 40 to 97 % of the input's
-    covariance lies in one direction, and its median eigenvalue is a five-hundredth of the trace or
-    less. Adam gives each layer a scale of its own. The recipe is
+    On the layer's own input, plain gradient steps are unstable or slow: 40 to 97 % of the trace of
+    the input's covariance lies in one direction, and its median eigenvalue is a five-hundredth of
+    the trace or less. Adam gives each layer a scale of its own. The recipe is
     `ActivationAlignment(noise=None, normalize=None)` with B under `keras.optimizers.Adam(0.01)`
-    (argument `feedback` of `tf_alignment.optimizers.split`). In a small convolutional network on
-    digits, with SGD of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten epochs, backpropagation 93.3, 96.1
-    and 94.7 %, the default of this class 80.0, 91.7 and 91.4 % (three seeds). At rate 0.003 Adam
-    blew up there (12.8 %, one seed), and 0.01 on MNIST with rate 0.05 for W
-    (docs/results/own_activity.md): try a few. B learns only what the input shows it. A
-    warning says that momentum makes B swing, which is so here too.
+    (argument `feedback` of `tf_alignment.optimizers.split`). In a small network on digits, with SGD
+    of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten epochs (three
+    seeds); backpropagation reached 93.3, 96.1 and 94.7 %, and the default of this class 80.0, 91.7
+    and 91.4 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate 0.01 it diverged
+    on MNIST at rate 0.05 for W (docs/results/own_activity.md). So more than one rate should be
+    tried. B learns W only in the directions in which the input varies. A warning that momentum
+    makes B swing appears here too, and is true.
 
     An extension of this library is `ActivationAlignment(noise=None, normalize="covariance")`: AA on
-    the layer's own input, times a damped inverse of its covariance. With rate · α = 1, a step is
-    the damped least-squares step: where a batch has as many rows as a unit has inputs, B is W of
-    the step before in all directions that the batch shows.
+    the layer's own input, times a damped inverse of the input's covariance. With rate · α = 1, a
+    step is the damped least-squares step: if a batch has as many rows as a unit has inputs, B
+    equals W of the previous step in all directions in which the batch varies.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.
-        beta: Coefficient of sparse.
-        **options: See `Alignment`. Defaults: `noise="rademacher"`, `normalize="noise"`,
-            `response_bias=False`; with `noise=None`, `normalize="input"`.
+        beta: Coefficient of sparse, a number or schedule.
+        **options: Further options of `Alignment`. Defaults: `noise="rademacher"`,
+            `normalize="noise"`, `response_bias=False`; with `noise=None`, `normalize="input"`.
 
     Reference: Kunin et al. 2020, section 5.
 

@@ -44,16 +44,16 @@ __all__ = [
 class GRU(keras.layers.GRU):
     """`keras.layers.GRU` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.GRU`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.GRU`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        units, ...: As of `keras.layers.GRU`.
+        units, ...: Arguments of `keras.layers.GRU`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.GRU`.
+        The same as in `keras.layers.GRU`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.GRUCell`.
@@ -108,16 +108,16 @@ class GRU(keras.layers.GRU):
 class LSTM(keras.layers.LSTM):
     """`keras.layers.LSTM` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.LSTM`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.LSTM`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        units, ...: As of `keras.layers.LSTM`.
+        units, ...: Arguments of `keras.layers.LSTM`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.LSTM`.
+        The same as in `keras.layers.LSTM`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
@@ -177,22 +177,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     $$ y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta $$
 
     Arguments, weights, moving averages (of the variance without Bessel's correction) and files are
-    those of Keras; outputs and gradients agree to rounding, not bit for bit. Half-precision
-    inputs stay in half precision, where Keras makes a copy in float32; statistics are in float32.
+    the same as in Keras. Outputs and gradients agree to rounding, not bit for bit. Half-precision
+    inputs stay in half precision, whereas Keras copies them to float32; statistics are in float32.
 
-    Keras' own computation is used for what the fused operation does not offer: inputs with a mask,
-    another axis than the last, batch renormalisation, float64, and `synchronized=True` with
-    several replicas. A method of feedback has no part in it: the layer has no feedback weights, and
-    its error goes through γ.
+    Keras' own computation is used where the fused operation cannot be: inputs with a mask, an axis
+    other than the last, batch renormalisation, float64, and `synchronized=True` with several
+    replicas. The layer has no feedback weights; its error passes γ, with every feedback method.
 
     Args:
-        axis, momentum, epsilon, ...: As of `keras.layers.BatchNormalization`.
+        axis, momentum, epsilon, ...: Arguments of `keras.layers.BatchNormalization`.
 
     Input shape, output shape:
         `(batch, ..., channels)`, or with the channels on `axis`.
 
     Raises:
-        ValueError: As of `keras.layers.BatchNormalization`.
+        ValueError: For the arguments that `keras.layers.BatchNormalization` refuses.
 
     Reference: Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by
     reducing internal covariate shift", algorithm 1.
@@ -235,16 +234,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Conv1D(FeedbackLayer, keras.layers.Conv1D):
     """`keras.layers.Conv1D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv1D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv1D`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv1D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv1D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv1D`.
+        The same as in `keras.layers.Conv1D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -290,16 +289,16 @@ class Conv1D(FeedbackLayer, keras.layers.Conv1D):
 class Conv1DTranspose(FeedbackLayer, keras.layers.Conv1DTranspose):
     """`keras.layers.Conv1DTranspose` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv1DTranspose`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv1DTranspose`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv1DTranspose`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv1DTranspose`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv1DTranspose`.
+        The same as in `keras.layers.Conv1DTranspose`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -345,16 +344,16 @@ class Conv1DTranspose(FeedbackLayer, keras.layers.Conv1DTranspose):
 class Conv2D(FeedbackLayer, keras.layers.Conv2D):
     """`keras.layers.Conv2D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv2D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv2D`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv2D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv2D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv2D`.
+        The same as in `keras.layers.Conv2D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -400,16 +399,16 @@ class Conv2D(FeedbackLayer, keras.layers.Conv2D):
 class Conv2DTranspose(FeedbackLayer, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv2DTranspose`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv2DTranspose`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv2DTranspose`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv2DTranspose`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv2DTranspose`.
+        The same as in `keras.layers.Conv2DTranspose`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -455,16 +454,16 @@ class Conv2DTranspose(FeedbackLayer, keras.layers.Conv2DTranspose):
 class Conv3D(FeedbackLayer, keras.layers.Conv3D):
     """`keras.layers.Conv3D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv3D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv3D`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv3D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv3D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv3D`.
+        The same as in `keras.layers.Conv3D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -510,16 +509,16 @@ class Conv3D(FeedbackLayer, keras.layers.Conv3D):
 class Conv3DTranspose(FeedbackLayer, keras.layers.Conv3DTranspose):
     """`keras.layers.Conv3DTranspose` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.Conv3DTranspose`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.Conv3DTranspose`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.Conv3DTranspose`.
+        filters, kernel_size, ...: Arguments of `keras.layers.Conv3DTranspose`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.Conv3DTranspose`.
+        The same as in `keras.layers.Conv3DTranspose`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -565,16 +564,16 @@ class Conv3DTranspose(FeedbackLayer, keras.layers.Conv3DTranspose):
 class ConvLSTM1D(keras.layers.ConvLSTM1D):
     """`keras.layers.ConvLSTM1D` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.ConvLSTM1D`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.ConvLSTM1D`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.ConvLSTM1D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.ConvLSTM1D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.ConvLSTM1D`.
+        The same as in `keras.layers.ConvLSTM1D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
@@ -632,16 +631,16 @@ class ConvLSTM1D(keras.layers.ConvLSTM1D):
 class ConvLSTM2D(keras.layers.ConvLSTM2D):
     """`keras.layers.ConvLSTM2D` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.ConvLSTM2D`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.ConvLSTM2D`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.ConvLSTM2D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.ConvLSTM2D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.ConvLSTM2D`.
+        The same as in `keras.layers.ConvLSTM2D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
@@ -699,16 +698,16 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
 class ConvLSTM3D(keras.layers.ConvLSTM3D):
     """`keras.layers.ConvLSTM3D` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.ConvLSTM3D`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.ConvLSTM3D`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.ConvLSTM3D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.ConvLSTM3D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.ConvLSTM3D`.
+        The same as in `keras.layers.ConvLSTM3D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.LSTMCell`.
@@ -766,18 +765,20 @@ class ConvLSTM3D(keras.layers.ConvLSTM3D):
 class Dense(FeedbackLayer, keras.layers.Dense):
     """`keras.layers.Dense` whose error travels through feedback weights.
 
-    Forward `y = activation(x W + b)` as in Keras; backward `dx = δ Bᵀ`, where the method says what
-    B is. With `feedback=None` the layer is `keras.layers.Dense`.
+    The forward pass is `y = activation(x W + b)` as in Keras. In the backward pass the error is
+    `dx = δ Bᵀ`; the feedback method decides what B is. With `feedback=None` the layer behaves like
+    `keras.layers.Dense`.
 
     Args:
-        units, ...: As of `keras.layers.Dense`.
-        feedback: `None`, a method's string id (`tf_alignment.feedback.METHODS`) or a
+        units, ...: Arguments of `keras.layers.Dense`.
+        feedback: Feedback method: `None`, a string id (`tf_alignment.feedback.METHODS`) or a
             `tf_alignment.feedback.Feedback` object.
-        feedback_initializer: Initializer of the feedback weights; drawn with a seed of its own.
-            `None`: like the kernel's.
-        feedback_regularizer: Regularizer of feedback weights that learn; for KP and PFA the
-            kernel's by default.
-        feedback_constraint: Constraint of feedback weights that learn; likewise.
+        feedback_initializer: Initializer of the feedback weights, which gets a seed of its own.
+            `None` takes the kernel's initializer.
+        feedback_regularizer: Regularizer of feedback weights that learn; by default none, for KP
+            and PFA the kernel's regularizer.
+        feedback_constraint: Constraint of feedback weights that learn; by default none, for KP and
+            PFA the kernel's constraint.
 
     Input shape:
         `(batch, ..., in)`.
@@ -787,8 +788,8 @@ class Dense(FeedbackLayer, keras.layers.Dense):
 
     Raises:
         ValueError: For "dfa" (see `tf_alignment.convert`), for an unknown id, with LoRA, under a
-            quantized dtype policy, and, when it is built, for feedback weights that came out equal
-            to the kernel because one function or object without a seed made both.
+            quantized dtype policy, and, when the layer is built, for feedback weights that equal
+            the kernel because one function or object without a seed has drawn both.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -828,16 +829,16 @@ class Dense(FeedbackLayer, keras.layers.Dense):
 class DepthwiseConv1D(FeedbackLayer, keras.layers.DepthwiseConv1D):
     """`keras.layers.DepthwiseConv1D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.DepthwiseConv1D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.DepthwiseConv1D`.
 
     Args:
-        kernel_size, ...: As of `keras.layers.DepthwiseConv1D`.
+        kernel_size, ...: Arguments of `keras.layers.DepthwiseConv1D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.DepthwiseConv1D`.
+        The same as in `keras.layers.DepthwiseConv1D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -882,16 +883,16 @@ class DepthwiseConv1D(FeedbackLayer, keras.layers.DepthwiseConv1D):
 class DepthwiseConv2D(FeedbackLayer, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes a feedback kernel instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.DepthwiseConv2D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes a feedback kernel. With
+    `feedback=None` the layer behaves like `keras.layers.DepthwiseConv2D`.
 
     Args:
-        kernel_size, ...: As of `keras.layers.DepthwiseConv2D`.
+        kernel_size, ...: Arguments of `keras.layers.DepthwiseConv2D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.DepthwiseConv2D`.
+        The same as in `keras.layers.DepthwiseConv2D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -937,11 +938,11 @@ class EinsumDense(FeedbackLayer, keras.layers.EinsumDense):
     """`keras.layers.EinsumDense` whose error travels through feedback weights.
 
     Args:
-        equation, output_shape, ...: As of `keras.layers.EinsumDense`.
+        equation, output_shape, ...: Arguments of `keras.layers.EinsumDense`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See `Dense`.
 
     Input shape, output shape:
-        As the equation says.
+        Shapes that the equation gives.
 
     Raises:
         ValueError: See `Dense`.
@@ -984,21 +985,22 @@ class EinsumDense(FeedbackLayer, keras.layers.EinsumDense):
 class GRUCell(FeedbackLayer, keras.layers.GRUCell):
     """`keras.layers.GRUCell` whose errors travel through feedback weights.
 
-    Forward as in Keras. Backward as `tf_alignment.layers.LSTMCell`.
+    The forward pass is the same as in Keras, the backward pass the same as in
+    `tf_alignment.layers.LSTMCell`.
 
     Args:
-        units, ...: As of `keras.layers.GRUCell`.
+        units, ...: Arguments of `keras.layers.GRUCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.SimpleRNNCell`.
 
     Call arguments:
-        inputs: `(batch, features)`, the input of one time step.
-        states: The state, `(batch, units)`, or a list of it.
+        inputs: Input of one time step, `(batch, features)`.
+        states: State `(batch, units)`, or a list with the state.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.LSTMCell`; also with `reset_after=False`, where the
-            candidate gets an input of its own.
+        ValueError: See `tf_alignment.layers.LSTMCell`; also with `reset_after=False`, since the
+            candidate then has a separate input.
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta
@@ -1041,16 +1043,16 @@ class GRUCell(FeedbackLayer, keras.layers.GRUCell):
 class GroupQueryAttention(keras.layers.GroupQueryAttention):
     """`keras.layers.GroupQueryAttention` whose projections have feedback weights.
 
-    As `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values than for
-    queries.
+    The layer is like `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values
+    than for queries.
 
     Args:
-        head_dim, num_query_heads, ...: As of `keras.layers.GroupQueryAttention`.
+        head_dim, num_query_heads, ...: Arguments of `keras.layers.GroupQueryAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.GroupQueryAttention`.
+        The same as in `keras.layers.GroupQueryAttention`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -1097,23 +1099,24 @@ class GroupQueryAttention(keras.layers.GroupQueryAttention):
 class LSTMCell(FeedbackLayer, keras.layers.LSTMCell):
     """`keras.layers.LSTMCell` whose errors travel through feedback weights.
 
-    Forward as in Keras. Backward the errors of all gates pass the feedback kernels of the input
-    kernel, on their way down, and of the recurrent kernel, on their way back in time; the memory
-    `c(t) = f c(t−1) + i g` has no kernel and passes its error as in Keras.
+    The forward pass is the same as in Keras. In the backward pass the errors of all gates pass the
+    feedback kernel of the input kernel on their way down, and the feedback kernel of the recurrent
+    kernel on their way back in time. The memory `c(t) = f c(t−1) + i g` has no kernel and passes
+    its error as in Keras.
 
     Args:
-        units, ...: As of `keras.layers.LSTMCell`.
+        units, ...: Arguments of `keras.layers.LSTMCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.SimpleRNNCell`.
 
     Call arguments:
-        inputs: `(batch, features)`, the input of one time step.
-        states: `[h, c]`, each `(batch, units)`.
+        inputs: Input of one time step, `(batch, features)`.
+        states: States `[h, c]`, each `(batch, units)`.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own where
-            gates get inputs of their own (`implementation=1`, `recurrent_dropout`).
+        ValueError: See `tf_alignment.layers.Dense`; also for a method with a `send` of its own if
+            the gates have separate inputs (`implementation=1`, `recurrent_dropout`).
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta
@@ -1156,16 +1159,17 @@ class LSTMCell(FeedbackLayer, keras.layers.LSTMCell):
 class MultiHeadAttention(keras.layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` whose projections have feedback weights.
 
-    The query, key, value, (gate) and output projections are `EinsumDense` layers with the method
-    given; the attention between them has no kernel and passes the error as in Keras.
+    The projections of query, key, value, gate (if there is one) and output are `EinsumDense` layers
+    with the given method. The attention between the projections has no kernel and passes the error
+    as in Keras.
 
     Args:
-        num_heads, key_dim, ...: As of `keras.layers.MultiHeadAttention`.
+        num_heads, key_dim, ...: Arguments of `keras.layers.MultiHeadAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.MultiHeadAttention`.
+        The same as in `keras.layers.MultiHeadAttention`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -1214,16 +1218,16 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
 class SeparableConv1D(FeedbackLayer, keras.layers.SeparableConv1D):
     """`keras.layers.SeparableConv1D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes two feedback kernels, depthwise and pointwise, instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.SeparableConv1D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes two feedback kernels, depthwise and pointwise. With
+    `feedback=None` the layer behaves like `keras.layers.SeparableConv1D`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.SeparableConv1D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.SeparableConv1D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.SeparableConv1D`.
+        The same as in `keras.layers.SeparableConv1D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -1272,16 +1276,16 @@ class SeparableConv1D(FeedbackLayer, keras.layers.SeparableConv1D):
 class SeparableConv2D(FeedbackLayer, keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D` whose error travels through feedback weights.
 
-    Forward as in Keras; backward the error passes two feedback kernels, depthwise and pointwise, instead of the forward kernel's. With
-    `feedback=None` the layer is `keras.layers.SeparableConv2D`.
+    The forward pass is the same as in Keras. In the backward pass the error passes two feedback kernels, depthwise and pointwise. With
+    `feedback=None` the layer behaves like `keras.layers.SeparableConv2D`.
 
     Args:
-        filters, kernel_size, ...: As of `keras.layers.SeparableConv2D`.
+        filters, kernel_size, ...: Arguments of `keras.layers.SeparableConv2D`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.SeparableConv2D`.
+        The same as in `keras.layers.SeparableConv2D`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -1330,16 +1334,16 @@ class SeparableConv2D(FeedbackLayer, keras.layers.SeparableConv2D):
 class SimpleRNN(keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` whose errors travel through feedback weights, down and in time.
 
-    With `feedback=None` the layer is `keras.layers.SimpleRNN`, fast kernels included. The layer itself has
-    no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+    With `feedback=None` the layer behaves like `keras.layers.SimpleRNN`, including its fast kernels. All
+    weights, forward and feedback, belong to the cell, `layer.cell`.
 
     Args:
-        units, ...: As of `keras.layers.SimpleRNN`.
+        units, ...: Arguments of `keras.layers.SimpleRNN`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Input shape, output shape:
-        As of `keras.layers.SimpleRNN`.
+        The same as in `keras.layers.SimpleRNN`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.SimpleRNNCell`.
@@ -1391,22 +1395,23 @@ class SimpleRNN(keras.layers.SimpleRNN):
 class SimpleRNNCell(FeedbackLayer, keras.layers.SimpleRNNCell):
     """`keras.layers.SimpleRNNCell` whose errors travel through feedback weights.
 
-    Forward `h(t) = φ(x(t) W + b + h(t−1) U)` as in Keras. Backward `dx(t) = δ(t) Bᵀ` and
-    `dh(t−1) = δ(t) Cᵀ`, with feedback kernels B for the input kernel W and C for the recurrent
-    kernel U. With both equal to the forward kernels that is backpropagation through time.
+    The forward pass is `h(t) = φ(x(t) W + b + h(t−1) U)` as in Keras. In the backward pass the
+    errors are `dx(t) = δ(t) Bᵀ` and `dh(t−1) = δ(t) Cᵀ`, with a feedback kernel B for the input
+    kernel W and a feedback kernel C for the recurrent kernel U. If B = W and C = U, this is
+    backpropagation through time.
 
     Args:
-        units, ...: As of `keras.layers.SimpleRNNCell`.
+        units, ...: Arguments of `keras.layers.SimpleRNNCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Call arguments:
-        sequence: `(batch, features)`, the input of one time step.
-        states: The state, `(batch, units)`, or a list of it.
+        sequence: Input of one time step, `(batch, features)`.
+        states: State `(batch, units)`, or a list with the state.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own.
+        ValueError: See `tf_alignment.layers.Dense`; also for a method with a `send` of its own.
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta
@@ -1447,30 +1452,32 @@ class SimpleRNNCell(FeedbackLayer, keras.layers.SimpleRNNCell):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class TimeDistributed(keras.layers.TimeDistributed):
-    """`keras.layers.TimeDistributed` that calls its layer once, on all steps at once.
+    """`keras.layers.TimeDistributed` that calls its layer once, on all time steps together.
 
-    Time is folded into the batch: `(batch, time, ...)` becomes `(batch · time, ...)` for the layer
-    and is unfolded again. Keras' own calls the layer once a step, and where the number of steps is
-    unknown maps it with `vectorized_map`, which drops custom gradients. The outputs are the same
-    for every layer that treats the examples of a batch one by one. Batch normalisation takes its
-    statistics over all steps; feedback weights that learn by alignment see all steps.
+    Time is folded into the batch: the layer receives `(batch · time, ...)` in place of
+    `(batch, time, ...)`, and its output is unfolded again. Keras' version calls the layer once per
+    time step; if the number of steps is unknown, it uses `vectorized_map`, which drops custom
+    gradients. The outputs are the same for every layer that treats the examples of a batch
+    independently. Batch normalisation takes its statistics over all time steps, and feedback
+    weights that learn by alignment learn from all time steps.
 
     Args:
-        layer: The layer to apply to every step, with feedback or without.
+        layer: Layer to apply to every time step, with feedback or without.
 
     Input shape:
-        `(batch, time, ...)`; both may be unknown.
+        `(batch, time, ...)`; the sizes of batch and time may be unknown.
 
     Output shape:
         `(batch, time, ...)`.
 
     Call arguments:
-        inputs: A tensor.
-        training: Handed to the layer, if it takes it.
-        mask: Boolean, `(batch, time, ...)`; folded and handed to the layer, if it takes one.
+        inputs: Tensor `(batch, time, ...)`.
+        training: Training mode, which is passed to the layer if its `call` has this argument.
+        mask: Boolean tensor `(batch, time, ...)`, which is folded and passed to the layer if its
+            `call` has this argument.
 
     Raises:
-        ValueError: As `keras.layers.TimeDistributed`.
+        ValueError: For inputs that `keras.layers.TimeDistributed` refuses.
 
     Example:
     >>> import keras, tf_alignment as ta

@@ -20,7 +20,7 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 class _Attention(keras.layers.Layer):
-    """Gives an attention layer of Keras the feedback arguments: its projections have them."""
+    """Mixin that gives an attention layer of Keras, and its projections, the feedback arguments."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -54,13 +54,13 @@ class _Attention(keras.layers.Layer):
 
     @property
     def projections(self) -> tuple[EinsumDense, ...]:
-        """The inner projections that carry a feedback method."""
+        """Projections inside the layer that have a feedback method."""
         parts = [vars(self).get(f"_{n}_dense") for n in ("query", "key", "gate", "value", "output")]
         return tuple(part for part in parts if isinstance(part, EinsumDense))
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """The weights that the projections store: `{"query/feedback_kernel": variable, ...}`."""
+        """Feedback weights of the projections, `{"query/feedback_kernel": variable, ...}`."""
         return {
             f"{projection.name}/{name}": weight
             for projection in self.projections
@@ -68,10 +68,10 @@ class _Attention(keras.layers.Layer):
         }
 
     def effective_feedback_kernel(self) -> Any:
-        """Not defined for the layer as a whole.
+        """Refuse, since the layer as a whole has no effective feedback kernel.
 
         Raises:
-            ValueError: Always; ask the projections.
+            ValueError: Always. Call this method of a projection instead.
         """
         raise ValueError(
             f"{type(self).__name__} has several kernels: call `effective_feedback_kernel()` on "
@@ -79,7 +79,7 @@ class _Attention(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config plus the feedback arguments."""
+        """Config of the Keras layer plus the feedback arguments."""
         return {**super().get_config(), **feedback_config(self)}
 
 
@@ -87,16 +87,17 @@ class _Attention(keras.layers.Layer):
 class MultiHeadAttention(_Attention, keras.layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` whose projections have feedback weights.
 
-    The query, key, value, (gate) and output projections are `EinsumDense` layers with the method
-    given; the attention between them has no kernel and passes the error as in Keras.
+    The projections of query, key, value, gate (if there is one) and output are `EinsumDense` layers
+    with the given method. The attention between the projections has no kernel and passes the error
+    as in Keras.
 
     Args:
-        num_heads, key_dim, ...: As of `keras.layers.MultiHeadAttention`.
+        num_heads, key_dim, ...: Arguments of `keras.layers.MultiHeadAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.MultiHeadAttention`.
+        The same as in `keras.layers.MultiHeadAttention`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.
@@ -116,16 +117,16 @@ class MultiHeadAttention(_Attention, keras.layers.MultiHeadAttention):
 class GroupQueryAttention(_Attention, keras.layers.GroupQueryAttention):
     """`keras.layers.GroupQueryAttention` whose projections have feedback weights.
 
-    As `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values than for
-    queries.
+    The layer is like `tf_alignment.layers.MultiHeadAttention`, with fewer heads for keys and values
+    than for queries.
 
     Args:
-        head_dim, num_query_heads, ...: As of `keras.layers.GroupQueryAttention`.
+        head_dim, num_query_heads, ...: Arguments of `keras.layers.GroupQueryAttention`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
     Input shape, output shape:
-        As of `keras.layers.GroupQueryAttention`.
+        The same as in `keras.layers.GroupQueryAttention`.
 
     Raises:
         ValueError: See `tf_alignment.layers.Dense`.

@@ -1,7 +1,7 @@
-"""The base of all layers: feedback arguments, and how a layer with feedback is built and called.
+"""Base of all layers with feedback: the feedback arguments, `build` and `call`.
 
-A layer has one or more connections (`SeparableConv2D` has two), each a bilinear map with a forward
-kernel; see `tf_alignment.layers.connection`.
+A layer has one or more connections (`SeparableConv2D` has two). Each connection is a bilinear map
+with a forward kernel; see `tf_alignment.layers.connection`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FEEDBACK_ARGUMENTS: dict[str, Any] = {
 
 
 class _OfClass:
-    """An attribute that a class has and its instances have not: they are called, not made."""
+    """Attribute of a class that its instances do not have."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -44,10 +44,10 @@ class _OfClass:
 
 
 class FeedbackLayer(keras.layers.Layer):
-    """Mixin that gives a Keras layer a `feedback` argument. It comes before the Keras class.
+    """Mixin that gives a Keras layer a `feedback` argument.
 
-    A subclass names its connections in `_connect` and may override `_bias`. Shapes are the Keras
-    class's.
+    It comes before the Keras class among the base classes. A subclass returns its connections from
+    `_connect` and may override `_bias`. Shapes are the same as in the Keras class.
 
     Example:
     >>> import tf_alignment as ta
@@ -61,9 +61,10 @@ class FeedbackLayer(keras.layers.Layer):
     _told = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the signature of the constructor, or what one that names nothing passes on to.
+        """Set the signature of the class, which tools and `help` show.
 
-        That is the Keras parent's plus the feedback arguments.
+        It is the signature of the Keras class plus the feedback arguments, unless the constructor
+        names its arguments.
         """
         super().__init_subclass__(**kwargs)
         own = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -79,14 +80,15 @@ class FeedbackLayer(keras.layers.Layer):
         set_feedback_arguments(self, **given)
 
     def on_training(self, hook: Callable[[], None] | None) -> None:
-        """Set what is called when the layer is next traced for training; None takes it away.
+        """Set the function that is called when the layer is next traced for training, or None.
 
-        A model's checks that need to know its optimizer hang here, since a layer knows none.
+        Checks of a model that depend on its optimizer use this hook, since a layer does not know
+        the optimizer.
         """
         self._on_training = hook
 
     def begin_training(self) -> None:
-        """Call the hook of `on_training`, which says for itself whether it stays."""
+        """Call the hook set by `on_training`; the hook may set another one or None."""
         if self._on_training is not None:
             with tf.init_scope():  # a step is being traced; a check may read variables
                 self._on_training()
@@ -94,7 +96,7 @@ class FeedbackLayer(keras.layers.Layer):
             self._check_signal()
 
     def _connect(self) -> list[Connection]:
-        """The connections of the built layer."""
+        """Connections of the built layer."""
         raise NotImplementedError(f"{type(self).__name__} does not define `_connect`.")
 
     def _connection(
@@ -104,7 +106,7 @@ class FeedbackLayer(keras.layers.Layer):
         name: str = "",
         kernel: keras.Variable | None = None,
     ) -> Connection:
-        """A connection; its kernel's initializer, regularizer ... start with `prefix`."""
+        """Connection of a kernel whose initializer, regularizer ... have names with `prefix`."""
         if kernel is None:
             kernel = getattr(self, f"{name}_kernel" if name else "kernel")
         return Connection(
@@ -126,11 +128,11 @@ class FeedbackLayer(keras.layers.Layer):
         self._build_feedback(tuple(input_shape))
 
     def _input_shapes(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
-        """The input shape of each connection of the built layer."""
+        """Input shape of each connection of the built layer."""
         return [input_shape] * len(self._connect())
 
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the method's weights for the built layer, also one whose class was exchanged."""
+        """Create the method's weights for a built layer, or for one whose class was exchanged."""
         method = self.feedback
         store = FeedbackWeights(name="feedback", dtype=self.dtype_policy, trainable=self.trainable)
         connections = tuple(self._connect())
@@ -169,12 +171,12 @@ class FeedbackLayer(keras.layers.Layer):
 
     @property
     def connections(self) -> tuple[Connection, ...]:
-        """The layer's connections; empty with `feedback=None` or before the layer is built."""
+        """Connections of the layer; empty with `feedback=None` or before the layer is built."""
         return self._connections
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """The weights that the method stores: `{name: variable}`, `{}` if none."""
+        """Weights that the method stores, `{name: variable}`; empty if there are none."""
         return {
             f"{c.name}_{name}" if c.name else name: weight
             for c in self._connections
@@ -182,10 +184,11 @@ class FeedbackLayer(keras.layers.Layer):
         }
 
     def effective_feedback_kernel(self) -> Any:
-        """The kernel that carries the error now (signed, `R B` ...), in the forward kernel's shape.
+        """Kernel that carries the error at present (signed, `R B` ...), in the kernel's shape.
 
         Returns:
-            A tensor shaped like `layer.kernel`; a dict by connection name where a layer has two.
+            Tensor shaped like `layer.kernel`; for a layer with two connections, a dict of such
+            tensors by the name of the connection.
 
         Raises:
             ValueError: If the layer is not built, has no feedback method, or its method has no
@@ -201,7 +204,7 @@ class FeedbackLayer(keras.layers.Layer):
 
     @property
     def modulation(self) -> keras.Variable | None:
-        """Signal, loss' running mean and steps so far of a `modulated` rule; None for others.
+        """Signal, running mean of the loss, and step count of a `modulated` rule; otherwise None.
 
         See `tf_alignment.modulate`.
         """
@@ -210,17 +213,18 @@ class FeedbackLayer(keras.layers.Layer):
         return next(w for w in self.feedback_store.weights if w.name == "modulation")
 
     def expect_signal(self, told: bool) -> None:
-        """Say whether somebody gives a `modulated` rule its signal: else training warns."""
+        """Declare whether a `modulated` rule is given its signal; if not, training warns."""
         self._told = told
 
     def read_modulator(self) -> tf.Tensor | None:
-        """The signal as it is now, a float32 scalar, or None."""
+        """Present value of the signal, a float32 scalar, or None."""
         return None if self.modulation is None else tf.convert_to_tensor(self.modulation)[0]
 
     def draw_seed(self, training: bool | None) -> tf.Tensor:
-        """Two int32 numbers, new at every training step; per replica if the method says so.
+        """Two int32 numbers, new at every training step, and per replica if the method says so.
 
-        A loop of one's own that leaves `training` unset trains where a tape records.
+        If a custom training loop leaves `training` unset, the layer takes a forward pass under a
+        gradient tape for a training step.
         """
         generator = self.seed_generator
         trains = training or (training is None and records())
@@ -229,7 +233,7 @@ class FeedbackLayer(keras.layers.Layer):
         return per_replica(seed) if self.feedback.random == "replica" else seed
 
     def _check_signal(self) -> None:
-        """Warn if the rule waits for a signal that nobody gives."""
+        """Warn if the rule needs a signal and none is given."""
         if self.feedback.modulated and not self._told:
             self._told = True
             warnings.warn(
@@ -239,10 +243,10 @@ class FeedbackLayer(keras.layers.Layer):
             )
 
     def _count_step(self, training: bool | None) -> tf.Tensor | None:
-        """The number of training steps so far, if a coefficient depends on it.
+        """Number of training steps so far, if a coefficient depends on it.
 
-        Where the layer is called again in a forward pass (shared, or unrolled over time), that
-        belongs to the same step.
+        Further calls of the layer in the same forward pass (shared, or unrolled over time) belong
+        to the same step.
         """
         if not self.feedback.scheduled:
             return None
@@ -256,11 +260,11 @@ class FeedbackLayer(keras.layers.Layer):
         return step
 
     def _bias(self) -> tf.Tensor | None:
-        """The bias, broadcastable to the response, or None."""
+        """Bias of the layer, broadcastable to the response, or None."""
         return None if self.bias is None else tf.convert_to_tensor(self.bias)
 
     def _bias_adder(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Adds the bias. It is read now: in the backward pass the autocast scope has been left."""
+        """Function that adds the bias, which is read now, inside the autocast scope."""
         bias = self._bias()
         return lambda z: z if bias is None else keras.ops.add(z, bias)
 
@@ -268,7 +272,7 @@ class FeedbackLayer(keras.layers.Layer):
         return z if self.activation is None else self.activation(z)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The parent's forward pass, with the method's backward pass."""
+        """Forward pass of the Keras layer, with the method's backward pass."""
         if self.feedback is None:
             return super().call(inputs)
         add_bias, step = self._bias_adder(), self._count_step(training)
@@ -276,9 +280,9 @@ class FeedbackLayer(keras.layers.Layer):
         return self._activate(add_bias(z))
 
     def _tensor(self, inputs: Any) -> tf.Tensor:
-        """The input as a dense tensor; integers, which autocast leaves alone, in the compute dtype.
+        """Input as a dense tensor, with integers, which autocast does not cast, as floats.
 
-        A sparse one has no place for an error in its empty entries.
+        A sparse tensor could not hold the error of its empty entries.
         """
         if isinstance(inputs, tf.SparseTensor):
             dense = tf.sparse.to_dense(inputs, validate_indices=False)
@@ -287,9 +291,9 @@ class FeedbackLayer(keras.layers.Layer):
         return x if x.dtype.is_floating else tf.cast(x, self.compute_dtype)
 
     def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the parent's. What learns by alignment is not rematerialised.
+        """Call the layer under rematerialisation, unless its feedback learns by alignment.
 
-        A recomputed forward pass loses the loss that it adds, and B would stand still.
+        A recomputed forward pass loses the loss that it adds, so that B would not learn.
         """
         call = functools.partial(layer_call, **kwargs)  # recomputed in graphs by position alone
         again = super().rematerialized_call(call, *args)
@@ -305,7 +309,7 @@ class FeedbackLayer(keras.layers.Layer):
         return lambda *a, **_: again(*a)
 
     def quantize(self, *args: Any, **kwargs: Any) -> Any:
-        """As the parent's; refused with a feedback method, which it would bypass."""
+        """Quantize as in Keras; refused with a feedback method, which would be bypassed."""
         if self.feedback is not None:
             raise ValueError(
                 f"Layer '{self.name}' cannot be quantized with a feedback method: the quantized "
@@ -315,7 +319,7 @@ class FeedbackLayer(keras.layers.Layer):
         return super().quantize(*args, **kwargs)
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> Any:
-        """As the parent's; refused with a feedback method."""
+        """Enable LoRA as in Keras; refused with a feedback method."""
         if self.feedback is not None:
             raise ValueError(
                 f"LoRA is not supported on layer '{self.name}' with a feedback method. Received: "
@@ -324,12 +328,12 @@ class FeedbackLayer(keras.layers.Layer):
         return super().enable_lora(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config plus the feedback arguments."""
+        """Config of the Keras layer plus the feedback arguments."""
         return {**super().get_config(), **feedback_config(self)}
 
 
 def feedback_config(layer: Any) -> dict[str, Any]:
-    """The feedback arguments of a layer, serialised."""
+    """Feedback arguments of a layer, serialised."""
     initializer = layer.feedback_initializer
     return {
         "feedback": keras.saving.serialize_keras_object(layer.feedback),
@@ -342,7 +346,7 @@ def feedback_config(layer: Any) -> dict[str, Any]:
 
 
 def signature_with_feedback(parent: type) -> inspect.Signature:
-    """The signature of a Keras layer plus the feedback arguments."""
+    """Signature of a Keras layer plus the feedback arguments."""
     *own, rest = list(inspect.signature(vars(parent)["__init__"]).parameters.values())[1:]
     extra = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
@@ -376,7 +380,7 @@ def set_feedback_arguments(
 
 
 def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback | None:
-    """The method for `feedback`, if `layer` can have it."""
+    """Feedback method for the argument `feedback`, if `layer` can have it."""
     method = methods.get(feedback)
     if method is None:
         return None

@@ -1,7 +1,7 @@
-"""One forward kernel and its feedback: the weights of the method, and the way an error takes.
+"""Connection: one forward kernel, the feedback weights that belong to it, and the error's path.
 
-A connection runs the forward product with stock operations and hangs the method's backward pass on
-it; it also adds the zero loss through which alignment rules learn.
+A connection runs the forward product with stock operations and attaches the method's backward pass
+to it. It also adds the loss of value zero through which alignment rules learn.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from tf_alignment.maps.base import LinearMap
 __all__ = ["RECORD", "Connection", "FeedbackWeights"]
 
 RECORD = "feedback.json"
-"""Name of the entry in a model's file that tells of a layer's method."""
+"""Name of the entry in a model's file that records a layer's method."""
 
 STREAM = "random_stream"  # in files
 
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class FeedbackWeights(keras.layers.Layer):
-    """Holds the feedback weights of one layer, apart from the layer's own.
+    """Store of the feedback weights of one layer, separate from the layer's own weights.
 
-    Being a layer of its own it is saved in a group of its own: files of stock weights load into
-    layers with feedback, and the other way round.
+    The store is a layer, so that the feedback weights are saved as a separate group. Files with the
+    weights of stock layers therefore load into layers with feedback, and the other way round.
     """
 
     record: dict[str, Any] | None = None  # the method, of a layer whose class was exchanged
@@ -50,7 +50,7 @@ class FeedbackWeights(keras.layers.Layer):
     def populate(
         self, create: Callable[[], None], stream: keras.random.SeedGenerator | None = None
     ) -> None:
-        """Build the layer: `create` adds the weights; the state of `stream` is saved with them."""
+        """Build the store: `create` adds the weights; the state of `stream` is saved with them."""
         self._create = create
         self.stream = tf.Module()  # Keras does not count it among the weights; checkpoints keep it
         self.stream.state = None if stream is None else stream.state
@@ -63,7 +63,7 @@ class FeedbackWeights(keras.layers.Layer):
             setattr(self, f"weight_{weight.name}", weight)
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse, for the layer: `model.quantize` visits layers that hold no others, so this one.
+        """Refuse on behalf of the layer: `model.quantize` calls only layers without sublayers.
 
         Raises:
             ValueError: Always.
@@ -76,7 +76,7 @@ class FeedbackWeights(keras.layers.Layer):
         )
 
     def save_own_variables(self, store: Any) -> None:
-        """Save each weight under its name, and where the layer's random numbers are."""
+        """Save each weight under its name, and the state of the layer's random numbers."""
         for variable in self.weights:
             store[variable.name] = variable
         state = self.stream.state
@@ -99,7 +99,7 @@ class FeedbackWeights(keras.layers.Layer):
             )
 
     def load_own_variables(self, store: Any) -> None:
-        """Load each weight by name; warn if the file has none, as files of stock layers do."""
+        """Load each weight by name; warn if the file has none, like a file of stock layers."""
         found = set(store.keys())
         if not found and self.weights:
             warnings.warn(
@@ -122,32 +122,32 @@ class FeedbackWeights(keras.layers.Layer):
 
 
 class Valueless(keras.regularizers.Regularizer):
-    """A regularizer's gradient without its value: losses stay comparable across methods.
+    """Regularizer with value zero and the gradient of another, so that losses stay comparable.
 
     Args:
-        regularizer: A Keras regularizer.
+        regularizer: Keras regularizer whose gradient is taken.
     """
 
     def __init__(self, regularizer: Any) -> None:
         self.regularizer = regularizer
 
     def __call__(self, x: Any) -> tf.Tensor:
-        """Zero, with the regularizer's gradient."""
+        """Return zero, with the gradient of the regularizer."""
         value = self.regularizer(x)
         return value - tf.stop_gradient(value)
 
     def get_config(self) -> dict[str, Any]:
-        """The regularizer, serialised."""
+        """Config with the serialised regularizer."""
         return {"regularizer": keras.regularizers.serialize(self.regularizer)}
 
 
 class Owner(Protocol):
-    """The layer of a connection (`tf_alignment.layers.FeedbackLayer`), as the connection knows it.
+    """Interface of a layer (`tf_alignment.layers.FeedbackLayer`) that its connections use.
 
     Attributes:
-        name, path: The layer's.
-        feedback: The method.
-        feedback_initializer, feedback_regularizer, feedback_constraint: The layer's arguments.
+        name, path: Name and path of the layer.
+        feedback: Feedback method.
+        feedback_initializer, feedback_regularizer, feedback_constraint: Arguments of the layer.
         losses: Losses of the present forward pass.
     """
 
@@ -163,27 +163,28 @@ class Owner(Protocol):
         """Two int32 numbers, new at every training step."""
 
     def read_modulator(self) -> tf.Tensor | None:
-        """The signal that all layers receive, if the method is `modulated`."""
+        """Signal that all layers receive, if the method is `modulated`."""
 
     def begin_training(self) -> None:
-        """Say that the layer is being traced for training."""
+        """Announce that the layer is being traced for training."""
 
     def add_loss(self, loss: tf.Tensor) -> None:
-        """Add to the losses of the present forward pass."""
+        """Add a loss to the losses of the present forward pass."""
 
 
 @dataclasses.dataclass(eq=False)  # one is itself alone: paths may be equal
 class Connection:
-    """One forward kernel of a layer and the feedback that belongs to it.
+    """One forward kernel of a layer and the feedback weights that belong to it.
 
     Attributes:
-        layer: The layer.
-        name: `""`, or `"depthwise"` and `"pointwise"`, `"input"` and `"recurrent"`, where a layer
-            has two.
-        map: The bilinear map of input and kernel.
-        kernel: The forward kernel, a Keras variable.
-        initializer, regularizer, constraint: The forward kernel's.
-        weights: `{name: variable}`, what the method stores.
+        layer: Layer that owns the connection.
+        name: Name of the connection: `""` if the layer has only one, otherwise `"depthwise"` or
+            `"pointwise"`, `"input"` or `"recurrent"`.
+        map: Bilinear map of input and kernel.
+        kernel: Forward kernel, a Keras variable.
+        initializer, regularizer, constraint: Initializer, regularizer and constraint of the forward
+            kernel.
+        weights: Weights that the method stores, `{name: variable}`.
         aligned: Names of the weights that learn by alignment.
     """
 
@@ -201,25 +202,25 @@ class Connection:
 
     @property
     def path(self) -> str:
-        """The layer's path, with the connection's name where the layer has several.
+        """Path of the layer, followed by the connection's name if the layer has several.
 
-        Layers of nested models may have equal paths; `tf_alignment.layers.inspection` has names
-        that differ.
+        Layers of nested models may have equal paths; the functions in
+        `tf_alignment.layers.inspection` give unique names.
         """
         return f"{self.layer.path}/{self.name}" if self.name else self.layer.path
 
     @property
     def over_time(self) -> bool:
-        """Whether it acts inside a recurrent layer's loop, where no other layer sees its input."""
+        """Whether it acts inside a recurrent layer's loop over time, which hides its input."""
         return getattr(self.layer, "over_time", False)
 
     @property
     def layer_name(self) -> str:
-        """The layer's name."""
+        """Name of the layer."""
         return self.layer.name
 
     def feedback_kernel(self) -> tf.Tensor:
-        """The kernel that carries the error now, in the forward kernel's shape.
+        """Kernel that carries the error at present, in the forward kernel's shape.
 
         Raises:
             ValueError: For methods that have no such kernel (DFA, brSF).
@@ -234,7 +235,7 @@ class Connection:
         )
 
     def build(self, store: FeedbackWeights, input_shape: tuple[int | None, ...]) -> None:
-        """Create the method's weights in `store`."""
+        """Create the weights of the method in `store`."""
         layer, method = self.layer, self.layer.feedback
         error = method.learns == "error"
         prefix = f"{self.name}_" if self.name else ""
@@ -282,7 +283,7 @@ class Connection:
         return (derived_seed(base, self.name, purpose, count) for count in itertools.count())
 
     def _draw(self, initializer: Any) -> Callable[..., tf.Tensor]:
-        """The feedback initializer as a function, never with the forward kernel's numbers."""
+        """Draw from the feedback initializer, with other numbers than the forward kernel's."""
         [seed] = itertools.islice(self.seeds("kernel"), 1)
         if initializer is None:
             initializer = self.initializer
@@ -306,10 +307,11 @@ class Connection:
         return draw
 
     def _refuse_copy(self, weight: keras.Variable, draw: Callable[..., tf.Tensor]) -> None:
-        """Raise if a drawn feedback kernel is the forward kernel.
+        """Raise an error if a drawn feedback kernel equals the forward kernel.
 
-        A seed is changed, but one initializer without a seed makes the same of both, and feedback
-        alignment would silently be backprop. Constant kernels pass: nobody draws them by mistake.
+        An initializer with a seed gets another seed. But a function, or an initializer without a
+        seed, gives both kernels the same numbers, and feedback alignment would silently be
+        backprop. Constant kernels are accepted, since they are not a mistake.
         """
         if not tf.executing_eagerly() or tuple(weight.shape) != tuple(self.kernel.shape):
             return
@@ -337,7 +339,7 @@ class Connection:
         training: bool | None,
         step: tf.Tensor | None,
     ) -> tf.Tensor:
-        """The forward product `x · W`, with the method's backward pass."""
+        """Forward product `x · W`, with the method's backward pass."""
         method = self.layer.feedback
         kernel = tf.convert_to_tensor(self.kernel)
         look = probing.current()
@@ -384,10 +386,11 @@ class Connection:
         return response
 
     def stored(self) -> dict[str, tf.Tensor]:
-        """The feedback weights: in a graph, those that learn by alignment once a forward pass.
+        """Feedback weights; in a graph, aligned weights are read once per forward pass.
 
-        Their gradient is made at the first call and waits for what that call has read. What a later
-        call read for itself might be read after the update.
+        The gradient of aligned weights is computed at the first call of the layer, from the values
+        that this call has read. A later call must not read again, since its read could take place
+        after the update.
         """
         kept = {name: read() for name, read in self._reads.items()}
         known = [read for read in kept.values() if read is not None and _reaches_here(read)]
@@ -403,11 +406,11 @@ class Connection:
     def learn(
         self, activity: methods.Activity, stored: dict[str, tf.Tensor], training: bool | None
     ) -> None:
-        """Show a forward pass to the open probe and to a rule that learns by alignment.
+        """Pass a forward pass to the open probe and to a rule that learns by alignment.
 
         Args:
-            activity: The forward pass.
-            stored: What `stored` returned in this pass.
+            activity: Forward pass of the connection.
+            stored: Feedback weights that the method `stored` returned in this pass.
             training: Whether the layer is called in training mode.
         """
         method, look = self.layer.feedback, probing.current()
@@ -430,8 +433,8 @@ class Connection:
     def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.
 
-        A layer aligns once a pass, at its first call: the gradients of all calls would add up to a
-        step too long for B to be stable.
+        A layer aligns once per pass, at its first call: the gradients of all calls would add up to
+        a step too long for B to be stable.
         """
         zero = self._zero() if self._zero is not None else None
         return zero is not None and any(loss is zero for loss in self.layer.losses)

@@ -34,16 +34,16 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 _DOC = """
 
-Forward as in Keras; backward the error passes {path} instead of the forward kernel's. With
-`feedback=None` the layer is `keras.layers.{name}`.
+The forward pass is the same as in Keras. In the backward pass the error passes {path}. With
+`feedback=None` the layer behaves like `keras.layers.{name}`.
 
 Args:
-    {first}, ...: As of `keras.layers.{name}`.
+    {first}, ...: Arguments of `keras.layers.{name}`.
     feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
         `tf_alignment.layers.Dense`.
 
 Input shape, output shape:
-    As of `keras.layers.{name}`.
+    The same as in `keras.layers.{name}`.
 
 Raises:
     ValueError: See `tf_alignment.layers.Dense`.
@@ -59,13 +59,13 @@ Example:
 
 
 def _document(cls: type) -> type:
-    """Write the docstring, which is the same for all convolutions but for names and shapes."""
+    """Write the docstring of a convolution; the text is common, names and shapes differ."""
     name = cls.__name__
     rank = int(name.split("Conv")[1][0])
     depthwise, separable = name.startswith("Depthwise"), name.startswith("Separable")
     cls.__doc__ = f"{cls.__doc__}" + _DOC.format(
         name=name,
-        path="two feedback kernels, depthwise and pointwise," if separable else "a feedback kernel",
+        path="two feedback kernels, depthwise and pointwise" if separable else "a feedback kernel",
         first="kernel_size" if depthwise else "filters, kernel_size",
         arguments="3" if depthwise else "4, 3",
         shape=(1, *(5,) * rank, 2),
@@ -77,7 +77,7 @@ def _document(cls: type) -> type:
 
 
 class _Convolutional(FeedbackLayer):
-    """The base of the convolutional layers: where the bias goes, and the window."""
+    """Base of the convolutional layers: shape of the bias, and arguments of the map."""
 
     def _bias(self) -> tf.Tensor | None:
         if not self.use_bias:
@@ -126,7 +126,7 @@ class _Separable(_Convolutional):
         return [self._connection(m, prefix=name, name=name) for name, m in maps.items()]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The parent's forward pass, with the method's backward pass."""
+        """Forward pass of the Keras layer, with the method's backward pass."""
         if self.feedback is None:
             return super().call(inputs)
         depthwise, pointwise = self.connections

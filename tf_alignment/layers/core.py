@@ -17,18 +17,20 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 class Dense(FeedbackLayer, keras.layers.Dense):
     """`keras.layers.Dense` whose error travels through feedback weights.
 
-    Forward `y = activation(x W + b)` as in Keras; backward `dx = δ Bᵀ`, where the method says what
-    B is. With `feedback=None` the layer is `keras.layers.Dense`.
+    The forward pass is `y = activation(x W + b)` as in Keras. In the backward pass the error is
+    `dx = δ Bᵀ`; the feedback method decides what B is. With `feedback=None` the layer behaves like
+    `keras.layers.Dense`.
 
     Args:
-        units, ...: As of `keras.layers.Dense`.
-        feedback: `None`, a method's string id (`tf_alignment.feedback.METHODS`) or a
+        units, ...: Arguments of `keras.layers.Dense`.
+        feedback: Feedback method: `None`, a string id (`tf_alignment.feedback.METHODS`) or a
             `tf_alignment.feedback.Feedback` object.
-        feedback_initializer: Initializer of the feedback weights; drawn with a seed of its own.
-            `None`: like the kernel's.
-        feedback_regularizer: Regularizer of feedback weights that learn; for KP and PFA the
-            kernel's by default.
-        feedback_constraint: Constraint of feedback weights that learn; likewise.
+        feedback_initializer: Initializer of the feedback weights, which gets a seed of its own.
+            `None` takes the kernel's initializer.
+        feedback_regularizer: Regularizer of feedback weights that learn; by default none, for KP
+            and PFA the kernel's regularizer.
+        feedback_constraint: Constraint of feedback weights that learn; by default none, for KP and
+            PFA the kernel's constraint.
 
     Input shape:
         `(batch, ..., in)`.
@@ -38,8 +40,8 @@ class Dense(FeedbackLayer, keras.layers.Dense):
 
     Raises:
         ValueError: For "dfa" (see `tf_alignment.convert`), for an unknown id, with LoRA, under a
-            quantized dtype policy, and, when it is built, for feedback weights that came out equal
-            to the kernel because one function or object without a seed made both.
+            quantized dtype policy, and, when the layer is built, for feedback weights that equal
+            the kernel because one function or object without a seed has drawn both.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -59,11 +61,11 @@ class EinsumDense(FeedbackLayer, keras.layers.EinsumDense):
     """`keras.layers.EinsumDense` whose error travels through feedback weights.
 
     Args:
-        equation, output_shape, ...: As of `keras.layers.EinsumDense`.
+        equation, output_shape, ...: Arguments of `keras.layers.EinsumDense`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See `Dense`.
 
     Input shape, output shape:
-        As the equation says.
+        Shapes that the equation gives.
 
     Raises:
         ValueError: See `Dense`.

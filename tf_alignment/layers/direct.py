@@ -23,10 +23,10 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 @_package
 class Cut(keras.layers.Layer):
-    """Identity; no error passes it on the way back.
+    """Identity that no error passes in the backward pass.
 
     Input shape, output shape:
-        Any.
+        Any shape.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -34,36 +34,38 @@ class Cut(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
-        """Return `inputs`, without their gradient."""
+        """Return `inputs` and stop their gradient."""
         look = probing.current()
         return inputs if look is not None and look.backprop else tf.stop_gradient(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The input's shape."""
+        """Shape of the input."""
         return input_shape
 
 
 @_package
 class OutputTap(keras.layers.Layer):
-    """Passes the logits on; on the way back gives every hidden layer `e_out B_lᵀ`.
+    """Output layer that passes the logits on and sends `e_out B_lᵀ` to every hidden layer.
 
     The layer takes `[logits, h_1, ..., h_L]`. In the backward pass it receives the output error
-    `e_out = ∂L/∂logits` itself, so it needs no registry and no custom training loop: the logits get
+    `e_out = ∂L/∂logits`, so it needs no registry and no custom training loop: the logits get
     `e_out`, each `h_l` gets `e_out B_lᵀ`, and `Cut` layers keep the error from going further down.
 
     Args:
-        hidden: Names of the hidden layers tapped, in the order of the inputs.
-        feedback_initializer: Initializer of every `B_l`, shaped `(units, outputs)`, where units is
-            the size of the flattened output of layer l; of what is left of it where its first axes
-            are the logits' positions; of its channels with `over_space="shared"`.
-        over_space: See `tf_alignment.feedback.DirectFeedback`.
+        hidden: Names of the hidden layers that are tapped, in the order of the inputs.
+        feedback_initializer: Initializer of every `B_l`, which has shape `(units, outputs)`. The
+            units are all entries of the output of layer l for one example; without the axes of
+            positions, if the logits have the same positions; or only the channels, with
+            `over_space="shared"`.
+        over_space: Form of the feedback to feature maps; see
+            `tf_alignment.feedback.DirectFeedback`.
 
     Input shape:
-        A list: logits `(batch, ..., outputs)` and hidden activities `(batch, ...)`, static but for
-        the batch and for positions that both have.
+        A list: logits `(batch, ..., outputs)` and hidden activities `(batch, ...)`. All axes must
+        be static, except for the batch and positions that logits and activities share.
 
     Output shape:
-        That of the logits.
+        Shape of the logits, `(batch, ..., outputs)`.
 
     Raises:
         ValueError: If a shape is not static, or there is not enough memory for the feedback.
@@ -89,7 +91,7 @@ class OutputTap(keras.layers.Layer):
         self.supports_masking = True
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse, for the whole network.
+        """Refuse on behalf of the whole network.
 
         Raises:
             ValueError: Always.
@@ -137,7 +139,7 @@ class OutputTap(keras.layers.Layer):
     def _joined(
         self, logits: tuple[int | None, ...], hidden: tuple[int | None, ...]
     ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-        """The axes of a hidden layer and of the logits that its feedback kernel joins."""
+        """Axes of a hidden layer and of the logits that the feedback kernel connects."""
         positions = logits[:-1]
         if positions and hidden[: len(positions)] == positions and len(hidden) > len(positions):
             logits, hidden = logits[-1:], hidden[len(positions) :]
@@ -147,12 +149,12 @@ class OutputTap(keras.layers.Layer):
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """`{hidden layer: B_l}`."""
+        """Feedback weights, `{name of the hidden layer: B_l}`."""
         return dict(zip(self.hidden, self._kernels, strict=True))
 
     @property
     def direct_connections(self) -> list[DirectConnection]:
-        """One for each hidden layer."""
+        """Connections, one for each hidden layer."""
         return [DirectConnection(self, index) for index in range(len(self.hidden))]
 
     def call(self, inputs: Any) -> Any:
@@ -166,15 +168,15 @@ class OutputTap(keras.layers.Layer):
         return ops.broadcast_error(logits, hidden, kernels, shared)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """The logits' mask."""
+        """Mask of the logits."""
         return previous_mask[0] if isinstance(previous_mask, list) else previous_mask
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The logits' shape."""
+        """Shape of the logits."""
         return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         initializer = keras.initializers.serialize(self.feedback_initializer)
         return {
             **super().get_config(),
@@ -185,7 +187,7 @@ class OutputTap(keras.layers.Layer):
 
 
 def _check_memory(shapes: dict[str, tuple[int, int]]) -> None:
-    """Raise if the feedback kernels are larger than the memory that is left."""
+    """Raise an error if the feedback kernels are larger than the free memory."""
     sizes = {name: 4 * units * outputs for name, (units, outputs) in shapes.items()}
     free = available_memory()
     if free is None or sum(sizes.values()) <= free:
@@ -201,10 +203,10 @@ def _check_memory(shapes: dict[str, tuple[int, int]]) -> None:
 
 
 class _FromOutput(Matmul):
-    """Between a flattened block output and the network's output."""
+    """Linear map between a flattened block output and the network's output."""
 
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
-        """The examples, or their positions: every unit of a map has coefficients of its own."""
+        """Number of examples, or of their positions: each unit has its own coefficients."""
         return tf.cast(tf.size(x) // kernel_shape[0], tf.float32)
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -214,11 +216,11 @@ class _FromOutput(Matmul):
 
 @dataclasses.dataclass
 class DirectConnection:
-    """The feedback of one hidden layer under direct feedback; it has no forward kernel of its own.
+    """Connection from the network's output to one hidden layer; it has no forward kernel.
 
     Attributes:
-        layer: The tap.
-        index: Which of its hidden layers.
+        layer: Output tap that holds the feedback weights.
+        index: Index of the hidden layer in the tap.
     """
 
     layer: OutputTap
@@ -229,15 +231,15 @@ class DirectConnection:
 
     @property
     def path(self) -> str:
-        """The tap's path and the hidden layer's name."""
+        """Path of the tap, followed by the name of the hidden layer."""
         return f"{self.layer.path}/{self.layer_name}"
 
     @property
     def layer_name(self) -> str:
-        """The hidden layer's name."""
+        """Name of the hidden layer."""
         return self.layer.hidden[self.index]
 
     @property
     def weights(self) -> dict[str, keras.Variable]:
-        """`{"feedback_kernel": B_l}`, of shape (units, outputs)."""
+        """Feedback weights, `{"feedback_kernel": B_l}` of shape (units, outputs)."""
         return {"feedback_kernel": self.layer.feedback_weights[self.layer_name]}

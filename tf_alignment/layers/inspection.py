@@ -1,6 +1,6 @@
-"""Looking through a model: its layers with feedback, its kernels and connections by path.
+"""Inspection of a model: its layers with feedback, and its kernels and connections by path.
 
-One walk, `walk`, finds every layer, wherever a model, a wrapper or a composite layer holds it.
+The function `walk` finds every layer, also inside nested models, wrappers and composite layers.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ _MAY_HOLD_LAYERS = (keras.layers.Layer, list, tuple, set, dict)
 
 
 def walk(root: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Every layer in a model or layer, itself first, each once.
+    """Iterate over all layers in a model or layer, the root first, each layer once.
 
     Args:
-        root: A Keras model or layer.
+        root: Keras model or layer.
 
     Yields:
-        The layer and the names of the layers that hold it, outermost first, without the root's.
+        Pair of a layer and the names of the layers that contain it, outermost first, without the
+        root.
     """
     for layer, holders in walk_holders(root):
         yield layer, tuple(holder.name for holder in holders)
 
 
 def walk_holders(root: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """As `walk`, with the layers that hold a layer in place of their names.
+    """Iterate like `walk`, with the layers that contain a layer in place of their names.
 
     Args:
-        root: A Keras model or layer.
+        root: Keras model or layer.
 
     Yields:
-        The layer and the layers that hold it, outermost first, without the root.
+        Pair of a layer and the layers that contain it, outermost first, without the root.
     """
     visited: set[int] = set()
 
@@ -77,13 +78,13 @@ def walk_holders(root: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
 
 
 def feedback_layers(model: Any) -> list[Any]:
-    """All layers with a feedback method in a model, inside nested models and wrappers too.
+    """All layers with a feedback method in a model, including nested models and wrappers.
 
     Args:
-        model: A Keras model or layer.
+        model: Keras model or layer.
 
     Returns:
-        A list of layers whose `feedback` is not None, each once, in the order of the model.
+        List of the layers whose `feedback` is not None, each once, in the order of the model.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -106,12 +107,13 @@ class Kernel:
     """One forward kernel of a model.
 
     Attributes:
-        path: That of its connection; in a stock layer the layer's path, with `/depthwise`,
-            `/recurrent` ... for a kernel of such a name and `/input` for the other kernel of a
-            recurrent cell. Where several of a model have the same,
-            as in nested models with equally named layers, the names of these models come first.
-        variable: The kernel.
-        connection: The connection it belongs to; None in a stock layer.
+        path: Path of the kernel's connection. In a stock layer, path of the layer, followed by
+            `/depthwise`, `/recurrent` ... for a kernel of that name and by `/input` for the other
+            kernel of a recurrent cell. If several kernels of a model would have the same path, as
+            in nested models with layers of equal names, the names of the nested models are put
+            before it.
+        variable: Keras variable of the kernel.
+        connection: Connection of the kernel; None in a stock layer.
     """
 
     path: str
@@ -120,19 +122,19 @@ class Kernel:
 
     @property
     def method(self) -> Feedback | None:
-        """How the error gets past it; None in a stock layer."""
+        """Feedback method of the kernel's layer; None in a stock layer."""
         return None if self.connection is None else self.connection.layer.feedback
 
 
 def kernels(model: keras.Model) -> list[Kernel]:
-    """All trainable kernels of a built model, and all that have feedback.
+    """All kernels of a built model that are trainable or have feedback.
 
     Args:
-        model: A Keras model.
+        model: Built Keras model.
 
     Returns:
-        One entry a kernel, in the order of the model's weights. Biases, normalisation and feedback
-        weights are left out.
+        List with one entry per kernel, in the order of the model's weights. Biases, weights of
+        normalisation layers and feedback weights are left out.
     """
     with_feedback = [c for layer in feedback_layers(model) for c in layer.connections]
     own = {id(c.kernel): c for c in with_feedback}
@@ -160,11 +162,11 @@ def kernels(model: keras.Model) -> list[Kernel]:
 
 
 def own_path(model: keras.Model, path: str) -> str:
-    """The path without a name that Keras gave the model, `sequential_3/`, by counting models.
+    """Path without the model's name if Keras made the name by counting, like `sequential_3/`.
 
     Args:
-        model: A Keras model.
-        path: Of a kernel in it.
+        model: Keras model.
+        path: Path of a kernel in the model.
 
     Example:
     >>> import keras
@@ -179,10 +181,12 @@ def own_path(model: keras.Model, path: str) -> str:
 
 
 def connections(model: keras.Model) -> dict[str, Connection]:
-    """All connections of a built model, in the order of its layers, named as `kernels` does.
+    """All connections of a built model by path, in the order of its layers.
+
+    Paths are the same as in `kernels`.
 
     Args:
-        model: A Keras model.
+        model: Built Keras model.
     """
     paths = {kernel.connection: kernel.path for kernel in kernels(model)}
     every = [c for layer in feedback_layers(model) for c in layer.connections]
@@ -190,10 +194,10 @@ def connections(model: keras.Model) -> dict[str, Connection]:
 
 
 def direct_connections(model: keras.Model) -> dict[str, DirectConnection]:
-    """The feedback of every hidden layer that has it from the output, by a path of its own.
+    """All connections of direct feedback in a model, from the output to a hidden layer, by path.
 
     Args:
-        model: A Keras model.
+        model: Keras model.
     """
     every = [c for tap in output_taps(model) for c in tap.direct_connections]
     paths = unique_paths(
@@ -203,26 +207,26 @@ def direct_connections(model: keras.Model) -> dict[str, DirectConnection]:
 
 
 def output_taps(model: Any) -> list[OutputTap]:
-    """The layers of a model that give the output error to hidden layers."""
+    """Layers of a model that send the output error to hidden layers."""
     return [layer for layer, _ in walk(model) if isinstance(layer, OutputTap)]
 
 
 def unique_paths(
     model: keras.Model, paths: Sequence[str], variables: Sequence[keras.Variable]
 ) -> list[str]:
-    """Names that differ, for what has these paths and weights.
+    """Unique names made from paths that may be equal.
 
-    A layer's path names the models in which Keras built it, and not the models in which it
-    lies: layers of functional models that are parts of another have their name alone.
+    Keras' path of a layer names the models in which Keras built the layer, not the models that
+    contain it: layers of a functional model inside another model have only their own name.
 
     Args:
-        model: The model that all is part of.
-        paths: As Keras has them.
-        variables: For each a weight, which tells the nested models that it lies in.
+        model: Model that contains everything.
+        paths: Paths that Keras gives, possibly equal.
+        variables: One weight for each path, which shows the nested models that contain it.
 
     Returns:
-        The paths; those that are there several times with the names of their models before them,
-        and a number behind where these are the same too.
+        Paths made unique: equal paths get the names of the nested models before them, and a number
+        behind them if they are still equal.
     """
     counts = collections.Counter(paths)
     if len(counts) == len(paths):
@@ -237,7 +241,7 @@ def unique_paths(
 
 
 def _scopes(model: keras.Model) -> dict[int, tuple[str, ...]]:
-    """For the id of each weight the names of the layers that hold its layer, outermost first."""
+    """Names of the layers that contain each weight's layer, outermost first, by weight id."""
     found: dict[int, tuple[str, ...]] = {}
     for layer, scope in walk(model):
         # a layer has those of the layers inside too, which come after it and put that right
@@ -246,7 +250,7 @@ def _scopes(model: keras.Model) -> dict[int, tuple[str, ...]]:
 
 
 def _below(scope: tuple[str, ...], path: str) -> str:
-    """The path inside the scope, of which it may have the end."""
+    """Path inside the scope, which may already start with the end of the scope."""
     parts = tuple(path.split("/"))
     shared = max(k for k in range(len(parts) + 1) if not k or scope[-k:] == parts[:k])
     return "/".join((*scope, *parts[shared:]))

@@ -1,4 +1,4 @@
-"""A signal for all layers, as a neuromodulator is one: the loss, or how it differs from before."""
+"""Signal for all layers, like a neuromodulator: the loss, or its change against a running mean."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ def modulate(
     $$ m = L, \quad \text{or} \quad m = L - \bar L, \qquad
        \bar L \leftarrow \bar L + \max(1 - d, 1/t) \, (L - \bar L) $$
 
-    with t steps so far, this one included: the running mean is a plain one at first. The rule finds
-    m as `modulator` of what it is given. Under a strategy it is the mean over the replicas.
+    where t counts the steps including the present one: in the first steps the running mean is a
+    plain mean. The rule reads m as the attribute `modulator` of `Backward` and `Activity`. Under a
+    strategy m is the mean over the replicas.
 
-    The signal is hung on the model's `compute_loss`, which Keras' own training step calls.
-    Call it again after the model has been loaded. A training loop of one's own calls
-    `model.compute_loss`, or gives each layer its signal by `layer.modulation.assign([m, 0, 0])`
-    after `modulate(model, None)`.
+    The signal is computed in the model's `compute_loss`, which Keras' own training step calls. Call
+    `modulate` again after the model has been loaded. Your own training loop must call
+    `model.compute_loss`; or call `modulate(model, None)` once and set the signal of each layer by
+    `layer.modulation.assign([m, 0, 0])`.
 
     Args:
-        model: A built Keras model.
-        signal: `"loss"`, `"change"`, or a function of two scalars, the loss and its running mean
-            before this step, made of TensorFlow's operations. `None`: signals are given by others.
-        decay: d, the decay of the running mean per step, from 0 to below 1.
+        model: Built Keras model.
+        signal: Signal m: `"loss"`, `"change"`, or a function of two scalars, the loss and its
+            running mean before this step, made of TensorFlow's operations. `None` means that your
+            own code sets the signal.
+        decay: Decay d of the running mean per step, from 0 to below 1.
 
     Raises:
         TypeError: If `model` is no model.
@@ -97,7 +99,7 @@ def modulate(
 
 
 class _Told:
-    """`compute_loss` that tells the layers what it found."""
+    """Replacement of `compute_loss` that passes the signal to the layers."""
 
     def __init__(self, compute: Any, layers: list[Any], signal: Any, decay: float) -> None:
         self.unmodulated, self.layers, self.signal, self.decay = compute, layers, signal, decay

@@ -1,4 +1,4 @@
-"""Batch normalisation in one fused operation instead of a dozen."""
+"""Batch normalisation as one fused operation instead of a dozen."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     $$ y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta $$
 
     Arguments, weights, moving averages (of the variance without Bessel's correction) and files are
-    those of Keras; outputs and gradients agree to rounding, not bit for bit. Half-precision
-    inputs stay in half precision, where Keras makes a copy in float32; statistics are in float32.
+    the same as in Keras. Outputs and gradients agree to rounding, not bit for bit. Half-precision
+    inputs stay in half precision, whereas Keras copies them to float32; statistics are in float32.
 
-    Keras' own computation is used for what the fused operation does not offer: inputs with a mask,
-    another axis than the last, batch renormalisation, float64, and `synchronized=True` with
-    several replicas. A method of feedback has no part in it: the layer has no feedback weights, and
-    its error goes through γ.
+    Keras' own computation is used where the fused operation cannot be: inputs with a mask, an axis
+    other than the last, batch renormalisation, float64, and `synchronized=True` with several
+    replicas. The layer has no feedback weights; its error passes γ, with every feedback method.
 
     Args:
-        axis, momentum, epsilon, ...: As of `keras.layers.BatchNormalization`.
+        axis, momentum, epsilon, ...: Arguments of `keras.layers.BatchNormalization`.
 
     Input shape, output shape:
         `(batch, ..., channels)`, or with the channels on `axis`.
 
     Raises:
-        ValueError: As of `keras.layers.BatchNormalization`.
+        ValueError: For the arguments that `keras.layers.BatchNormalization` refuses.
 
     Reference: Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by
     reducing internal covariate shift", algorithm 1.
@@ -54,10 +53,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Normalise `inputs`.
 
         Args:
-            inputs: `(batch, ..., channels)`.
-            training: Whether the batch's own mean and variance are used, and the moving averages
+            inputs: Tensor `(batch, ..., channels)`.
+            training: Whether the mean and variance of the batch are used, and the moving averages
                 updated.
-            mask: `(batch, ...)`, what counts in mean and variance; None for everything.
+            mask: Boolean tensor `(batch, ...)`, true for the entries that count in mean and
+                variance; None counts all entries.
         """
         with_batch = bool(training) and self.trainable
         if mask is not None or not self._can_fuse(inputs, with_batch):
@@ -92,10 +92,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(y, self.compute_dtype)
 
     def _can_fuse(self, inputs: Any, with_batch: bool) -> bool:
-        """Whether the fused operation computes what this layer has to."""
+        """Whether the fused operation can do the computation of this layer."""
         last = self.axis in (-1, len(inputs.shape) - 1)
         known = keras.backend.standardize_dtype(inputs.dtype) in _FUSED
-        if not last or not known or self.renorm:
+        if not last or not known or getattr(self, "renorm", False):  # Keras 3.15 brought it
             return False
         if not (self.synchronized and with_batch):
             return True
@@ -104,7 +104,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _count(x: tf.Tensor) -> Any:
-    """How many values a channel has in a batch, at least 1; a number where the shape is known."""
+    """Number of values per channel in a batch, at least 1; a Python number if it is known."""
     sizes = x.shape[:-1]
     if sizes.is_fully_defined():
         return float(max(1, math.prod(sizes)))

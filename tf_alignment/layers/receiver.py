@@ -1,4 +1,4 @@
-"""The common interface of both kinds of connections: a feedback kernel that someone may set."""
+"""Common interface of both kinds of connections, which phases use to set feedback kernels."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ __all__ = ["Receiver"]
 
 
 class Receiver(Protocol):
-    """A place where an error goes down through a feedback kernel.
+    """Connection through whose feedback kernel an error is sent down.
 
     `tf_alignment.layers.connection.Connection` sends the layer's own error to the layer's input;
     `tf_alignment.layers.direct.DirectConnection` sends the error of the network's output to a
-    hidden layer. A phase that only sets feedback kernels needs not know which.
+    hidden layer. A phase that only sets feedback kernels works with both.
     """
 
     @property
     def path(self) -> str:
-        """A name; connections of nested models may have the same."""
+        """Path of the connection; connections of nested models may have the same path."""
 
     @property
     def layer_name(self) -> str:
-        """The name of the layer that receives the feedback."""
+        """Name of the layer that receives the feedback."""
 
     @property
     def over_time(self) -> bool:
-        """Whether it acts inside a recurrent layer's loop, where no other layer sees its input."""
+        """Whether it acts inside a recurrent layer's loop over time, which hides its input."""
 
     @property
     def layer(self) -> Any:
-        """The layer that holds the feedback kernel."""
+        """Layer that holds the feedback kernel."""
 
     @property
     def map(self) -> LinearMap:
-        """The linear map whose transpose carries the error."""
+        """Linear map whose transpose carries the error."""
 
     @property
     def kernel(self) -> Any:
-        """The forward kernel, a Keras variable; None where feedback comes from the output."""
+        """Forward kernel, a Keras variable; None if the feedback comes from the output."""
 
     @property
     def weights(self) -> dict[str, keras.Variable]:
-        """`{name: variable}`, the stored feedback weights, `"feedback_kernel"` among them."""
+        """Stored feedback weights, `{name: variable}`, including `"feedback_kernel"`."""

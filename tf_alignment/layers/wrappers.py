@@ -15,30 +15,32 @@ __all__ = ["TimeDistributed"]
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class TimeDistributed(keras.layers.TimeDistributed):
-    """`keras.layers.TimeDistributed` that calls its layer once, on all steps at once.
+    """`keras.layers.TimeDistributed` that calls its layer once, on all time steps together.
 
-    Time is folded into the batch: `(batch, time, ...)` becomes `(batch · time, ...)` for the layer
-    and is unfolded again. Keras' own calls the layer once a step, and where the number of steps is
-    unknown maps it with `vectorized_map`, which drops custom gradients. The outputs are the same
-    for every layer that treats the examples of a batch one by one. Batch normalisation takes its
-    statistics over all steps; feedback weights that learn by alignment see all steps.
+    Time is folded into the batch: the layer receives `(batch · time, ...)` in place of
+    `(batch, time, ...)`, and its output is unfolded again. Keras' version calls the layer once per
+    time step; if the number of steps is unknown, it uses `vectorized_map`, which drops custom
+    gradients. The outputs are the same for every layer that treats the examples of a batch
+    independently. Batch normalisation takes its statistics over all time steps, and feedback
+    weights that learn by alignment learn from all time steps.
 
     Args:
-        layer: The layer to apply to every step, with feedback or without.
+        layer: Layer to apply to every time step, with feedback or without.
 
     Input shape:
-        `(batch, time, ...)`; both may be unknown.
+        `(batch, time, ...)`; the sizes of batch and time may be unknown.
 
     Output shape:
         `(batch, time, ...)`.
 
     Call arguments:
-        inputs: A tensor.
-        training: Handed to the layer, if it takes it.
-        mask: Boolean, `(batch, time, ...)`; folded and handed to the layer, if it takes one.
+        inputs: Tensor `(batch, time, ...)`.
+        training: Training mode, which is passed to the layer if its `call` has this argument.
+        mask: Boolean tensor `(batch, time, ...)`, which is folded and passed to the layer if its
+            `call` has this argument.
 
     Raises:
-        ValueError: As `keras.layers.TimeDistributed`.
+        ValueError: For inputs that `keras.layers.TimeDistributed` refuses.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -49,7 +51,7 @@ class TimeDistributed(keras.layers.TimeDistributed):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The layer's outputs for all steps."""
+        """Outputs of the layer for all time steps."""
         lead = dims(inputs)[:2]
         known = inspect.signature(self.layer.call).parameters
         arguments: dict[str, Any] = {}

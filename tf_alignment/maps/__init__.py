@@ -1,6 +1,6 @@
-"""Bilinear maps: what a layer computes from its input and its kernel, before bias and activation.
+"""Bilinear maps: the computation of a layer from input and kernel, before bias and activation.
 
-A layer of one's own gives its connection a map; see `tf_alignment.maps.base`.
+A connection of your own layer needs such a map; see `tf_alignment.maps.base`.
 """
 
 from tf_alignment.maps.base import LinearMap

@@ -4,12 +4,13 @@ Every method of this library is written once, for all layers, in terms of three 
 bilinear map `z = x · K`:
 
     apply(x, K)       z   the forward product, Keras' own operation
-    transpose(dz, K)  dx  sends an error down; backprop when K is the forward kernel, x's shape
-    outer(x, dz)      dK  pairs activity with error, summed over batch and positions, K's shape
+    transpose(dz, K)  dx  the error sent down, shaped like x; backprop if K is the forward kernel
+    outer(x, dz)      dK  activity times error, summed over batch and positions, shaped like K
 
 `<apply(x, K), dz> = <x, transpose(dz, K)> = <K, outer(x, dz)>` holds for every map. The base class
-derives the two companions from `apply` with the gradient tape; in a graph the tape's forward
-product is dead code and is never computed. A subclass overrides one where it knows a faster way.
+derives `transpose` and `outer` from `apply` with the gradient tape; in a graph the forward product
+of the tape is dead code and is never computed. A subclass overrides a product if it knows a faster
+way.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ __all__ = ["LinearMap"]
 
 
 class LinearMap:
-    """A bilinear map `z = x · K`. Subclasses give `apply`; everything else follows.
+    """Bilinear map `z = x · K`. A subclass defines `apply`; everything else follows.
 
     Attributes:
         spatial: Whether the kernel acts at many positions of an example.
 
-    Example: a map that is linear in both, and needs nothing else.
+    Example: a complete map, linear in input and in kernel.
     >>> import tensorflow as tf, tf_alignment as ta
     >>> class Scaled(ta.maps.LinearMap):
     ...     def apply(self, x, kernel):
@@ -40,7 +41,7 @@ class LinearMap:
     spatial = False
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """`x · K`, bit for bit what the Keras layer computes."""
+        """Compute `x · K`, bit for bit as the Keras layer does."""
         raise NotImplementedError
 
     def transpose(self, dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -52,7 +53,7 @@ class LinearMap:
         return tape.gradient(z, like, output_gradients=dz)
 
     def outer(self, x: tf.Tensor, dz: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Pair `x` with `dz`, summed over batch and positions; `like` has the kernel's shape."""
+        """Multiply `x` by `dz`, summed over batch and positions; `like` has the kernel's shape."""
         like = tf.identity(like)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(like)
@@ -64,7 +65,7 @@ class LinearMap:
         return (*[1] * (rank - 1), kernel_shape[-1])
 
     def unit_axes(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The axes of a kernel that tell the units apart."""
+        """Axes of a kernel that index the units."""
         return (len(kernel_shape) - 1,)
 
     def units(self, kernel_shape: tuple[int, ...]) -> int:
@@ -72,27 +73,27 @@ class LinearMap:
         return math.prod(kernel_shape[i] for i in self.unit_axes(kernel_shape))
 
     def input_channels(self, kernel_shape: tuple[int, ...]) -> int | None:
-        """Number of input channels, where the kernel alone tells."""
+        """Number of input channels, if the kernel's shape determines it."""
         return None
 
     def overlap(self) -> float:
-        """In how many output positions an input entry takes part, at most and on average."""
+        """Number of output positions that use an input entry, at most and on average."""
         return 1.0
 
     def pairs(self, x: tf.Tensor, z: tf.Tensor, kernel_shape: tuple[int, ...]) -> tf.Tensor:
-        """How many products `outer(x, z)` sums up for an entry of the kernel, a float32 scalar.
+        """Number of products that `outer(x, z)` sums per entry of the kernel, a float32 scalar.
 
-        These are the examples, times the positions of an example at which the same kernel acts. An
-        entry of the kernel is all that a pair of an input and a response shares. So white `x` of
-        variance σ², with `z = apply(x, W)`, gives `E[outer(x, z)] = σ² · pairs · W` in every map.
-        Entries that reach beyond a padded border pair less often; counted are those that never do.
+        It is the number of examples times the number of positions at which the same kernel acts. An
+        entry of the kernel connects one input to one response. So for white `x` of variance σ² and
+        `z = apply(x, W)`, every map has `E[outer(x, z)] = σ² · pairs · W`. Entries that reach
+        beyond a padded border have fewer products; the number is that of entries inside the border.
 
-        `size(z) / size(kernel)` is then n/d, of n examples times positions and d inputs of a unit:
-        every entry of z is one equation for the entries of the kernel, in whatever groups.
+        `size(z) / size(kernel)` is n/d, with n examples times positions and d inputs per unit: each
+        entry of z is one equation for entries of the kernel, also in grouped maps.
         """
         ones = tf.ones_like(x), tf.ones_like(z), tf.zeros(kernel_shape, z.dtype)
         return tf.cast(tf.reduce_max(self.outer(*ones)), tf.float32)
 
     def initializer_axes(self) -> dict[str, list[int]]:
-        """Kernel axes that a `VarianceScaling` initializer cannot guess; empty if it can."""
+        """Arguments for the kernel axes of a `VarianceScaling` initializer; empty if not needed."""
         return {}

@@ -1,4 +1,4 @@
-"""The maps of the convolutions: ordinary, depthwise and transposed."""
+"""Maps of the convolutions: ordinary, depthwise and transposed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = [
 
 
 class _Spatial(LinearMap):
-    """The base of the convolutions.
+    """Base of the maps of convolutions.
 
     Args:
         rank: Number of spatial axes.
-        strides, padding, dilation_rate, data_format: As of the Keras layer.
+        strides, padding, dilation_rate, data_format: Arguments of the Keras layer.
     """
 
     spatial = True
@@ -62,11 +62,11 @@ class _Spatial(LinearMap):
 
 
 class Convolution(_Spatial):
-    """`Conv1D`, `Conv2D`, `Conv3D`: kernel `(*window, in / groups, out)`.
+    """Map of `Conv1D`, `Conv2D`, `Conv3D`: kernel `(*window, in / groups, out)`.
 
     Args:
         rank: Number of spatial axes.
-        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        kernel_size, strides, padding, dilation_rate, data_format: Arguments of the Keras layer.
         groups: Number of groups of channels.
 
     Example:
@@ -106,12 +106,13 @@ class Convolution(_Spatial):
         return self.apply(dz, tf.linalg.matrix_transpose(reverse))
 
     def _reverses(self, kernel: tf.Tensor) -> bool:
-        """Whether to send the error down by a forward convolution, with the kernel reversed.
+        """Whether to send the error down by a forward convolution with the reversed kernel.
 
-        Reversed in space, input and output channels swapped: that is the same map where the stride
-        is 1 and the padding the same on both sides. In TensorFlow's own CPU kernels it is up to
-        three times as fast as the gradient, where input channels are neither few nor fewer than
-        output channels (docs/performance.md); elsewhere there is nothing to gain.
+        The kernel is reversed in space, and its input and output channels are swapped. This gives
+        the same result if the stride is 1 and the padding is equal on both sides. In TensorFlow's
+        own CPU kernels it is up to three times as fast as the gradient, if there are enough input
+        channels and at least as many as output channels (docs/performance.md). Elsewhere it is not
+        faster.
         """
         inputs, outputs = kernel.shape[-2:]
         symmetric = self.padding == "same" and all(size % 2 for size in self.kernel_size)
@@ -120,14 +121,14 @@ class Convolution(_Spatial):
 
 
 class PointwiseConvolution(Convolution):
-    """The second half of `SeparableConv1D`, `SeparableConv2D`: kernel `(*ones, in, out)`.
+    """Map of the pointwise part of `SeparableConv1D`, `SeparableConv2D`: kernel `(*ones, in, out)`.
 
-    TensorFlow has no channels-first convolution of every precision on CPUs. Keras lays the channels
-    last there, and so does this.
+    On CPUs TensorFlow does not have channels-first convolutions in every precision. There, Keras
+    moves the channels to the last axis, and so does this map.
 
     Args:
         rank: Number of spatial axes.
-        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        kernel_size, strides, padding, dilation_rate, data_format: Arguments of the Keras layer.
         groups: Number of groups of channels, 1.
 
     Example:
@@ -146,11 +147,11 @@ class PointwiseConvolution(Convolution):
 
 
 class DepthwiseConvolution(_Spatial):
-    """`DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`.
+    """Map of `DepthwiseConv1D`, `DepthwiseConv2D`: kernel `(*window, in, multiplier)`.
 
     Args:
         rank: Number of spatial axes.
-        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
+        kernel_size, strides, padding, dilation_rate, data_format: Arguments of the Keras layer.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -174,12 +175,12 @@ class DepthwiseConvolution(_Spatial):
 
 
 class TransposedConvolution(_Spatial):
-    """`Conv1DTranspose` ... `Conv3DTranspose`: kernel `(*window, out, in)`.
+    """Map of `Conv1DTranspose` ... `Conv3DTranspose`: kernel `(*window, out, in)`.
 
     Args:
         rank: Number of spatial axes.
-        kernel_size, strides, padding, dilation_rate, data_format: See the Keras layer.
-        output_padding: See the Keras layer.
+        kernel_size, strides, padding, dilation_rate, data_format, output_padding: Arguments of the
+            Keras layer.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -217,7 +218,7 @@ class TransposedConvolution(_Spatial):
 
 @functools.cache
 def _own_cpu_kernels() -> bool:
-    """Whether TensorFlow convolves in its own CPU kernels: no accelerator and no oneDNN."""
+    """Whether TensorFlow convolves with its own CPU kernels: no accelerator and no oneDNN."""
     if not _on_cpu():
         return False
     try:  # nothing public tells

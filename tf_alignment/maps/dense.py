@@ -1,4 +1,4 @@
-"""The map of `Dense`."""
+"""Map of `Dense`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Matmul"]
 
 
 class Matmul(LinearMap):
-    """`Dense`: kernel `(in, out)`, input `(batch, ..., in)`.
+    """Map of `Dense`: kernel `(in, out)`, input `(batch, ..., in)`.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta

@@ -1,4 +1,4 @@
-"""The map of `EinsumDense`, and so of the projections of attention."""
+"""Map of `EinsumDense`, and so of the projections of attention."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ __all__ = ["Einsum"]
 
 
 class Einsum(LinearMap):
-    """`EinsumDense`: kernel and input as the equation says.
+    """Map of `EinsumDense`, whose equation gives the shapes of kernel and input.
 
-    Kernel labels are of three kinds: contracted with the input, new in the output, and shared by
-    input and output (one independent matrix per value, as a grouped convolution has groups).
+    Labels of the kernel are of three kinds: contracted with the input, new in the output, or shared
+    by input and output (one independent matrix per value, like the groups of a grouped
+    convolution).
 
     Args:
-        equation: `"in,kernel->out"`, as in `keras.layers.EinsumDense`.
+        equation: Einsum equation `"in,kernel->out"`, as in `keras.layers.EinsumDense`.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta

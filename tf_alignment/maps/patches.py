@@ -1,4 +1,4 @@
-"""A linear map as plain matrix products: one row of inputs per position at which a kernel acts."""
+"""Linear maps as matrix products, with one row of inputs per position at which a kernel acts."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ __all__ = ["Patches", "patches_of"]
 
 
 class Patches(Protocol):
-    """`apply(x, K)` as `inputs(x) @ matrix(K)`, for each of the map's groups."""
+    """Form of a map in which `apply(x, K)` is `inputs(x) @ matrix(K)`, for each group."""
 
     def positions(self, z: tf.Tensor) -> int | tf.Tensor:
         """Number of rows per example, static where it is known."""
 
     def inputs(self, x: tf.Tensor, kernel_shape: Sequence[int]) -> tf.Tensor:
-        """The input as `(groups, rows, inputs of a unit)`."""
+        """Input as a tensor `(groups, rows, inputs of a unit)`."""
 
     def responses(self, z: tf.Tensor) -> tf.Tensor:
-        """A response as `(groups, rows, units of a group)`."""
+        """Response as a tensor `(groups, rows, units of a group)`."""
 
     def matrix(self, kernel: tf.Tensor) -> tf.Tensor:
-        """A kernel as `(groups, inputs of a unit, units of a group)`."""
+        """Kernel as a tensor `(groups, inputs of a unit, units of a group)`."""
 
     def kernel(self, matrix: tf.Tensor, kernel_shape: Sequence[int]) -> tf.Tensor:
-        """The kernel of a matrix."""
+        """Kernel that belongs to a matrix."""
 
 
 @functools.singledispatch
 def patches_of(linear_map: LinearMap) -> Patches | None:
-    """The map as matrix products, or None where it is none.
+    """Form of a map as matrix products, or None if it has no such form.
 
     Args:
-        linear_map: A map.
+        linear_map: Map of a connection.
     """
     return None
 
 
 class _DensePatches:
-    """`Dense`: the input as it is."""
+    """Patches of `Dense`: the input itself."""
 
     def positions(self, z: tf.Tensor) -> int | tf.Tensor:
         return _product(dims(z)[1:-1])
@@ -66,7 +66,7 @@ class _DensePatches:
 
 
 class _ConvolutionPatches:
-    """Convolutions: what each position sees through the window."""
+    """Patches of convolutions: the part of the input in the window at each position."""
 
     def __init__(self, linear_map: Convolution) -> None:
         self.map = linear_map

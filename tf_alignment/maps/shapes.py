@@ -14,7 +14,7 @@ def dims(x: tf.Tensor) -> list[int | tf.Tensor]:
 
 
 def last_axis_matmul(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """`x rowsᵀ` over the last axis, as one matrix product."""
+    """Product `x rowsᵀ` over the last axis, as one matrix product."""
     flat = tf.reshape(x, [-1, rows.shape[1]])
     product = tf.matmul(flat, rows, transpose_b=True)
     return tf.reshape(product, [*dims(x)[:-1], rows.shape[0]])

@@ -1,4 +1,4 @@
-"""A wider map, for product feedback: an extra population between `δ` and `dx`."""
+"""Widened map for product feedback, with an extra population between `δ` and `dx`."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ __all__ = ["Wide", "widen"]
 
 @dataclasses.dataclass(frozen=True)
 class Wide:
-    """A map into a population of `expansion` times as many units, and the way there.
+    """Extra population with `expansion` times as many units as the layer, and its two maps.
 
     The error `δ` enters the population through a fixed kernel `B` (`mix`) and leaves it through a
-    plastic kernel `R` (`map.transpose`). Both in a row act like one kernel, `compose(R, B)`.
+    plastic kernel `R` (`map.transpose`). Both together act like one kernel, `compose(R, B)`.
 
     Attributes:
-        map: The widened map, whose kernel is `R`.
+        map: Widened map, whose kernel is `R`.
         plastic_shape: Shape of `R`.
-        fixed_shape: Shape of `B`: `(groups · population, out)`, one block of rows a group.
+        fixed_shape: Shape of `B`: `(groups · population, out)`, one block of rows per group.
         blocks: Number of groups.
-        block_shape: `(population, out)` of one block, the last axes flattened.
-        mix_equation: Einsum of `(δ, blocks of B)`, where channels are several axes.
-        compose_equation: Einsum of `(R, blocks of B)` in the layout `plastic_blocks`.
+        block_shape: Shape `(population, out)` of one block, with the last axes flattened.
+        mix_equation: Einsum equation of `(δ, blocks of B)`, if channels are several axes.
+        compose_equation: Einsum equation of `(R, blocks of B)` in the layout `plastic_blocks`.
         plastic_blocks: Shape into which `R` is cut for `compose`.
         fixed_blocks: Shape into which `B` is cut.
         kernel_shape: Shape of the forward kernel.
-        channel_axis: Axis of output channels in `δ`, or None where `mix_equation` knows it.
+        channel_axis: Axis of output channels in `δ`, or None if `mix_equation` determines it.
     """
 
     map: LinearMap
@@ -56,7 +56,7 @@ class Wide:
     channel_axis: int | None
 
     def mix(self, dz: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """`ē = δ Bᵀ`: the error as the extra population receives it."""
+        """Error `ē = δ Bᵀ` that the extra population receives."""
         if self.channel_axis is None:
             return tf.einsum(self.mix_equation, dz, tf.reshape(fixed, self.fixed_blocks))
         if self.channel_axis != -1:
@@ -72,7 +72,7 @@ class Wide:
         return mixed
 
     def compose(self, plastic: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """The path kernel `R B`, in the forward kernel's shape."""
+        """Kernel `R B` of the whole path, in the forward kernel's shape."""
         path = tf.einsum(
             self.compose_equation,
             tf.reshape(plastic, self.plastic_blocks),
@@ -81,13 +81,13 @@ class Wide:
         return tf.reshape(path, self.kernel_shape)
 
     def spread(self, kernel: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
-        """`G Bᵀ` in R's shape, for a G in the forward kernel's: so W's gradient becomes R's."""
+        """Product `G Bᵀ`, which turns the gradient G of the forward kernel into that of R."""
         plastic, rows, path = self._labels()
         cut, rows_of = self._cut(kernel), tf.reshape(fixed, self.fixed_blocks)
         return tf.reshape(tf.einsum(f"{path},{rows}->{plastic}", cut, rows_of), self.plastic_shape)
 
     def unfold(self, kernel: tf.Tensor) -> tf.Tensor:
-        """A G in the forward kernel's shape in that of R; only where the expansion is 1."""
+        """Reshape G from the forward kernel's shape to the shape of R; needs an expansion of 1."""
         plastic, _, path = self._labels()
         [unit] = set(plastic) - set(path)
         order = plastic.replace(unit, "".join(c for c in path if c not in plastic))
@@ -100,30 +100,30 @@ class Wide:
         return plastic, rows, path
 
     def _cut(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The forward kernel in blocks, as `compose_equation` makes it."""
+        """Forward kernel in the blocks that `compose_equation` produces."""
         plastic, rows, path = self._labels()
         sizes = dict(zip(plastic + rows, self.plastic_blocks + self.fixed_blocks, strict=True))
         return tf.reshape(kernel, [sizes[c] for c in path])
 
 
 def _population(outputs: int, expansion: float) -> int:
-    """Units of the extra population for `outputs` output channels."""
+    """Number of units in the extra population for `outputs` output channels."""
     return max(1, round(expansion * outputs))
 
 
 @functools.singledispatch
 def widen(linear_map: LinearMap, kernel_shape: tuple[int, ...], expansion: float) -> Wide:
-    """The map with `expansion` times as many output channels, for product feedback.
+    """Widen a map to `expansion` times as many output channels, for product feedback.
 
-    A map of one's own registers its function with `widen.register`.
+    The function for your own class of maps is registered with `widen.register`.
 
     Args:
-        linear_map: The connection's map.
+        linear_map: Map of the connection.
         kernel_shape: Shape of the forward kernel.
-        expansion: Units of the extra population per output channel.
+        expansion: Number of units in the extra population per output channel.
 
     Returns:
-        The wider map and the shapes of its kernels.
+        `Wide` object with the widened map and the shapes of its kernels.
 
     Raises:
         TypeError: If the class of the map has no function registered.

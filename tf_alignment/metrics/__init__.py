@@ -1,4 +1,4 @@
-"""Measures of how well feedback weights are aligned, and the gradients that they send down.
+"""Measures of the alignment between forward and feedback weights, and between gradients.
 
 The measures of `tf_alignment.metrics.measures` compare a forward kernel with a feedback kernel.
 `gradient_angle` compares the gradient that a model computes in each layer with true

@@ -13,15 +13,15 @@ __all__ = ["angle", "norm", "pair", "ratio", "unit"]
 
 
 def pair(a: Any, b: Any, second: str = "feedback_kernel") -> tuple[tf.Tensor, tf.Tensor]:
-    """Two arrays of one shape as tensors of one precision.
+    """Convert two arrays of one shape to tensors of one precision.
 
     Args:
         a: Array, tensor or variable of any shape and floating dtype.
-        b: The same, of the shape of `a`.
-        second: The caller's name for `b`, for messages; `a` is the kernel.
+        b: Array, tensor or variable of the same shape and any floating dtype.
+        second: Name of `b` in error messages, where `a` is called the kernel.
 
     Returns:
-        Both as float64 if either is float64, else as float32.
+        Pair of tensors, in float64 if either array is float64, otherwise in float32.
 
     Raises:
         ValueError: If the shapes differ.
@@ -37,7 +37,7 @@ def pair(a: Any, b: Any, second: str = "feedback_kernel") -> tuple[tf.Tensor, tf
 
 
 def _scaled(a: tf.Tensor, axis: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """`a` over its largest entry, that entry, and the norm of the quotient (dimensions kept)."""
+    """Quotient of `a` and its largest entry, the entry, and the norm of the quotient."""
     largest = tf.reduce_max(tf.abs(a), axis, keepdims=True)
     # The largest entry goes first, or squares of entries beyond 1e19 or below 1e-19 are lost.
     a = tf.math.divide_no_nan(a, largest)
@@ -51,20 +51,20 @@ def norm(a: tf.Tensor, axis: Any = None) -> tf.Tensor:
 
 
 def unit(a: tf.Tensor, axis: Any = None) -> tf.Tensor:
-    """`a` at norm 1 over `axis`; zero stays zero."""
+    """Scale `a` to norm 1 over `axis`; zero stays zero."""
     a, _, length = _scaled(a, axis)
     return tf.math.divide_no_nan(a, length)
 
 
 def ratio(a: tf.Tensor, b: tf.Tensor, neither: float) -> tf.Tensor:
-    """`a / b` for nonnegative numbers; infinite where only `b` is 0, `neither` where both are."""
+    """Quotient of numbers of at least 0: infinite if only `b` is 0, `neither` if both are 0."""
     infinite = tf.constant(math.inf, a.dtype)
     without_b = tf.where(tf.equal(a, 0), tf.constant(neither, a.dtype), infinite)
     return tf.where(tf.equal(b, 0), without_b, a / tf.where(tf.equal(b, 0), tf.ones_like(b), b))
 
 
 def angle(a: tf.Tensor, b: tf.Tensor, axis: Any = None) -> tf.Tensor:
-    """Angle in degrees over `axis`; 90 if one array is zero, 0 if both are.
+    """Angle in degrees between two arrays over `axis`; 90 if one is zero, 0 if both are.
 
     Kahan's formula `2 atan2(‖â - b̂‖, ‖â + b̂‖)` with `â = a/‖a‖`. The arc cosine of the scalar
     product cannot tell 0.02° from 0 in float32; this has full precision near 0° and 180°.

@@ -1,4 +1,4 @@
-"""A model's own gradient against true backpropagation on the same batch."""
+"""Comparison of a model's own gradients with true backpropagation on the same batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Errors = dict[str, list[tuple[tf.Tensor, tf.Tensor]]]
 
 
 def _loss(loss: Any) -> Any:
-    """A function of targets and outputs, or None."""
+    """Loss as a function of targets and outputs, or None."""
     try:
         found = keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:
@@ -37,29 +37,29 @@ def _loss(loss: Any) -> Any:
 
 
 class GradientProbe:
-    """Measures, kernel by kernel, how far a model's gradients are from backpropagation's.
+    """Compiled comparison of a model's gradients with backpropagation, for each kernel.
 
-    The batch goes through the model twice in one compiled function: once with the errors sent down
-    as the model's feedback methods send them, once through the transpose of the forward weights.
-    Both passes see the same weights, read when the probe is called, and the same random numbers
-    (dropout masks), and neither changes anything: weights, metrics, moving statistics and random
-    states stay as they are. Under a distribution strategy every replica does the same work.
+    The batch passes the model twice in one compiled function: once with errors sent through the
+    feedback weights of the model, once with errors sent through the transpose of the forward
+    weights. Both passes use the same weights, read when the probe is called, and the same random
+    numbers (dropout masks). Neither pass changes weights, metrics, moving statistics or random
+    states. Under a distribution strategy every replica does the same work.
 
-    The loss is the compiled one with whatever layers add to it, but without the regularizers of
-    weights: their gradients need no feedback, and being equal in both passes would make every
-    angle look smaller.
+    The loss is the compiled loss and the losses that layers add, without the regularizers of
+    weights. Gradients of regularizers need no feedback; they are equal in both passes and would
+    make every angle look smaller.
 
     Args:
-        model: A built Keras model. What it has in stock layers is measured too: below a layer with
-            feedback their gradients differ from backpropagation's.
-        loss: `None` for the model's own (`model.compute_loss`), or a loss by name, a
+        model: Built Keras model. Kernels of stock layers are measured too: below a layer with
+            feedback, their gradients differ from backpropagation.
+        loss: Loss: `None` for the model's own (`model.compute_loss`), the name of a loss, a
             `keras.losses.Loss`, or a function `f(y_true, y_pred)`, whose mean is taken.
         training: Whether the model is called in training mode.
 
     Raises:
         TypeError: If `model` is no Keras model.
-        ValueError: If the model has no kernels (is not built), or has neither been compiled nor
-            `loss` is given.
+        ValueError: If the model has no kernels (is not built), or if it has not been compiled and
+            `loss` is not given.
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta
@@ -95,25 +95,28 @@ class GradientProbe:
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, dict[str, float]]:
-        """Measure on one batch.
+        """Compare the gradients on one batch.
 
         Args:
-            x: Inputs, `(batch, ...)`, or a structure of them.
+            x: Inputs `(batch, ...)`, or a structure of such arrays.
             y: Targets, as in `model.fit`.
             sample_weight: Weights of the examples, as in `model.fit`.
 
         Returns:
-            `{path: {quantity: value}}`, for every kernel by the path of its layer or connection,
-            with
+            Dict `{path: {quantity: value}}` with an entry for every kernel, by the path of its
+            layer or connection. The quantities are
 
-            - `"kernel"`: angle between the kernel's gradients, degrees;
-            - `"error"`: angle between the errors sent down, the whole batch as one vector, degrees;
-            - `"error_per_example"`: mean of that angle over the examples whose error is not zero;
-            - `"kernel_norm_ratio"`, `"error_norm_ratio"`: own norm over backpropagation's;
+            - `"kernel"`: angle between the two gradients of the kernel, in degrees;
+            - `"error"`: angle between the two errors sent down, each batch as one vector, in
+              degrees;
+            - `"error_per_example"`: mean over examples of the angle between the two errors, without
+              examples whose error is zero;
+            - `"kernel_norm_ratio"`, `"error_norm_ratio"`: norm with feedback weights divided by the
+              norm with backpropagation;
             - `"input_norm"`: mean over examples of the norm of the layer's input.
 
-            Stock layers have only the quantities of the kernel. So has a model under direct
-            feedback alignment, where the layers send no error down.
+            Stock layers have only the quantities of the kernel. The same holds for a model under
+            direct feedback alignment, where the layers send no error down.
         """
         batch = keras.tree.map_structure(
             lambda a: None if a is None else tf.convert_to_tensor(a), (x, y, sample_weight)
@@ -125,7 +128,7 @@ class GradientProbe:
         }
 
     def _function_for(self, batch: Any) -> Callable[..., Any]:
-        """The function that measures batches of these shapes, compiled when they first come."""
+        """Function that measures batches of these shapes, compiled at the first such batch."""
         if self.model.run_eagerly:
             return self._on_replicas
         key = str(keras.tree.map_structure(lambda a: a if a is None else (a.shape, a.dtype), batch))
@@ -134,7 +137,7 @@ class GradientProbe:
         return self._compiled[key]
 
     def _on_replicas(self, x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, tf.Tensor]]:
-        """`_compare`, where the variables live; the first replica's answer."""
+        """Result of `_compare` on the devices of the variables, from the first replica."""
         strategy = self.model.distribute_strategy
         measured = strategy.run(self._compare, args=(x, y, sample_weight))
         return tf.nest.map_structure(
@@ -157,7 +160,7 @@ class GradientProbe:
     def _gradients(
         self, x: Any, y: Any, sample_weight: Any, backprop: bool
     ) -> tuple[_Gradients, _Errors]:
-        """One pass. Stateless scopes keep every update from happening."""
+        """Gradients of one pass, in stateless scopes, which keep every update from happening."""
         variables = list({id(v): v for v in self.model.variables}.values())
         with tf.GradientTape() as tape:
             values = [tf.convert_to_tensor(v) for v in variables]
@@ -189,7 +192,7 @@ class GradientProbe:
         )
 
     def _compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
-        """The scalar to differentiate, scaled as in training so that float16 does not underflow."""
+        """Scalar loss to differentiate, scaled as in training against underflow in float16."""
         if self._loss is None:
             arguments = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
             arguments |= _accepted(self.model.compute_loss, training=self.training)
@@ -206,13 +209,13 @@ class GradientProbe:
 
 
 def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """The keyword arguments that `function` takes."""
+    """Keyword arguments that `function` takes."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _rows(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
-    """Each tensor as float32 (float64 stays), one example per row."""
+    """Convert each tensor to float32 (float64 stays) with one example per row."""
     rows = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
     return [t if t.dtype == tf.float64 else tf.cast(t, tf.float32) for t in rows]
 
@@ -245,30 +248,32 @@ def gradient_angle(
     sample_weight: Any = None,
     training: bool = False,
 ) -> dict[str, dict[str, float]]:
-    r"""Angle between a model's own gradients and true backpropagation's, on one batch.
+    r"""Angle between a model's own gradients and true backpropagation, on one batch.
 
     $$ \angle(g_l, g_l^{BP}), \qquad \angle(\delta_l B_l^T, \delta_l^{BP} W_l^T) $$
 
-    Builds and compiles a `GradientProbe` on every call; for repeated use keep one.
+    Every call builds and compiles a `GradientProbe`; for repeated use make one `GradientProbe` and
+    call it.
 
     Args:
-        model: A built Keras model.
-        x: Inputs, `(batch, ...)`, or a structure of them.
+        model: Built Keras model.
+        x: Inputs `(batch, ...)`, or a structure of such arrays.
         y: Targets, as in `model.fit`.
-        loss: The loss, by default the model's own; see `GradientProbe`.
+        loss: Loss function, by default the model's own loss; see `GradientProbe`.
         sample_weight: Weights of the examples, as in `model.fit`.
-        training: Whether the model is called in training mode. The same dropout masks are then
-            drawn in both passes.
+        training: Whether the model is called in training mode; both passes then have the same
+            dropout masks.
 
     Returns:
-        `{path: {"kernel": degrees, "error": degrees}}` for every kernel, by the path of its layer
-        or connection: of the gradient of the kernel, and of the error sent down, the whole batch as
-        one vector. `"error"` is missing in stock layers and under direct feedback alignment.
+        Dict `{path: {"kernel": degrees, "error": degrees}}` with an entry for every kernel, by the
+        path of its layer or connection. `"kernel"` is the angle between the gradients of the
+        kernel; `"error"` is the angle between the errors sent down, the whole batch as one vector.
+        `"error"` is missing in stock layers and under direct feedback alignment.
 
     Raises:
         TypeError: If `model` is no Keras model.
-        ValueError: If the model has no kernels (is not built), or has neither been compiled nor
-            `loss` is given.
+        ValueError: If the model has no kernels (is not built), or if it has not been compiled and
+            `loss` is not given.
 
     Example:
     >>> import keras, numpy as np, tf_alignment as ta

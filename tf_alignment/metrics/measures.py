@@ -1,21 +1,21 @@
 r"""Measures of alignment between a forward and a feedback kernel.
 
-Every function takes the forward kernel `W` and the kernel `B` that carries the error back, both of
-one shape (perfect symmetry is `B == W`), and gives a scalar tensor:
+Every function takes the forward kernel `W` and the kernel `B` that carries the error back. Both
+have the same shape (perfect symmetry is `B == W`). The result is a scalar tensor:
 
 | function | measure |
 |---|---|
 | `weight_angle` | angle between `W` and `B`, degrees |
-| `path_angle` | the same for feedback through a product of weights, degrees |
+| `path_angle` | angle between `W` and a product of feedback weights, degrees |
 | `sign_agreement` | fraction of entries with the same sign |
 | `norm_ratio` | `‖B‖ / ‖W‖` |
 | `relative_error` | `‖B - W‖ / ‖W‖` |
 | `correlation` | Pearson's r between the entries |
 | `alignment_cost` | `R_decay`, `R_self` and `R_SA` |
 
-They are TensorFlow alone, run inside `tf.function` with or without XLA, and compute in float32
-(in float64 if an argument is). NaN in a kernel gives NaN; zero kernels do not: each function says
-what they give.
+The functions use TensorFlow alone, run inside `tf.function` with or without XLA, and compute in
+float32 (in float64 if an argument is float64). NaN in a kernel gives NaN. Zero kernels do not give
+NaN: the docstring of each function states the value.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def weight_angle(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
     $$ \angle(W, B) = \arccos \frac{\langle W, B \rangle}{\|W\| \|B\|} $$
 
-    0° is weight transport, 90° what independent random kernels have.
+    0° means weight transport; independent random kernels have an angle near 90°.
 
     Args:
         kernel: Forward kernel, any shape.
@@ -68,13 +68,13 @@ def weight_angle(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def path_angle(kernel: Any, path_kernel: Any) -> tf.Tensor:
-    r"""Angle between the forward kernel and the product of weights that carries the error.
+    r"""Angle between the forward kernel and the product of feedback weights that carries the error.
 
     $$ \angle(W, R B) $$
 
-    `weight_angle`'s measure under its own name, for methods with more than one weight on the way
-    back. Theory for product feedback: \(\arccos (1 / \sqrt{1 + \lambda})\) at expansion
-    \(1/\lambda\).
+    The measure is the same as `weight_angle`; the name is for methods with more than one weight on
+    the way back. The theory of product feedback gives \(\arccos (1 / \sqrt{1 + \lambda})\) at
+    expansion \(1/\lambda\).
 
     Args:
         kernel: Forward kernel, any shape.
@@ -100,7 +100,7 @@ def path_angle(kernel: Any, path_kernel: Any) -> tf.Tensor:
 def sign_agreement(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
     """Fraction of entries whose signs agree.
 
-    A zero agrees only with a zero. 0.5 is chance.
+    A zero agrees only with a zero. The chance level is 0.5.
 
     Args:
         kernel: Forward kernel, any shape.
@@ -124,7 +124,7 @@ def sign_agreement(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def norm_ratio(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
-    r"""Norm of the feedback kernel over the forward kernel's.
+    r"""Norm of the feedback kernel divided by the norm of the forward kernel.
 
     $$ \|B\| / \|W\| $$
 
@@ -149,7 +149,7 @@ def norm_ratio(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def relative_error(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
-    r"""Distance of the feedback kernel from the forward kernel, over the forward kernel's norm.
+    r"""Distance between the kernels divided by the norm of the forward kernel.
 
     $$ \|B - W\| / \|W\| $$
 
@@ -174,7 +174,7 @@ def relative_error(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def correlation(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
-    r"""Pearson's correlation between the entries of the two kernels.
+    r"""Pearson's correlation between the entries of the forward and the feedback kernel.
 
     $$ r = \cos \angle(W - \bar W, B - \bar B) $$
 
@@ -202,7 +202,7 @@ def correlation(kernel: Any, feedback_kernel: Any) -> tf.Tensor:
 
 
 def _centred(a: tf.Tensor) -> tf.Tensor:
-    """`a` without its mean; exactly zero if only rounding is left."""
+    """Subtract the mean of `a`; the result is exactly zero if only rounding is left."""
     centred = a - tf.reduce_mean(a)
     rounding = 8 * np.finfo(a.dtype.as_numpy_dtype).eps
     only_rounding = tf.reduce_max(tf.abs(centred)) <= rounding * tf.reduce_max(tf.abs(a))
@@ -210,7 +210,7 @@ def _centred(a: tf.Tensor) -> tf.Tensor:
 
 
 def alignment_cost(kernel: Any, feedback_kernel: Any) -> dict[str, tf.Tensor]:
-    r"""The costs that symmetric alignment lowers, each as a sum over entries.
+    r"""Costs that symmetric alignment minimises, each as a sum over entries.
 
     $$ R_{decay} = \|W\|^2 + \|B\|^2, \quad R_{self} = -2 \sum W \circ B, \quad
        R_{SA} = \|W - B\|^2 = R_{decay} + R_{self} $$
@@ -220,7 +220,7 @@ def alignment_cost(kernel: Any, feedback_kernel: Any) -> dict[str, tf.Tensor]:
         feedback_kernel: Feedback kernel, same shape.
 
     Returns:
-        `{"R_decay": scalar, "R_self": scalar, "R_SA": scalar}`.
+        Dict of the costs, `{"R_decay": scalar, "R_self": scalar, "R_SA": scalar}`.
 
     Raises:
         ValueError: If the shapes differ.

@@ -1,6 +1,6 @@
-"""Networks of the papers, in stock Keras layers or with a method of feedback in all of them.
+"""Networks of the papers, in stock Keras layers or with a feedback method in all layers.
 
-`resnet` has all residual networks; `small` the perceptrons and small convolutional networks;
+`resnet` has the residual networks, `small` the perceptrons and small convolutional networks, and
 `augmentation` a layer that crops and flips images.
 """
 

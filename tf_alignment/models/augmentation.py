@@ -1,4 +1,4 @@
-"""Images that are never quite the same twice."""
+"""Random changes of images in training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ __all__ = ["CropAndFlip"]
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class CropAndFlip(keras.layers.Layer):
-    """In training, moves every image by up to `padding` pixels, zeros around it, and mirrors half.
+    """Random crop and mirror in training: images move by up to `padding` pixels, half are mirrored.
 
-    As part of the model it is where `callbacks.Resume` keeps its random state: a run that was
-    killed goes on with the crops that it would have seen. Every replica of a strategy draws crops
-    of its own.
+    Pixels beyond the border are zeros. If the layer is part of the model, `callbacks.Resume` saves
+    its random state: a run that was killed continues with the same crops as an uninterrupted run.
+    Every replica of a strategy draws different crops.
 
     Args:
-        padding: Pixels added on each side before an image of the old size is cut out.
-        seed: Integer, or None for a random one.
+        padding: Number of pixels added on each side before an image of the original size is cut
+            out.
+        seed: Integer seed, or None for a random seed.
 
     Raises:
         ValueError: If an argument is no integer of at least 0.
@@ -43,7 +44,7 @@ class CropAndFlip(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        """`(batch, height, width, channels)`, changed only in training."""
+        """Crop and mirror `(batch, height, width, channels)`, only in training."""
         if not training:
             return images
         count, height, width = (images.shape[i] or tf.shape(images)[i] for i in range(3))
@@ -59,5 +60,5 @@ class CropAndFlip(keras.layers.Layer):
         return tf.gather(cut, columns, axis=2, batch_dims=1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {**super().get_config(), "padding": self.padding, "seed": self.seed}

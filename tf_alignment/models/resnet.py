@@ -37,11 +37,11 @@ _EXPANSION = 4  # filters at the end of a bottleneck, over those in it
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class ChannelPadding(keras.layers.Layer):
-    """A shortcut without weights: every `strides`-th pixel, and zeros as further channels.
+    """Shortcut without weights: every `strides`-th pixel, and zeros as further channels.
 
     Args:
-        filters: Channels of the output.
-        strides: Steps between the pixels that are kept.
+        filters: Number of channels of the output.
+        strides: Step between the pixels that are kept.
 
     Input and output: `(batch, height, width, channels)`.
 
@@ -58,13 +58,13 @@ class ChannelPadding(keras.layers.Layer):
         self.filters, self.strides = integer("filters", filters), integer("strides", strides)
 
     def call(self, inputs: Any) -> Any:
-        """Pick and pad."""
+        """Pick pixels of `inputs` and pad the channels with zeros."""
         kept = inputs[:, :: self.strides, :: self.strides]
         missing = self.filters - inputs.shape[-1]
         return keras.ops.pad(kept, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}
 
 
@@ -84,38 +84,43 @@ def resnet(
     weights: keras.Model | str | None = None,
     augment: keras.layers.Layer | None = None,
 ) -> keras.Model:
-    """A residual network.
+    """Build a residual network.
 
     Args:
-        depth: 18, 34, 50, 101 or 152: four stages, for ImageNet; or 6n + 2, e.g. 20, 32, 56 or 110:
-            three stages of n blocks, for CIFAR.
-        version: 1: batch normalisation and ReLU after each convolution; 2: before it.
-        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
-        input_shape: `(height, width, channels)`; by default (224, 224, 3), version 2 (299, 299, 3),
-            and (32, 32, 3) for CIFAR; (None, None, 3) for images of any size.
-        classes: Outputs, which are logits; by default 1000, or 10.
-        width: Filters of the first stage, by default 64, or 16; each stage has twice as many.
-        shortcuts: Where the shape changes: `"projection"` (1x1 convolutions, the default for
-            ImageNet) or `"padding"` (without weights, the default for CIFAR, as in the paper).
-        layout: `"reference"`: without biases in convolutions, and with the strides of a bottleneck
-            in its 3x3 convolution; or `"keras"`, as `keras.applications` has it, for depths of 50
-            and more: with biases, strides in the first convolution (version 1) or at the end of a
-            stage (version 2).
-        kernel_initializer: Of convolutions.
-        momentum: Of batch normalisation; by default 0.9, version 2 0.997, as in "Two Routes".
-        batch_normalization: `"keras"`, or `"fused"` for `ta.layers.BatchNormalization`: the same
-            numbers to rounding, in less time. A model that is already built is changed by
-            `ta.fuse_batch_normalization`.
-        weights: A model whose layers have these names and shapes, to copy the weights from; or
-            `"imagenet"`, for the weights of `keras.applications`, which downloads them.
-        augment: Layer that changes images in training, put in front.
+        depth: Number of layers with weights. 18, 34, 50, 101 or 152 gives four stages, for
+            ImageNet; 6n + 2, for instance 20, 32, 56 or 110, gives three stages of n blocks, for
+            CIFAR.
+        version: Place of batch normalisation and ReLU: after each convolution (1) or before it (2).
+        feedback: Feedback method of all layers, see `tf_alignment.convert`; None for a stock Keras
+            model.
+        input_shape: Shape of an image, `(height, width, channels)`. By default (224, 224, 3) for
+            ImageNet, (299, 299, 3) for ImageNet in version 2, and (32, 32, 3) for CIFAR; use
+            (None, None, 3) for images of any size.
+        classes: Number of outputs, which are logits; by default 1000 for ImageNet, 10 for CIFAR.
+        width: Number of filters in the first stage, by default 64 for ImageNet, 16 for CIFAR; it
+            doubles from stage to stage.
+        shortcuts: Kind of the shortcuts at which the shape changes: `"projection"` (1x1
+            convolutions, the default for ImageNet) or `"padding"` (without weights, the default for
+            CIFAR, as in the paper).
+        layout: Details of the blocks. `"reference"` has no biases in convolutions, and the strides
+            of a bottleneck are in its 3x3 convolution. `"keras"`, for depths of 50 and more, is the
+            layout of `keras.applications`: with biases, and with strides in the first convolution
+            (version 1) or at the end of a stage (version 2).
+        kernel_initializer: Initializer of the convolutions.
+        momentum: Momentum of batch normalisation; by default 0.9, or 0.997 in version 2, as in "Two
+            Routes".
+        batch_normalization: Class of batch normalisation: `"keras"`, or `"fused"` for
+            `ta.layers.BatchNormalization`, which computes the same numbers to rounding, in less
+            time. Use `ta.fuse_batch_normalization` for a model that is already built.
+        weights: Model whose layers have these names and shapes, to copy the weights from; or
+            `"imagenet"` for the weights of `keras.applications`, which are downloaded.
+        augment: Layer in front of the network that changes images in training.
 
     Returns:
-        A functional model from `(batch, height, width, channels)` to logits, `(batch, classes)`.
+        Functional model from `(batch, height, width, channels)` to logits, `(batch, classes)`.
 
     Raises:
-        ValueError: For a depth or other values that are not among these, or weights that do not
-            fit.
+        ValueError: For a depth or another value that is not listed, or weights that do not fit.
 
     Reference: He et al. 2016, "Deep residual learning for image recognition" and "Identity mappings
     in deep residual networks".
@@ -172,7 +177,7 @@ def _check(
     weights: Any,
     augment: Any,
 ) -> int:
-    """Refuse what `resnet` cannot build; return the depth."""
+    """Check the arguments of `resnet` and return the depth."""
     known = isinstance(depth, numbers.Integral) and not isinstance(depth, bool)
     if not known or not (depth in _IMAGENET or (depth >= 8 and depth % 6 == 2)):
         raise ValueError(
@@ -199,17 +204,17 @@ def _check(
 
 
 def _image_shape(given: Any) -> tuple[int | None, ...]:
-    """Height and width, None for any, and channels."""
+    """Height and width (None for any size) and channels of an image."""
     if isinstance(given, Sequence) and len(given) == 3 and list(given[:2]) == [None, None]:
         return None, None, integer("input_shape", given[2])
     return integers("input_shape", given, length=3)
 
 
 def copy_weights_by_name(source: keras.Model, target: keras.Model) -> None:
-    """Give each layer of `target` the weights of the layer of that name.
+    """Copy weights from `source` to the layers of `target` that have the same names.
 
     Raises:
-        ValueError: If `source` lacks one, or has it with other shapes.
+        ValueError: If `source` lacks a layer, or has weights of other shapes in it.
     """
     names = {layer.name for layer in source.layers}
     for layer in target.layers:
@@ -233,16 +238,16 @@ def _application(depth: int, version: int) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class _Builder:
-    """The parts of a network in one style.
+    """Builder of the parts of a network.
 
     Attributes:
-        version: 1 or 2.
+        version: Version of the blocks, 1 or 2.
         bottleneck: Whether blocks have three convolutions.
-        shortcuts: `"padding"` or `"projection"`.
-        as_keras: Whether everything is as in `keras.applications`.
-        initializer: Of the kernels.
-        momentum: Of batch normalisation.
-        normalization: Its class.
+        shortcuts: Kind of the shortcuts, `"padding"` or `"projection"`.
+        as_keras: Whether the layout is that of `keras.applications`.
+        initializer: Initializer of the kernels.
+        momentum: Momentum of batch normalisation.
+        normalization: Class of batch normalisation.
     """
 
     version: int
@@ -254,7 +259,7 @@ class _Builder:
     normalization: type[keras.layers.BatchNormalization]
 
     def stem(self, x: Any, filters: int, cifar: bool) -> Any:
-        """The layers before the first block."""
+        """Build the layers before the first block."""
         first = self.version == 1
         x = self.convolution(x, filters, *((3, 1) if cifar else (7, 2)), "conv1", self.as_keras)
         if first:
@@ -265,7 +270,7 @@ class _Builder:
         return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
     def stage(self, x: Any, filters: int, blocks: int, number: int, count: int) -> Any:
-        """Blocks with the same number of filters; between two stages, height and width halve."""
+        """Build the blocks of one stage; from stage to stage, height and width are halved."""
         late = self.as_keras and self.version == 2  # there, the last block has the strides
         for block in range(blocks):
             if late:
@@ -277,7 +282,7 @@ class _Builder:
         return x
 
     def block(self, x: Any, filters: int, strides: int, first: bool, name: str) -> Any:
-        """Version 1: the sum goes through a ReLU."""
+        """Build a block of version 1, with a ReLU after the sum."""
         shortcut = self.shortcut(x, x, filters, strides, first, name)
         for i, (width, size, step) in enumerate(self.convolutions(filters, strides), 1):
             x = self.convolution(x, width, size, step, f"{name}_{i}", self.as_keras)
@@ -286,7 +291,7 @@ class _Builder:
         return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, x]))
 
     def preactivated(self, x: Any, filters: int, strides: int, first: bool, name: str) -> Any:
-        """Version 2: nothing stands between the sums of two blocks."""
+        """Build a block of version 2, without a ReLU after the sum."""
         inputs, x = x, self.normalised(x, f"{name}_preact")
         shortcut = self.shortcut(inputs, x, filters, strides, first, name)
         for i, (width, size, step) in enumerate(self.convolutions(filters, strides), 1):
@@ -305,7 +310,7 @@ class _Builder:
     def shortcut(
         self, x: Any, activated: Any, filters: int, strides: int, first: bool, name: str
     ) -> Any:
-        """The tensor that a block's result is added to."""
+        """Tensor to which the result of a block is added."""
         filters *= _EXPANSION if self.bottleneck else 1
         if strides == 1 and x.shape[-1] == filters:
             return x
@@ -319,7 +324,7 @@ class _Builder:
     def convolution(
         self, x: Any, filters: int, size: int, strides: int, name: str, bias: bool
     ) -> Any:
-        """Padded alike on all sides, where "same" would depend on the size of the image."""
+        """Convolution with equal padding on all sides; "same" would depend on the image size."""
         padding = "same"
         if size > 1 and strides > 1:
             x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -335,7 +340,7 @@ class _Builder:
         )(x)
 
     def normalised(self, x: Any, name: str, activated: bool = True) -> Any:
-        """Batch normalisation and, mostly, a ReLU."""
+        """Batch normalisation, followed by a ReLU unless it is switched off."""
         epsilon = 1.001e-5 if self.as_keras else 1e-5
         x = self.normalization(momentum=self.momentum, epsilon=epsilon, name=f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x) if activated else x

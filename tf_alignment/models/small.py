@@ -1,4 +1,4 @@
-"""Small networks of the field's studies, in stock Keras layers."""
+"""Small networks of published studies, in stock Keras layers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ def perceptron(
     names: Sequence[str] | None = None,
     feedback: Any = None,
 ) -> keras.Model:
-    """Dense layers.
+    """Build a perceptron, a network of dense layers.
 
     Args:
-        sizes: Sizes of the input, the hidden layers and the output. 784-512-512-10 is the network
-            of product feedback on MNIST, 784-256-128-64-10 the one that spike-based alignment is
-            tried on; the network of node perturbation is 784-50-20-10 with `"sigmoid"`, in the
-            output too.
+        sizes: Sizes of the input, the hidden layers and the output. In the papers, 784-512-512-10
+            is the network of product feedback on MNIST, 784-256-128-64-10 the network of
+            spike-based alignment, and 784-50-20-10 the network of node perturbation, with
+            `"sigmoid"` also in the output.
         activation: Activation of the hidden layers.
-        names: Names of the layers, from the lowest up; by default `hidden1`, `hidden2`, ...,
-            `output`.
-        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+        names: Names of the layers, from the lowest to the highest; by default `hidden1`,
+            `hidden2`, ..., `output`.
+        feedback: Feedback method of all layers, see `tf_alignment.convert`; None for a stock Keras
+            model.
 
     Returns:
-        A model from `(batch, sizes[0])` to logits, `(batch, sizes[-1])`.
+        Model from `(batch, sizes[0])` to logits, `(batch, sizes[-1])`.
 
     Raises:
-        ValueError: For fewer than two sizes, or if `names` are not as many names as layers.
+        ValueError: For fewer than two sizes, or if the number of `names` and of layers differ.
 
     Example:
     >>> import tf_alignment as ta
@@ -70,16 +71,19 @@ def perceptron(
 def lenet(
     input_shape: tuple[int, int, int] = (28, 28, 1), classes: int = 10, *, feedback: Any = None
 ) -> keras.Model:
-    """LeNet-5 with ReLU and max pooling: convolutions of 6 and 16 filters, dense of 120 and 84.
+    """Build LeNet-5 with ReLU and max pooling.
+
+    It has convolutions of 6 and 16 filters and hidden dense layers of 120 and 84 units.
 
     Args:
-        input_shape: `(height, width, channels)`, at least 12x12. The first convolution is padded
-            where a side is shorter than 32.
+        input_shape: Shape of an image, `(height, width, channels)`, at least 12x12. The first
+            convolution is padded if a side is shorter than 32.
         classes: Number of outputs.
-        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+        feedback: Feedback method of all layers, see `tf_alignment.convert`; None for a stock Keras
+            model.
 
     Returns:
-        A model from `(batch, height, width, channels)` to logits.
+        Model from `(batch, height, width, channels)` to logits.
 
     Reference: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
 
@@ -114,16 +118,17 @@ def alexnet(
     *,
     feedback: Any = None,
 ) -> keras.Model:
-    """AlexNet in one stream: five convolutions, three dense layers.
+    """Build AlexNet in one stream: five convolutions and three dense layers.
 
     Args:
-        input_shape: `(height, width, channels)`, at least 63x63.
+        input_shape: Shape of an image, `(height, width, channels)`, at least 63x63.
         classes: Number of outputs.
-        width: Factor on the filters and units.
-        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+        width: Factor on the numbers of filters and units.
+        feedback: Feedback method of all layers, see `tf_alignment.convert`; None for a stock Keras
+            model.
 
     Returns:
-        A model from `(batch, height, width, channels)` to logits.
+        Model from `(batch, height, width, channels)` to logits.
 
     Reference: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks".
 
@@ -159,29 +164,30 @@ def convnet(
     augment: Sequence[keras.layers.Layer] = (),
     feedback: Any = None,
 ) -> keras.Model:
-    """Two convolutions and three dense layers, of the studies on spikes.
+    """Build the network of the studies on spikes: two convolutions and three dense layers.
 
-    Convolutions are 5x5, valid and without bias; each layer is followed by ReLU and batch
-    normalisation, but for the last.
+    Convolutions are 5x5, without padding and without bias. Each layer except the last is followed
+    by ReLU and batch normalisation.
 
     Args:
-        input_shape: `(height, width, channels)`.
+        input_shape: Shape of an image, `(height, width, channels)`.
         classes: Number of outputs.
-        filters: Filters of each convolution.
-        units: Units of the hidden dense layers.
-        augment: Layers that change images in training, put in front.
-        feedback: Method of all layers, see `tf_alignment.convert`; None for a stock Keras model.
+        filters: Number of filters of each convolution.
+        units: Numbers of units of the hidden dense layers.
+        augment: Layers in front of the network that change images in training.
+        feedback: Feedback method of all layers, see `tf_alignment.convert`; None for a stock Keras
+            model.
 
     Returns:
-        A model from `(batch, height, width, channels)` to logits, with the dense layers `dense1`,
+        Model from `(batch, height, width, channels)` to logits, with dense layers named `dense1`,
         `dense2` and `output`.
 
     Raises:
         TypeError: If `augment` is no list of layers.
         ValueError: For counts below 1, or images below 16x16.
 
-    Reference: Guerguiev et al. 2020, "Spike-based causal inference for weight alignment", table 1;
-    its last three layers are as in Gierlich et al. 2026.
+    References: Guerguiev et al. 2020, "Spike-based causal inference for weight alignment", table 1;
+    Gierlich et al. 2026 for the last three layers.
 
     Example:
     >>> import tf_alignment as ta
@@ -211,7 +217,7 @@ def convnet(
 
 
 def _check(input_shape: Any, classes: Any, least: int) -> tuple[tuple[int, int, int], int]:
-    """The shape of images of a size for which nothing of a network vanishes, and the classes."""
+    """Check that images are not too small for the network; return their shape and the classes."""
     classes = integer("classes", classes)
     height, width, channels = integers("input_shape", input_shape, length=3)
     if min(height, width) < least:

@@ -1,4 +1,4 @@
-"""Noise on what an optimizer does: how much of it can a way of learning stand?"""
+"""Noise on the updates or gradients of an optimizer, to test how robust a learning rule is."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ __all__ = ["NoisyUpdates"]
 class NoisyUpdates(keras.optimizers.Optimizer):
     r"""Any Keras optimizer, with noise on its updates or on its gradients.
 
-    With `on="updates"`, after the optimizer's own step of every weight,
+    With `on="updates"`, noise is added after the optimizer's step of every weight,
 
     $$ w \leftarrow w + \eta \, \xi $$
 
-    with ξ the noise and η its learning rate; with `on="gradients"` the optimizer is given `g + ξ`.
-    The noise is new at every step, the same on all replicas of a strategy, and follows from `seed`
-    and the count of steps, so that a run that resumes sees the noise that it would have seen.
+    where ξ is the noise and η the learning rate of the optimizer. With `on="gradients"` the
+    optimizer receives `g + ξ`. The noise is new at every step and the same on all replicas of a
+    strategy. It depends only on `seed` and the number of the step, so that a resumed run has the
+    same noise as an uninterrupted one.
 
-    To put the noise on feedback weights only, let it be the second optimizer of `split`; on all
-    gradients, let it be the only one.
+    For noise on feedback weights alone, use this optimizer as the second argument of `split`; for
+    noise on all gradients, use it as the only optimizer.
 
-    Clipping, weight decay, moving averages and gradient accumulation are done as `optimizer` says.
-    Noise enters after clipping, and once per accumulated step. What was excluded from weight decay
-    has to be excluded again, on the result.
+    Clipping, weight decay, moving averages and gradient accumulation are the same as in
+    `optimizer`. Noise enters after clipping, and once per accumulated step. Variables that were
+    excluded from weight decay have to be excluded again, on the new optimizer.
 
     Args:
-        optimizer: A Keras optimizer, its string id or its config. Used as a template: the result
-            has variables of its own.
-        noise: The noise ξ: a number, the standard deviation of Gaussian noise; `"gaussian"` (or
+        optimizer: Keras optimizer, its string id or its config, used as a template: the new
+            optimizer has variables of its own.
+        noise: Noise ξ: a number, the standard deviation of Gaussian noise; `"gaussian"` (or
             `"normal"`), `"uniform"` or `"rademacher"`, of variance 1; a distribution of
-            `tfp.distributions`; a `tf_alignment.Noise`; or None for none.
-        on: `"updates"` or `"gradients"`.
-        seed: Integer, or None for a random one.
-        name: Name of the result, by default the name of `optimizer`.
-        variance: Former spelling of the noise; `noise=variance**0.5` takes its place.
+            `tfp.distributions`; a `tf_alignment.Noise`; or None for no noise.
+        on: Place of the noise, `"updates"` or `"gradients"`.
+        seed: Integer seed of the noise, or None for a random seed.
+        name: Name of the new optimizer, by default the name of `optimizer`.
+        variance: Former spelling of the noise, replaced by `noise=variance**0.5`.
 
     Raises:
-        TypeError: If `optimizer` is no optimizer, id or config, or `noise` none of these.
+        TypeError: If `optimizer` is no optimizer, id or config, or `noise` is of no listed kind.
         ValueError: For values out of range, an unknown id or config, or an optimizer that wraps
             others.
 
@@ -108,7 +109,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The wrapper's own variables, then the variables of the optimizer inside."""
+        """Variables of the wrapper, then the variables of the optimizer inside."""
         return [*self._variables, *self.optimizer.variables]
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
@@ -136,7 +137,7 @@ class NoisyUpdates(keras.optimizers.Optimizer):
         return self.noise.sample(variable.shape, seed, tf.as_dtype(variable.dtype))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, with the learning rate as it is now."""
+        """Arguments of the constructor, with the present learning rate."""
         inner = keras.saving.serialize_keras_object(self.optimizer)
         around = super().get_config()
         inner["config"].update({n: v for n, v in around.items() if n in inner["config"]})
@@ -146,10 +147,10 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> NoisyUpdates:
-        """The optimizer of a config, also of one that version 0.1.0 wrote.
+        """Make an optimizer from its config, also from a config that version 0.1.0 wrote.
 
         Args:
-            config: As `get_config` gives it.
+            config: Config that `get_config` returned.
             custom_objects: Classes that Keras does not know, by name.
         """
         config = dict(config)
@@ -159,5 +160,5 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
 
 def _of_variance(variance: Any) -> float | None:
-    """The standard deviation, or None for 0."""
+    """Standard deviation of a variance, or None if it is 0."""
     return number("variance", variance, least=0) ** 0.5 or None

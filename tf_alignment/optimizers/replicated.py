@@ -1,4 +1,4 @@
-"""Descent without communication, for gradients that all replicas compute alike."""
+"""Gradient descent without communication, for gradients that are equal on all replicas."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ __all__ = ["ReplicatedSGD"]
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class ReplicatedSGD(keras.optimizers.Optimizer):
-    r"""Plain gradient descent in which every replica takes its own gradient: no all-reduce.
+    r"""Plain gradient descent in which every replica uses its own gradient, without all-reduce.
 
     $$ w \leftarrow w - \eta \, g $$
 
-    It is for gradients that are a function of the weights alone, like symmetric alignment's,
-    αW − βB: every replica computes the same, and adding them up over a pod would only cost the
-    traffic, for `"sa"` as much again as backpropagation's. Replicas whose gradients differ would
-    drift apart, so `ta.optimizers.check`, which `ta.callbacks.AlignmentMonitor` calls when training
-    begins, raises an error for weights that see activity or noise.
+    It is meant for gradients that depend on the weights alone, like the gradient αW − βB of
+    symmetric alignment. Every replica computes the same gradient, so a sum over the replicas would
+    only cost traffic: for `"sa"` as much again as for the gradients of backpropagation. If the
+    gradients differed, the replicas would drift apart. So `ta.optimizers.check`, which
+    `ta.callbacks.AlignmentMonitor` calls when training begins, raises an error for weights whose
+    gradient depends on activity or noise.
 
-    On one device it is plain SGD. It has no momentum, clipping, decay, averages or accumulation.
-    Under dynamic loss scaling (`mixed_float16`) on several GPUs it cannot be used; `mixed_bfloat16`
-    needs no loss scaling.
+    On one device this optimizer is plain SGD. It has no momentum, clipping, weight decay, averaging
+    or accumulation. It cannot be used under dynamic loss scaling (`mixed_float16`) on several GPUs;
+    `mixed_bfloat16` needs no loss scaling.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: Learning rate, a number or a schedule.
         name: Name of the optimizer.
 
     Raises:
@@ -50,7 +51,8 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
 
         Args:
             grads: Gradients of this replica.
-            trainable_variables: Their variables; None for those it was built with.
+            trainable_variables: Variables that belong to the gradients; None for the variables that
+                the optimizer was built with.
         """
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
@@ -74,7 +76,7 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, learning_rate * gradient)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, with the learning rate as it is now."""
+        """Arguments of the constructor, with the present learning rate."""
         config = super().get_config()
         return {name: config[name] for name in ("learning_rate", "name")}
 

@@ -16,24 +16,25 @@ class SGD(keras.optimizers.SGD):
 
     $$ m \leftarrow \mu m - \eta g, \qquad w \leftarrow w + m $$
 
-    with rate η and momentum μ; under Nesterov's, `w ← w + μ m − η g` with the new m. Keras goes
-    over a weight and its momentum once for every product and sum; the operation here goes over
-    them once. It matters where the update is a large part of a step: in dense layers on small
-    batches.
+    with learning rate η and momentum μ. With Nesterov momentum the second equation is
+    `w ← w + μ m − η g` with the new m. Keras reads and writes a weight and its momentum once for
+    every product and sum; the operation here does so only once. This is faster if the update is a
+    large part of a step, as in dense layers on small batches.
 
-    Given the same gradients, the numbers are Keras' bit for bit on a CPU; under XLA and on other
-    devices, where a compiler may contract a product and a sum, to rounding. In a compiled step the
-    gradients too may differ in the last bit: TensorFlow's graph optimizer reorders products.
+    For the same gradients, the results are equal to Keras' bit for bit on a CPU, and to rounding
+    under XLA and on other devices, where a compiler may fuse a product and a sum. In a compiled
+    step the gradients may also differ in the last bit, since TensorFlow's graph optimizer reorders
+    products.
 
     Clipping, weight decay, moving averages, accumulation, constraints and loss scaling are Keras'
-    own. So is the update itself under a `tf.distribute` strategy, for sparse gradients (of an
-    embedding) and for weights that are no floats.
+    own. Keras' own update is also used under a `tf.distribute` strategy, for sparse gradients (of
+    an embedding) and for weights that are not floats.
 
     Args:
-        learning_rate, momentum, nesterov, ...: As of `keras.optimizers.SGD`.
+        learning_rate, momentum, nesterov, ...: Arguments of `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: As of `keras.optimizers.SGD`.
+        ValueError: For arguments that `keras.optimizers.SGD` refuses.
 
     Reference: Sutskever et al. 2013, "On the importance of initialization and momentum in deep
     learning", equations 1 to 4.
@@ -48,9 +49,9 @@ class SGD(keras.optimizers.SGD):
         """Update one variable and its momentum.
 
         Args:
-            gradient: Of the variable's shape.
-            variable: The weight.
-            learning_rate: Scalar.
+            gradient: Gradient, in the variable's shape.
+            variable: Weight to update.
+            learning_rate: Learning rate, a scalar.
         """
         weight = variable.value if isinstance(variable, keras.Variable) else variable
         momentum = self.momentums[self._get_variable_index(variable)] if self.momentum else None

@@ -1,10 +1,10 @@
-"""An optimizer of their own for feedback weights that learn by alignment.
+"""Separate optimizer for feedback weights that learn by alignment.
 
-Feedback weights that learn by alignment (`"sa"`, `"aa"`, `"wm"`, `"ia"`, `Alignment(...)`) chase
-the forward weights, and want a fast optimizer without momentum: under momentum they swing around
-the forward weights, and training can blow up. `split` gives them one; `check` says when a model
-needs it. Feedback weights that copy the forward kernel's gradient (`"kp"`, `"pfa"`, `"pfa_o"`)
-stay with the forward optimizer, as their rules require.
+Feedback weights that learn by alignment (`"sa"`, `"aa"`, `"wm"`, `"ia"`, `Alignment(...)`) follow
+the forward weights, and need a fast optimizer without momentum: with momentum they oscillate around
+the forward weights, and training can diverge. `split` gives them such an optimizer, and `check`
+warns if a model needs it. Feedback weights that copy the forward kernel's gradient (`"kp"`,
+`"pfa"`, `"pfa_o"`) stay with the forward optimizer, as their rules require.
 """
 
 from __future__ import annotations
@@ -27,42 +27,43 @@ __all__ = ["ALIGNED", "check", "split"]
 _Updater = Callable[[keras.Variable], Any]
 
 ALIGNED = r".*_aligned"
-"""The pattern that the path of a feedback weight created with `aligned=True` matches in full."""
+"""Pattern that the whole path of a feedback weight created with `aligned=True` matches."""
 
 
 def split(forward: Any, feedback: Any = None) -> keras.optimizers.Optimizer:
-    r"""An optimizer that treats feedback weights that learn by alignment on their own.
+    r"""Combine two optimizers: one for feedback weights that learn by alignment, one for the rest.
 
-    With the default, `B` follows its alignment gradient by plain gradient descent,
+    By default, `B` descends its alignment loss P by plain gradient descent,
 
     $$ B \leftarrow B - 0.5 \, \nabla_B P(B) $$
 
-    and everything else goes with `forward`. The result is a `keras.optimizers.MultiOptimizer`,
-    saved and loaded with the model.
+    and all other weights are updated by `forward`. The result is a
+    `keras.optimizers.MultiOptimizer`, which is saved and loaded with the model.
 
-    What belongs to `forward` alone, and does not touch these feedback weights: momentum, weight
-    decay (their rules have decay terms of their own), `clipnorm` and `global_clipnorm` (norms are
-    taken over `forward`'s weights only), `use_ema` (forward weights are averaged, feedback weights
-    are not), and a learning rate schedule given as its `learning_rate`.
+    Some settings of `forward` do not affect the feedback weights that learn by alignment: momentum,
+    weight decay (alignment rules have decay terms of their own), `clipnorm` and `global_clipnorm`
+    (norms are taken only over the weights of `forward`), `use_ema` (only these weights are
+    averaged), and a learning rate schedule given as `learning_rate`.
 
-    Gradient accumulation must run in step, so the default copies `forward`'s
-    `gradient_accumulation_steps`, and an own optimizer must have the same.
+    Both optimizers must accumulate gradients over the same number of steps. The default feedback
+    optimizer copies `gradient_accumulation_steps` from `forward`; an optimizer given as `feedback`
+    must have the same number.
 
     Callbacks: `keras.callbacks.LearningRateScheduler` sets, and `ReduceLROnPlateau` lowers, the
-    rate of *both* optimizers. A `LearningRateSchedule` as `forward`'s learning rate is the way to
-    schedule `forward` alone. Under `mixed_float16`, Keras wraps the result into a
-    `LossScaleOptimizer`, and both callbacks raise an error there; the schedule works. A step in
-    which any gradient overflows is skipped for both optimizers. `keras.callbacks.TensorBoard`
-    logs the rates as `learning_rate_<name of the optimizer>`.
+    learning rate of *both* optimizers. To schedule `forward` alone, give it a
+    `LearningRateSchedule`. Under `mixed_float16`, Keras wraps the result in a `LossScaleOptimizer`,
+    for which both callbacks raise an error; a schedule works. A step in which any gradient
+    overflows is skipped for both optimizers. `keras.callbacks.TensorBoard` logs the learning rates
+    as `learning_rate_<name of the optimizer>`.
 
     Args:
         forward: Optimizer of all other weights: a Keras optimizer, its string id, or its config.
-            `"sgd"` is `ta.optimizers.SGD`, Keras' in one pass.
-        feedback: Optimizer of the feedback weights that learn by alignment, likewise. By default
-            `SGD(0.5)` without momentum or decay, named `"feedback"`.
+            `"sgd"` means `ta.optimizers.SGD`, a faster version of Keras' SGD.
+        feedback: Optimizer of the feedback weights that learn by alignment, in the same forms as
+            `forward`. By default `SGD(0.5)` without momentum or decay, named `"feedback"`.
 
     Returns:
-        The optimizer for `model.compile`.
+        Optimizer for `model.compile`.
 
     Raises:
         TypeError: If an argument is no optimizer, id or config.
@@ -99,10 +100,10 @@ def split(forward: Any, feedback: Any = None) -> keras.optimizers.Optimizer:
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class Split(MultiOptimizer):
-    """A `MultiOptimizer` whose optimizers' states `tf.train.Checkpoint` keeps.
+    """`MultiOptimizer` that `tf.train.Checkpoint` saves with the state of its optimizers.
 
     Args:
-        optimizer_map, loss_scale_factor, name: As of `keras.optimizers.MultiOptimizer`.
+        optimizer_map, loss_scale_factor, name: Arguments of `keras.optimizers.MultiOptimizer`.
     """
 
     def __init__(self, optimizer_map: Any, *args: Any, **kwargs: Any) -> None:
@@ -112,7 +113,7 @@ class Split(MultiOptimizer):
 
 
 def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
-    """`value` as an optimizer that may stand inside a `MultiOptimizer`."""
+    """Optimizer object for `value`, checked to be allowed inside a `MultiOptimizer`."""
     optimizer = SGD() if value == "sgd" else optimizer_of(argument, value)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
@@ -130,24 +131,25 @@ def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
 
 
 def check(model: keras.Model) -> list[str]:
-    """Warn of feedback weights under an optimizer that is wrong for them.
+    """Warn of feedback weights whose optimizer does not suit their rule.
 
-    That is, weights that learn by alignment under momentum, those of collapsed product feedback
-    under any of Keras' optimizers but SGD, and those that share a `global_clipnorm` with forward
-    weights, whose steps they shorten. Weights that would differ between replicas, because
-    `ReplicatedSGD` does not add their gradients up, are an error.
+    There are three cases: weights that learn by alignment under momentum; weights of collapsed
+    product feedback under any optimizer of Keras except SGD; and feedback weights that share a
+    `global_clipnorm` with forward weights, since their gradients then shorten the forward weights'
+    steps. It is an error if weights would differ between replicas because `ReplicatedSGD` does not
+    sum their gradients.
 
-    Looks through `LossScaleOptimizer` and `MultiOptimizer` for the optimizer that each of these
-    weights gets. When training begins it is called by `ta.callbacks.AlignmentMonitor`, and by the
-    model that `ta.convert` returned; not by one built by hand, loaded or cloned. Weights whose
-    optimizer cannot be seen from outside (a `MultiOptimizer` over a function that does not
-    serialize) are passed over.
+    The function looks inside `LossScaleOptimizer` and `MultiOptimizer` to find the optimizer of
+    each of these weights. It is called at the start of training by `ta.callbacks.AlignmentMonitor`
+    and by models that `ta.convert` returned; models that were built by hand, loaded or cloned do
+    not call it. Weights whose optimizer cannot be determined (in a `MultiOptimizer` over a function
+    that does not serialize) are skipped.
 
     Args:
-        model: A compiled Keras model.
+        model: Compiled Keras model.
 
     Returns:
-        The paths of the feedback weights concerned; empty if all is well.
+        List of the paths of the feedback weights concerned; empty if there are none.
 
     Raises:
         ValueError: If `model` has not been compiled with an optimizer, or `ReplicatedSGD` updates
@@ -245,15 +247,16 @@ def _some(names: dict[str, str]) -> str:
 
 
 def _is_nonlinear(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether it is one of Keras' own that is not linear; of others nobody knows."""
+    """Whether an optimizer is one of Keras' and not linear; False for optimizers of others."""
     own = type(optimizer).__module__.startswith("keras.")
     return own and not isinstance(optimizer, keras.optimizers.SGD)
 
 
 def _updaters(optimizer: Any) -> _Updater:
-    """`variable -> optimizer`: which one updates it, or one configured like that; None if unknown.
+    """Function `variable -> optimizer` that finds the optimizer of a variable, None if unknown.
 
-    Made once for all variables: the map of a `MultiOptimizer` has to be deserialised.
+    The result may be a copy with the same configuration. The function is made once for all
+    variables, since the map of a `MultiOptimizer` has to be deserialised.
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
@@ -271,7 +274,7 @@ def _updaters(optimizer: Any) -> _Updater:
 
 
 def _momentum(optimizer: keras.optimizers.Optimizer) -> str:
-    """The optimizer's momentum as the user wrote it, `"SGD(momentum=0.9)"`; empty if none."""
+    """Momentum of an optimizer in the form `"SGD(momentum=0.9)"`; empty if there is none."""
     config = optimizer.get_config()
     # beta_1 is the momentum of the Adam family and of Lion; Muon uses Adam for some weights.
     for name in ("momentum", "beta_1", "adam_beta_1"):

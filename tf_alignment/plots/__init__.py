@@ -1,10 +1,10 @@
-"""Figures of studies, and of one's own runs: one colour per method, everywhere.
+"""Figures of studies, and of your own runs, with the same colour per method in all figures.
 
     ta.plots.learning_curves({"fa": history, "kp": other_history}, "curves.png")
 
-matplotlib is imported when a figure is drawn. The figures belong to no window and no global state,
-so they are drawn in the same way with and without a display. All are 7.5 inches wide, so that their
-letters can be read where a page shows them 750 pixels wide.
+matplotlib is imported when a figure is drawn. The figures use neither windows nor global state, so
+the result is the same with and without a display. All figures are 7.5 inches wide, so that their
+text can be read on a page that shows them 750 pixels wide.
 """
 
 from tf_alignment.plots.curves import layer_curves, learning_curves

@@ -1,4 +1,4 @@
-"""Curves over the epochs: of several methods over several seeds, and of the layers of a network."""
+"""Curves over the epochs, for several methods and seeds, or for the layers of a network."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ def learning_curves(
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> Any:
-    """Draw one panel a quantity and in it one line a method, over the epochs.
+    """Draw one panel per quantity with one line per method, over the epochs.
 
-    A line is the mean over seeds, the band around it one standard deviation (with n - 1) to either
-    side. Colours and dashes belong to the method, the same in every figure. More than seven methods
-    are divided among rows of panels, each with the first method besides.
+    A line is the mean over seeds; the band around it is one standard deviation (with n - 1) to
+    either side. A method has the same colour and dashes in every figure. More than seven methods
+    are divided among several rows of panels, and the first method is drawn in every row.
 
     Args:
-        results: `{method: {quantity: values}}` with values of shape `(seeds, epochs)` or
-            `(epochs,)`; a Keras `History` in the place of the inner dictionary, or a list of them,
-            one a seed. The number of epochs may differ between methods. A method that lacks a
-            quantity, or whose values are all NaN, has no line in that panel.
-        path: File to write; its ending chooses the format. `None` writes none.
-        labels: `{quantity: label of its axis}`. Given, it chooses and orders the panels; by default
-            every quantity has one, labelled with its name, but for those of single layers.
+        results: Curves of the methods, `{method: {quantity: values}}`, with values of shape
+            `(seeds, epochs)` or `(epochs,)`. A Keras `History`, or a list with one `History` per
+            seed, may replace the inner dictionary. The number of epochs may differ between methods.
+            A method that lacks a quantity, or whose values are all NaN, has no line in that panel.
+        path: File to write, whose ending chooses the format, or `None` to write no file.
+        labels: Labels of the axes, `{quantity: label}`, which also choose and order the panels. By
+            default every quantity has a panel with its name as label, except quantities of single
+            layers.
         title: Title above the panels.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is nothing to draw, no method has a quantity of `labels`, or values
@@ -103,20 +104,22 @@ def layer_curves(
     label: str | None = None,
     title: str | None = None,
 ) -> Any:
-    """Draw one panel a method and in it one line a layer, over the epochs.
+    """Draw one panel per method with one line per layer, over the epochs.
 
-    Colours go from the lowest layer (dark) to the highest (light), in the order of the history.
+    Colours go from the lowest layer (dark) to the highest layer (light), in the order of the
+    history.
 
     Args:
-        histories: `{method: History}`, or `{method: {"<layer>/<measure>": values}}` with values
-            `(seeds, epochs)`, of which the mean is drawn, or `(epochs,)`; from `AlignmentMonitor`.
+        histories: Curves from `AlignmentMonitor`: `{method: History}`, or
+            `{method: {"<layer>/<measure>": values}}` with values of shape `(epochs,)` or
+            `(seeds, epochs)`, of which the mean over seeds is drawn.
         path: File to write, or None.
-        measure: Which of the monitor's measures.
-        label: Label of the axis; by default the measure's.
+        measure: Name of a measure of the monitor.
+        label: Label of the axis; by default the usual label of the measure.
         title: Title above the panels.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If no method has this measure for a layer.
@@ -174,7 +177,7 @@ def layer_curves(
 
 
 def _quantities(method: str, found: Any) -> dict[str, np.ndarray]:
-    """A dictionary, a `History` or a list of either as `{quantity: (seeds, epochs)}`."""
+    """Convert a dictionary, a `History` or a list of these to `{quantity: (seeds, epochs)}`."""
     if isinstance(found, Sequence) and not isinstance(found, str) and found:
         seeds = [getattr(history, "history", history) for history in found]
         maps = [history for history in seeds if isinstance(history, Mapping)]
@@ -209,14 +212,14 @@ def _curves(method: str, name: str, values: Any) -> np.ndarray:
 
 
 def _default_labels(names: Iterable[str]) -> dict[str, str]:
-    """All quantities but the ones of single layers, of which there can be hundreds."""
+    """Labels of all quantities except quantities of single layers, which may be hundreds."""
     names = list(names)
     whole = [n for n in names if "/" not in n or n.partition("/")[0] in _MEANS]
     return {name: name for name in whole or names}
 
 
 def _groups(methods: list[str]) -> list[list[str]]:
-    """At most seven methods each; from the second group on with the first method in front."""
+    """Groups of at most seven methods; every group begins with the first method."""
     if len(methods) <= MOST:
         return [methods]
     first, rest = methods[0], methods[1:]
@@ -225,7 +228,7 @@ def _groups(methods: list[str]) -> list[list[str]]:
 
 
 def _mean(runs: np.ndarray) -> np.ndarray:
-    """Over seeds; those that are NaN at an epoch are left out there."""
+    """Mean over seeds, at each epoch over the seeds that are not NaN."""
     valid = np.isfinite(runs)
     count = np.maximum(valid.sum(axis=0), 1)
     mean = np.where(valid, runs, 0.0).sum(axis=0) / count
@@ -233,7 +236,7 @@ def _mean(runs: np.ndarray) -> np.ndarray:
 
 
 def _line(panel: Any, runs: np.ndarray, style: Style) -> Any:
-    """Draw mean and band of the runs."""
+    """Draw the mean of the runs and the band around it."""
     mean, spread = _mean(runs), deviation(runs)
     epochs = np.arange(1, runs.shape[1] + 1)
     (line,) = panel.plot(

@@ -1,4 +1,4 @@
-"""Colours of methods, and what all figures share."""
+"""Colours of methods, and the common layout of all figures."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _FAMILIES = (
 
 
 class Style(NamedTuple):
-    """How a method is drawn, the same in every figure.
+    """Colour and dashes of a method, the same in every figure.
 
     Attributes:
-        colour: Hexadecimal.
-        dashes: matplotlib's `linestyle`.
+        colour: Hexadecimal colour.
+        dashes: Dashes of the line, as matplotlib's `linestyle`.
     """
 
     colour: str
@@ -57,15 +57,15 @@ _METHODS = {
 def styles(names: Iterable[str]) -> dict[str, Style]:
     """Colour and dashes of each of several methods or variants.
 
-    Methods of the library have colours of their own: one a family, so that thirteen go with seven.
-    Other names get, in their order, the colours that none of the methods among them has, and then
-    the same with other dashes.
+    Methods of the library have fixed colours, one per family, so that seven colours are enough for
+    thirteen methods. Other names get, in their order, the colours that are not used by a method of
+    the library, and after that the same colours with other dashes.
 
     Args:
-        names: All that are drawn together.
+        names: Names of all methods and variants that are drawn together.
 
     Returns:
-        `{name: Style}`; no two are alike.
+        Dict `{name: Style}`, in which all styles differ.
 
     Example:
     >>> import tf_alignment as ta
@@ -86,12 +86,12 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def new_figure(rows: int, columns: int, height: float = 2.6) -> tuple[Any, np.ndarray]:
-    """A figure that belongs to no window, and its axes `(rows, columns)`.
+    """Make a figure without a window, and its axes `(rows, columns)`.
 
     Args:
-        rows: Of panels.
-        columns: Of panels.
-        height: Of a panel, inches.
+        rows: Number of rows of panels.
+        columns: Number of columns of panels.
+        height: Height of a panel in inches.
     """
     figure = require("matplotlib.figure", "Drawing a figure").Figure(
         figsize=(WIDTH, 0.5 + height * rows), layout="constrained"
@@ -109,12 +109,12 @@ def dress(panel: Any) -> None:
 
 
 def caption(figure: Any, text: str) -> None:
-    """Say below a figure what its bands and points are."""
+    """Explain the bands and points of a figure in a line below it."""
     figure.supxlabel(text, fontsize=8, color="#444444")
 
 
 def save(figure: Any, path: str | os.PathLike[str] | None) -> Any:
-    """Write a figure, if it is to be, and return it."""
+    """Write a figure to a file, if there is one, and return the figure."""
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure

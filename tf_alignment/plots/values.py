@@ -1,4 +1,4 @@
-"""Values at the end of training: with intervals, against cost, over a setting."""
+"""Figures of the values at the end of training: with intervals, against cost, over a setting."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def final_values(
     label: str = "test accuracy",
     title: str | None = None,
 ) -> Any:
-    """Draw one row a method: a point a seed, the mean, and its 95 % interval.
+    """Draw one row per method: one point per seed, the mean, and the 95 % interval of the mean.
 
     Args:
-        values: `{method: one value a seed}`; None and NaN are left out.
+        values: Values of the methods, `{method: [one value per seed]}`; None and NaN are left out.
         path: File to write, or None.
-        label: Of the axis.
-        title: Title above it.
+        label: Label of the axis.
+        title: Title above the figure.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is nothing to draw.
@@ -71,21 +71,21 @@ def cost_against(
     label: str = "test accuracy",
     title: str | None = None,
 ) -> Any:
-    """Draw what methods reach against what they cost, each with its name beside its point.
+    """Draw the values that methods reach against their costs, with the name beside each point.
 
     Args:
-        costs: `{method: cost}`.
-        values: `{method: one value a seed}`.
+        costs: Costs of the methods, `{method: cost}`.
+        values: Values of the methods, `{method: [one value per seed]}`.
         path: File to write, or None.
-        cost_label: Of the horizontal axis.
-        label: Of the vertical axis.
-        title: Title above it.
+        cost_label: Label of the horizontal axis.
+        label: Label of the vertical axis.
+        title: Title above the figure.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If no method has both.
+        ValueError: If no method has both a cost and a value.
 
     Example:
         >>> import tf_alignment as ta
@@ -121,18 +121,19 @@ def sweep(
     title: str | None = None,
     log: bool = False,
 ) -> Any:
-    """Draw one line a method over the values of a setting, as a depth or the variance of a noise.
+    """Draw one line per method over the values of a setting, such as a depth or a noise variance.
 
     Args:
-        values: `{method: {setting: one value a seed}}`.
+        values: Values of the methods, `{method: {setting: [one value per seed]}}`.
         path: File to write, or None.
         setting: Label of the horizontal axis.
-        label: Of the vertical axis.
-        title: Title above it.
-        log: Whether the settings are equally far apart, as those of a logarithmic axis with a zero.
+        label: Label of the vertical axis.
+        title: Title above the figure.
+        log: Whether to draw the settings at equal distances, as on a logarithmic axis; a setting of
+            0 is then possible.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is nothing to draw.

@@ -1,4 +1,4 @@
-"""Feedback weights against forward weights."""
+"""Figures of feedback weights against forward weights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def weight_scatter(
 ) -> Any:
     """Draw entries of W against entries of B: one row per method, one panel per layer.
 
-    Of more than four layers, four are shown, from the lowest to the highest. Where B = W, points
-    are on the line.
+    If there are more than four layers, four are shown, from the lowest to the highest. Points with
+    B = W lie on the line.
 
     Args:
-        weights: `{method: {layer: (W, B)}}`, arrays of one shape, or a sample of their entries.
+        weights: Kernels of the methods, `{method: {layer: (W, B)}}`: two arrays of one shape, or a
+            sample of their entries.
         path: File to write, or None.
         title: Title above the panels.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        Figure, a `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is nothing to draw.

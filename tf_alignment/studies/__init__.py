@@ -1,4 +1,4 @@
-"""Methods, or one's own rules, side by side: on one's own model and data, over seeds.
+"""Studies: comparisons of methods, or of your own rules, on any model and data, over seeds.
 
     study = ta.studies.Study(
         build=functools.partial(ta.models.resnet, 20),
@@ -13,31 +13,31 @@
     print(results.table())
     results.report("results/mine/report.html")
 
-**Shape.** A study is a table of runs: cases (models) x variants (methods) x seeds. A run is a
-process of its own, described by a JSON file, and its result is another JSON file. A second call of
-`run` makes the runs that are missing; a run that was killed goes on from its last epoch
-(`ta.callbacks.Resume`).
+**Structure.** A study is a table of runs: cases (models) x variants (methods) x seeds. Each run is
+a separate process; its task is described in one JSON file, and its result is written to another. A
+second call of `run` makes the runs that are missing. A run that was killed continues from its last
+epoch (`ta.callbacks.Resume`).
 
-    Study      the question: build, data, variants, how to compile, epochs, seeds, tuning
-    Case       a model with data and settings of its own, where a study has several
-    Variant    a row of the table: a method, and what is different for it
-    Tuning     which settings are searched, with how many trials for every variant
-    Run        what functions of a study get: the model, the seed, the steps, the settings
+    Study      the question: build, data, variants, arguments of compile, epochs, seeds, tuning
+    Case       one of several models of a study, with its own data and settings
+    Variant    a row of the table: a method and its own settings
+    Tuning     the settings that are searched, and the number of trials for every variant
+    Run        the argument of a study's functions: model, seed, steps, settings
     Results    the answer: table, differences to a baseline, figures, report
 
-**Functions.** What differs from run to run is a function of a `Run`: `optimizer`, `phases`,
-`callbacks`, `measure`, `finish`, `prepare` and `data`. A class in the place of such a function is
-constructed instead (`functools.partial(ta.phases.SAL, 2000)`), with the run's seed if it takes one.
-Runs are processes of their own, so functions, classes and rules are kept by name and found again by
-the file they are in: they have to be at the top of a module or script. `build` may be anything that
-can be called, since the models it makes are saved.
+**Functions.** Arguments that may differ between runs can be functions of a `Run`: `optimizer`,
+`phases`, `callbacks`, `measure`, `finish`, `prepare` and `data`. A class in place of such a
+function is constructed (`functools.partial(ta.phases.SAL, 2000)`), with the run's seed if it has
+such an argument. Since runs are separate processes, functions, classes and rules are stored by name
+and by the file that defines them: they must be defined at the top level of a module or script.
+`build` may be any callable, since its models are saved.
 
-**Equal starts.** The model of a seed is built once and saved; every variant of that seed starts
+**Equal starts.** The model of a seed is built once and saved; every variant with that seed starts
 from this file and sees the same batches in the same order.
 
-**Kept by what it depends on.** A result's name ends in a digest of all that decides it: model and
-weights, method and its source code, data, optimizer, epochs, seed, the versions of this library,
-Keras and TensorFlow. Change one of them, and the run is another one.
+**Results by digest.** The name of a result ends in a digest of everything that determines it: model
+and weights, method and its source code, data, optimizer, epochs, seed, and the versions of this
+library, Keras and TensorFlow. If one of them changes, a new run is made.
 
 On the command line: `python -m tf_alignment study --help`.
 """

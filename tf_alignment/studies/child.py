@@ -1,7 +1,7 @@
-"""A run as a process: `python child.py ROOT DIRECTORY NAME THREADS`.
+"""Process of one run: `python child.py ROOT DIRECTORY NAME THREADS`.
 
-Looks first whether the run is done or another process is at it, with the standard library alone,
-and imports TensorFlow only then. Its output goes to the run's log.
+The process first checks, with the standard library alone, whether the run is done or another
+process is working on it, and only then imports TensorFlow. Its output goes to the log of the run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ DONE, FAILED, BUSY, INTERRUPTED = 0, 1, 75, 130
 
 
 def main(root: str, directory: str, name: str, threads: str) -> int:
-    """Make a run, unless it is done or another process is at it.
+    """Make a run, unless it is done or another process is working on it.
 
     Args:
-        root: Directory that holds the package.
-        directory: Of the study.
-        name: Of the run.
-        threads: Of TensorFlow; "0" for its own choice.
+        root: Directory that contains the package.
+        directory: Directory of the study.
+        name: Name of the run.
+        threads: Number of TensorFlow's threads; "0" for TensorFlow's default.
 
     Returns:
-        The exit code.
+        Exit code of the process.
     """
     store = _store_module().Store(directory)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -59,7 +59,7 @@ def main(root: str, directory: str, name: str, threads: str) -> int:
 
 
 def _store_module() -> Any:
-    """`store`, without the package around it."""
+    """Module `store`, imported without the package."""
     spec = importlib.util.spec_from_file_location("_store", Path(__file__).with_name("store.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -69,7 +69,7 @@ def _store_module() -> Any:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End when the process that asked for the run is gone: nobody waits for it any more."""
+    """End this process when the process that started the run has ended."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(INTERRUPTED)

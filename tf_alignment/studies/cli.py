@@ -1,4 +1,4 @@
-"""The command line of studies: compare methods, write reports, list what there is."""
+"""Command line of studies: compare methods, write reports, list methods and models."""
 
 from __future__ import annotations
 
@@ -64,13 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: Of the command line; None for those of the process.
+        arguments: Arguments of the command line; None takes the arguments of the process.
 
     Returns:
-        The exit code: 0, or 1 if some run failed.
+        Exit code: 0, or 1 if a run failed.
 
     Raises:
-        SystemExit: With exit code 2 and one line for wrong input, 130 after Ctrl-C.
+        SystemExit: With exit code 2 and a message of one line for wrong input, with 130 after
+            Ctrl-C.
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -208,7 +209,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
-    """Defaults, under those of the file, under those of the command line."""
+    """Settings: defaults, replaced by the settings of the file, then of the command line."""
     named = {name: value for name, value in vars(given).items() if name in _DEFAULTS}
     file = getattr(given, "config", None)
     return {**_DEFAULTS, **({} if file is None else _from_file(file)), **named}

@@ -1,4 +1,4 @@
-"""The cost of a method: time, operations and memory of a training step over stock Keras."""
+"""Cost of a method: time, operations and memory of a training step relative to stock Keras."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def measure_cost(
     compile_model: Callable[[keras.Model], None],
     batches: Any,
 ) -> dict[str, float | None]:
-    """Costs of a training step, as ratios to the stock model's.
+    """Measure the costs of a training step, relative to the stock model.
 
-    The two models take turns, so that other load of the machine falls on both; the median over the
-    turns counts. Both are trained on by this.
+    The two models take turns, so that other load of the machine affects both; the result is the
+    median over the turns. The measurement trains both models further.
 
     Args:
-        model: Compiled, and trained by at least one step.
-        stock: The same model without feedback.
-        compile_model: Compiles it in the same way.
-        batches: See `tf_alignment.studies.sources.Batches`.
+        model: Compiled model that was trained by at least one step.
+        stock: Same model without feedback.
+        compile_model: Function that compiles `stock` in the same way as `model`.
+        batches: Training data, see `tf_alignment.studies.sources.Batches`.
 
     Returns:
-        `step_time`, `operations` (None where a product is of a kind that cannot be counted), and
-        `memory`: of all variables, those of the optimizer too.
+        Dict of ratios: `step_time`; `operations` (None if the graph has a product of a kind that
+        cannot be counted); and `memory` of all variables, including the optimizer's.
     """
     compile_model(stock)
     train, execution = batches.dataset.repeat(), model.steps_per_execution

@@ -1,8 +1,8 @@
-"""Settings of a run as JSON, and back in another process.
+"""Encoding of a run's settings as JSON, and decoding in another process.
 
-Numbers, strings, lists and dictionaries are themselves. A Keras object is its config; a function or
-a class is its name, with the file it is in, so that a process that knows nothing of the caller's
-script finds it. Nothing is pickled.
+Numbers, strings, lists and dictionaries are written unchanged. A Keras object is written as its
+config. A function or class is written as its name with the file that defines it, so that another
+process, which does not know the caller's script, finds it. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _INSTALLED = tuple(
 
 
 def digest(content: Any, length: int = 12) -> str:
-    """A short hash of JSON content, or of bytes.
+    """Short hash of JSON content, or of bytes.
 
     Args:
-        content: What is hashed.
-        length: Hexadecimal digits.
+        content: JSON content or bytes.
+        length: Number of hexadecimal digits.
     """
     if not isinstance(content, bytes):
         content = json.dumps(content, sort_keys=True).encode()
@@ -47,11 +47,12 @@ def digest(content: Any, length: int = 12) -> str:
 
 
 class Encoder:
-    """Turns settings into JSON, and notes which files another process has to import for them.
+    """Encoder of settings as JSON; it notes the files that another process has to import.
 
     Attributes:
-        files: `{module name: file}` of modules that are not installed.
-        sources: `{"module:name": digest}` of the code of functions and classes in these modules.
+        files: Files of modules that are not installed, `{module name: file}`.
+        sources: Digests of the code of functions and classes in these modules,
+            `{"module:name": digest}`.
     """
 
     def __init__(self) -> None:
@@ -59,15 +60,15 @@ class Encoder:
         self.sources: dict[str, str] = {}
 
     def encode(self, name: str, value: Any) -> Any:
-        """A value as JSON.
+        """Encode a value as JSON.
 
         Args:
-            name: Of the argument, for the message.
-            value: Numbers, strings, Keras objects, functions and classes of a module,
-                `functools.partial`s of these, and lists and dictionaries of all that.
+            name: Name of the argument, for the error message.
+            value: Number, string, Keras object, function or class of a module,
+                `functools.partial` of these, or a list or dictionary of such values.
 
         Raises:
-            TypeError: If there is anything else in it.
+            TypeError: If `value` contains anything else.
         """
         if value is None or isinstance(value, bool | int | float | str):
             return value
@@ -95,11 +96,11 @@ class Encoder:
         )
 
     def config(self, name: str, value: Any) -> Any:
-        """A Keras object as its config.
+        """Encode a Keras object as its config.
 
         Args:
-            name: Of the argument, for the message.
-            value: The object.
+            name: Name of the argument, for the error message.
+            value: Keras object.
         """
         config = keras.saving.serialize_keras_object(value)
         for part in _parts(config):
@@ -113,7 +114,7 @@ class Encoder:
         return config
 
     def _reference(self, name: str, value: Any) -> str:
-        """`"module:name"` of a function or class."""
+        """Reference `"module:name"` of a function or class."""
         module = getattr(value, "__module__", None) or ""
         path = value.__qualname__
         if "<" in path:
@@ -132,10 +133,10 @@ class Encoder:
 
 
 def decode(value: Any) -> Any:
-    """The value that `Encoder.encode` was given; lists for tuples.
+    """Decode a value that `Encoder.encode` wrote; tuples become lists.
 
     Args:
-        value: JSON.
+        value: JSON content.
     """
     if isinstance(value, list):
         return [decode(entry) for entry in value]
@@ -153,14 +154,14 @@ def decode(value: Any) -> Any:
 
 
 def load_reference(reference: str) -> Any:
-    """The object for which `"module:name"` or `"path/to/file.py:name"` stands.
+    """Object that a reference `"module:name"` or `"path/to/file.py:name"` names.
 
     Args:
-        reference: See above.
+        reference: Reference to the object, in one of these forms.
 
     Raises:
-        ValueError: If it is no reference, there is no such file or module, or nothing of that name
-            in it.
+        ValueError: If `reference` has another form, there is no such file or module, or it contains
+            no object of that name.
 
     Example:
     >>> from tf_alignment.studies.encoding import load_reference
@@ -188,13 +189,14 @@ def load_reference(reference: str) -> Any:
 
 
 def own_objects(files: dict[str, str], sources: Iterable[str]) -> dict[str, Any]:
-    """Import the user's modules from their files; the classes and functions in them by name.
+    """Import the user's modules from their files; return their classes and functions by name.
 
-    With `keras.saving.custom_object_scope` around it, Keras finds classes that nobody registered.
+    In a `keras.saving.custom_object_scope` of the result, Keras finds classes that are not
+    registered.
 
     Args:
-        files: `Encoder.files`.
-        sources: `"module:name"`, as the keys of `Encoder.sources`.
+        files: Files of the modules, see `Encoder.files`.
+        sources: References `"module:name"`, the keys of `Encoder.sources`.
     """
     for name, file in files.items():
         _from_file(name, file)
@@ -234,7 +236,7 @@ def _from_file(name: str, file: str) -> types.ModuleType:
 
 
 def _is_own(module: str) -> bool:
-    """Whether a module is the user's: neither this library's nor an installed one."""
+    """Whether a module is the user's own: neither part of this library nor installed."""
     top = module.partition(".")[0]
     if top in ("tf_alignment", "builtins", "keras", "tensorflow"):
         return False
@@ -243,7 +245,7 @@ def _is_own(module: str) -> bool:
 
 
 def _name_and_file(name: str, module: str, value: Any) -> tuple[str, str]:
-    """The name under which another process imports a module, and its file."""
+    """Name under which another process imports a module, and the module's file."""
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
     if file is None:
@@ -269,9 +271,9 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _sources(value: Any) -> dict[str, str]:
-    """The code of a function or class, and of all of the user's that it refers to.
+    """Code of a function or class, and of all the user's code that it refers to.
 
-    Comments, docstrings and layout are left out: they change nothing.
+    Comments, docstrings and layout are left out, since they do not change results.
     """
     found: dict[str, str] = {}
     todo = [value]

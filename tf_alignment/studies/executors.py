@@ -1,4 +1,4 @@
-"""Runs as processes: here, or wherever a `concurrent.futures.Executor` puts them."""
+"""Execution of runs as processes, on this machine or by a `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _POLL = 1.0  # seconds between looks at runs that other processes are at
 
 
 class LocalProcesses(futures.Executor):
-    """Runs commands as processes of this machine, some at a time.
+    """Executor that runs commands as processes of this machine.
 
     Args:
-        jobs: How many.
+        jobs: Number of processes at the same time.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -35,7 +35,7 @@ class LocalProcesses(futures.Executor):
         self._stopped = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
-        """Run a command; `fn` is `subprocess.call`, which other executors get."""
+        """Run a command; `fn` is `subprocess.call`, as for other executors."""
         return self._pool.submit(self._run, *args)
 
     def _run(self, command: list[str]) -> int:
@@ -52,7 +52,7 @@ class LocalProcesses(futures.Executor):
                 self._running.discard(process)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End what runs, and start nothing more."""
+        """End all processes that run, and start no further process."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -70,15 +70,16 @@ def carry_out(
 ) -> None:
     """Make all runs of a plan that have no result.
 
-    A run that another process is at is waited for.
+    If another process is working on a run, its result is waited for.
 
     Args:
-        plan: The plan.
-        store: Its files.
-        executor: Where runs are made.
-        threads: Of TensorFlow, in a run; None for its own choice.
-        report: Called with each task that ended, and `"done"`, `"failed"` or `"elsewhere"`.
-        shard: `(i, n)`: the i-th of n parts, from 1.
+        plan: Plan of the study.
+        store: Files of the study.
+        executor: Executor that starts the processes of the runs.
+        threads: Number of TensorFlow's threads in a run; None for TensorFlow's default.
+        report: Function that is called with each task that ended, and `"done"`, `"failed"` or
+            `"elsewhere"`.
+        shard: Pair `(i, n)` to make only the i-th of n parts, counted from 1.
     """
     part, parts = shard
     pending: dict[futures.Future[int], Task] = {}

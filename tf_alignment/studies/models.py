@@ -1,4 +1,4 @@
-"""Models by name, for the shape and the classes of a dataset."""
+"""Models by name, for the image shape and the number of classes of a dataset."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from tf_alignment import models
 __all__ = ["NAMES", "named_model"]
 
 NAMES = ("small", "perceptron", "lenet", "convnet", "resnet<depth>")
-"""The names that `named_model` knows, with a number in the place of `<depth>`: `resnet20`."""
+"""Names that `named_model` knows, with a number in place of `<depth>`, as in `resnet20`."""
 
 
 def named_model(name: str, shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """A stock model from images to logits.
+    """Build a stock model from images to logits.
 
     Args:
-        name: `"small"` (two convolutions and two dense layers), `"perceptron"` (two hidden layers
-            of 512), `"lenet"`, `"convnet"`, or `"resnet20"` and other depths.
-        shape: Of an image, `(height, width, channels)`.
-        classes: Outputs.
+        name: Name of the model: `"small"` (two convolutions and two dense layers), `"perceptron"`
+            (two hidden layers of 512 units), `"lenet"`, `"convnet"`, or `"resnet20"` and other
+            depths.
+        shape: Shape of an image, `(height, width, channels)`.
+        classes: Number of outputs.
 
     Raises:
         ValueError: If the name is unknown, or images are too small for the model.
@@ -47,7 +48,10 @@ def named_model(name: str, shape: tuple[int, int, int], classes: int) -> keras.M
 
 
 def small(shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Two convolutions and two dense layers; from 16 pixels on the first has strides."""
+    """Build a network of two convolutions and two dense layers.
+
+    For images of at least 16 pixels the first convolution has strides.
+    """
     layers: list[Any] = [
         keras.Input(shape),
         keras.layers.Conv2D(

@@ -1,9 +1,9 @@
-"""Floating-point operations of a step, counted in its graph.
+"""Floating-point operations of a training step, counted in its graph.
 
-Counted are the products (matrix products and convolutions) on the way to what the step computes or
-changes; a node that nothing uses is never run and is left out. A multiply and an add are two
-operations. Elementwise work, random numbers and the optimizer's arithmetic are not counted: on
-dense hardware they cost memory traffic rather than arithmetic.
+The count includes matrix products and convolutions that contribute to a result or an update of the
+step; nodes that nothing uses are never run and are left out. A multiplication and an addition are
+two operations. Elementwise operations, random numbers and the arithmetic of the optimizer are not
+counted, since their cost is mainly memory traffic.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def step_flops(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> int:
     """Count the operations of the products in one training step.
 
     Args:
-        model: A compiled model.
-        x: A batch of inputs, `(batch, ...)`.
-        y: Its targets.
+        model: Compiled model.
+        x: Batch of inputs, `(batch, ...)`.
+        y: Targets of the batch.
 
     Returns:
-        Floating-point operations.
+        Number of floating-point operations.
 
     Raises:
-        NotImplementedError: If the graph has a product of a kind that is not known here.
+        NotImplementedError: If the graph has a product of a kind that cannot be counted.
     """
     return graph_flops(lambda x, y: model.train_step((x, y)), x, y)
 
@@ -39,14 +39,14 @@ def graph_flops(function: Callable[..., Any], *tensors: tf.Tensor) -> int:
     """Count the operations of the products in a function of tensors.
 
     Args:
-        function: Graph code.
-        *tensors: Its arguments.
+        function: Function of tensors that can be traced.
+        *tensors: Arguments of the function.
 
     Returns:
-        Floating-point operations.
+        Number of floating-point operations.
 
     Raises:
-        NotImplementedError: If the graph has a product of a kind that is not known here.
+        NotImplementedError: If the graph has a product of a kind that cannot be counted.
     """
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
     graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
@@ -54,7 +54,7 @@ def graph_flops(function: Callable[..., Any], *tensors: tf.Tensor) -> int:
 
 
 def _needed(graph: Any) -> list[Any]:
-    """Nodes on the way to the graph's outputs and side effects, the only ones that are run."""
+    """Nodes that contribute to the graph's outputs or side effects; only these are run."""
     pending = [output.op for output in graph.outputs] + list(graph.control_outputs)
     needed: dict[str, Any] = {}
     while pending:
@@ -87,12 +87,12 @@ def _flops(node: Any) -> int:
 
 
 def _convolution(output: Any, kernel: Any) -> int:
-    """`output` channels last, `kernel` `(height, width, in / groups, out)`: a product an entry."""
+    """Operations of a convolution, channels last, with kernel `(*window, in / groups, out)`."""
     return 2 * math.prod(output) * math.prod(kernel[:-1])
 
 
 def _einsum(equation: str, shapes: list[Any]) -> int:
-    """Two factors without an ellipsis: a product for every combination of the labels' values."""
+    """Operations of an einsum of two factors: one product per combination of label values."""
     sizes: dict[str, int] = {}
     for labels, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
         sizes |= dict(zip(labels, shape, strict=True))

@@ -1,4 +1,4 @@
-"""The optimizer of a study that names none."""
+"""Default optimizer of studies."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ def sgd(
     global_clipnorm: float | None = 1.0,
     feedback_rate: float = 0.5,
 ) -> keras.optimizers.Optimizer:
-    """SGD with warm-up and cosine decay, and a plain SGD for feedback that learns by alignment.
+    """SGD with warm-up and cosine decay, and plain SGD for feedback that learns by alignment.
 
-    Random feedback needs a soft start, hence warm-up and clipping. Kolen-Pollack and product
-    feedback align because forward and feedback weights decay, by rate times weight decay in a step:
-    give them some. All variants of a study have it alike.
+    Random feedback needs small steps at the start, hence warm-up and clipping. Kolen-Pollack and
+    product feedback align because forward and feedback weights decay, by learning rate times weight
+    decay per step, so they need some weight decay. All variants of a study have the same optimizer.
 
     Args:
-        run: The `Run`, whose steps the rate falls over.
-        learning_rate: The highest.
-        momentum: Of the forward weights.
-        weight_decay: Keras' own, decoupled.
-        warmup: Fraction of the training in which the rate grows from 0; 0 for none.
+        run: `Run` whose number of steps sets the length of the schedule.
+        learning_rate: Highest learning rate.
+        momentum: Momentum of the forward weights.
+        weight_decay: Decoupled weight decay, as in Keras.
+        warmup: Fraction of the training in which the learning rate grows from 0; 0 for no warm-up.
         global_clipnorm: Limit of the norm of all gradients together, or None.
-        feedback_rate: Of feedback weights that learn by alignment (`"sa"`, `"aa"`, `"wm"`, `"ia"`).
+        feedback_rate: Learning rate of feedback weights that learn by alignment (`"sa"`, `"aa"`,
+            `"wm"`, `"ia"`).
 
     Returns:
-        `ta.optimizers.split(...)`.
+        Optimizer made by `ta.optimizers.split`.
 
     Example:
     >>> import types, tf_alignment as ta

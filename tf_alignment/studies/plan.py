@@ -1,4 +1,4 @@
-"""Which runs a study needs, and which of them can be made now."""
+"""Plan of a study: the runs that it needs, and the runs that can be made now."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRIAL_SEED = 10_000  # the first of trials: none of the study's
 
 
 def versions() -> dict[str, str]:
-    """The versions with which the numbers are made."""
+    """Versions of the libraries with which results are computed."""
     return {
         "tf_alignment": __version__,
         "keras": keras.__version__,
@@ -38,12 +38,13 @@ def versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A run to be made.
+    """Task: one run to be made.
 
     Attributes:
-        name: Of its files; ends in a digest of all that decides the result.
-        content: What `training.make` reads.
-        share: Which part of the study it belongs to, for job arrays.
+        name: Name of the run's files, which ends in a digest of everything that determines the
+            result.
+        content: JSON content that `training.make` reads.
+        share: Name of the part of the study that the task belongs to, for job arrays.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Task:
 
     @property
     def label(self) -> str:
-        """For lines of progress."""
+        """Label of the task in lines of progress."""
         run = self.content["run"]
         case = f"{run['case']}, " if run["case"] != "model" else ""
         trial = f", trial {_shown(run['values'])}" if run["kind"] == "trial" else ""
@@ -60,11 +61,11 @@ class Task:
 
 
 class Plan:
-    """The tasks of a study.
+    """Tasks of a study.
 
     Args:
-        study: A `Study`.
-        store: Where its files are.
+        study: `Study` to be planned.
+        store: Files of the study.
     """
 
     def __init__(self, study: Any, store: Store) -> None:
@@ -80,7 +81,7 @@ class Plan:
         self.complete = False
 
     def ready(self) -> list[Task]:
-        """Tasks without a result that can be made now, in the order in which they should be."""
+        """Tasks without a result that can be made now, in the order in which to make them."""
         self.runs, self.chosen, self.trials, self.complete = [], [], [], True
         missing: list[Task] = []
         values: dict[tuple[str, str], Values] = {}
@@ -108,7 +109,7 @@ class Plan:
         return missing
 
     def result(self, task: Task) -> Any:
-        """The result of a task, or None."""
+        """Result of a task, or None."""
         if task.name not in self._results:
             found = self.store.result(task.name)
             if found is None:
@@ -117,7 +118,7 @@ class Plan:
         return self._results[task.name]
 
     def _search(self, variant: Variant, case: Case, missing: list[Task]) -> Values | None:
-        """The best values of a variant; None, with the missing trials, while they are unknown."""
+        """Best values of a variant, or None and the missing trials while they are unknown."""
         tuning = self.study.tuning
         scores: list[tuple[Values, float | None]] = []
         while wanted := tuning.wanted(variant.tuning, scores):
@@ -213,7 +214,7 @@ class Plan:
         return task
 
     def _share(self, variant: Variant, case: Case, seed: int) -> int:
-        """A search and the runs that wait for it are one part; else each run is one of its own."""
+        """Part of a task: a search and the runs that wait for it share one, other runs do not."""
         study = self.study
         row = study.variants.index(variant)
         if study.tuning is not None:
@@ -238,7 +239,7 @@ class Plan:
 def _applied(
     study: Any, case: Case, variant: Variant, values: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], Values, Values]:
-    """Method, `compile`, keywords of the optimizer's function, and settings, with tuned values."""
+    """Method, `compile`, arguments of the optimizer's function, and settings, with tuned values."""
     method = methods.get(variant.feedback)
     options = {**study.compile, **(variant.compile or {})}
     for given in (case.optimizer, variant.optimizer):

@@ -1,4 +1,4 @@
-"""A study on one page: HTML that loads nothing, or Markdown."""
+"""Report of a study on one page: HTML that loads nothing from elsewhere, or Markdown."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def write_report(results: Any, file: Path, spread: str = "deviation") -> Path:
     """Write the report of a study.
 
     Args:
-        results: `Results`.
-        file: Where; Markdown if it ends in `.md`, with its figures in a folder beside it.
-        spread: See `Results.table`.
+        results: `Results` of the study.
+        file: File to write; Markdown if it ends in `.md`, with its figures in a folder beside it.
+        spread: Spread behind ±, see `Results.table`.
 
     Returns:
-        The file.
+        Path of the file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     page: Any = _Markdown(file) if file.suffix == ".md" else _Html()
@@ -80,7 +80,7 @@ def _sentence(results: Any) -> str:
 
 
 def _figures(results: Any) -> Iterator[tuple[str, Any, str]]:
-    """Name, figure and caption of each that there are data for."""
+    """Name, figure and caption of each figure for which there are data."""
     several = len(results.cases) > 1
     scores = [r for r in results.runs if r["curves"].get(results.metric)]
     if not scores:
@@ -210,7 +210,7 @@ def _settings(results: Any) -> list[list[str]]:
 
 
 def _shown(value: Any) -> str:
-    """A setting without the wrapping that other processes need."""
+    """Setting in readable form, without the parts that only other processes need."""
     if isinstance(value, dict):
         if "<function>" in value:
             keywords = value.get("keywords") or {}
@@ -233,7 +233,7 @@ def _png(figure: Any) -> bytes:
 
 
 class _Html:
-    """Builds a page with its style and figures in it."""
+    """Builder of an HTML page that contains its style and figures."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -289,10 +289,10 @@ class _Html:
 
 
 class _Markdown:
-    """Builds a page whose figures are files in a folder beside it.
+    """Builder of a Markdown page whose figures are files in a folder beside it.
 
     Args:
-        file: Of the page.
+        file: File of the page.
     """
 
     def __init__(self, file: Path) -> None:

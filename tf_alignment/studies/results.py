@@ -1,4 +1,4 @@
-"""The results of a study: tables, differences, figures, reports."""
+"""Results of a study: tables, differences, figures, reports."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ _LABELS = {
 
 
 class Results:
-    """The results of a study, read from its directory.
+    """Results of a study, read from its directory.
 
-    Values are from the last epoch. The mean gradient angle is over the kernels that have
-    another kernel above them: that of the output is 0° for every method, and would make a deep
-    network look better than a shallow one.
+    Values are from the last epoch. The mean gradient angle is taken over the kernels that have
+    another kernel above them. The angle of the output kernel is 0° for every method, and would make
+    a shallow network look better than a deep one.
 
     Args:
-        directory: Of `Study.run`.
+        directory: Directory that was given to `Study.run`.
 
     Attributes:
-        description: The study: title, variants, cases, seeds, settings, tuning, versions.
-        runs: One dictionary a run that was made: `variant`, `case`, `seed`, `status` (`"done"` or
-            `"diverged"`), `curves` `{name: values over the epochs}`, `cost`, `weights`, `warnings`,
-            `finish` and more.
-        failures: `{name of the run: error}`.
+        description: Description of the study: title, variants, cases, seeds, settings, tuning,
+            versions.
+        runs: List with one dictionary per finished run: `variant`, `case`, `seed`, `status`
+            (`"done"` or `"diverged"`), `curves` (`{name: values over the epochs}`), `cost`,
+            `weights`, `warnings`, `finish` and more.
+        failures: Errors of failed runs, `{name of the run: error}`.
         missing: Names of runs that have not been made.
 
     Raises:
@@ -97,25 +98,25 @@ class Results:
 
     @property
     def variants(self) -> list[str]:
-        """Names, in the order of the study."""
+        """Names of the variants, in the order of the study."""
         return [variant["name"] for variant in self.description["variants"]]
 
     @property
     def cases(self) -> list[str]:
-        """Names, in the order of the study."""
+        """Names of the cases, in the order of the study."""
         return [case["name"] for case in self.description["cases"]]
 
     @property
     def metric(self) -> str:
-        """The runs that count."""
+        """Name of the study's metric."""
         return str(self.description["metric"])
 
     def of(self, variant: str, case: str | None = None) -> list[dict[str, Any]]:
-        """The runs of a variant on a case, one a seed, failed ones among them.
+        """Runs of a variant on a case, one per seed, including failed runs.
 
         Args:
-            variant: Its name.
-            case: Likewise; None for the first.
+            variant: Name of the variant.
+            case: Name of the case; None for the first case.
 
         Raises:
             ValueError: If there is no such variant or case.
@@ -127,12 +128,13 @@ class Results:
     def values(
         self, variant: str, metric: str | None = None, case: str | None = None
     ) -> dict[int, float | None]:
-        """A measure at the end of training, by seed; None for runs that diverged or failed.
+        """Values of a measure at the end of training, by seed; None for runs that did not finish.
 
         Args:
             variant: Name of the variant.
-            metric: Name in `History`, `"hidden/gradient_angle"` besides; None for the study's.
-            case: Name of the case; None for the first.
+            metric: Name of the measure in `History`, or `"hidden/gradient_angle"`; None for the
+                metric of the study.
+            case: Name of the case; None for the first case.
         """
         metric = metric or self.metric
         found: dict[int, float | None] = {}
@@ -146,18 +148,18 @@ class Results:
         return mean_of(list(self.values(variant, metric, case).values()))
 
     def difference(self, variant: str, metric: str | None = None, case: str | None = None) -> Mean:
-        """Of a variant to the baseline, seed by seed, see `mean`."""
+        """Mean difference of a variant to the baseline, paired by seeds, in the form of `mean`."""
         baseline = self.description["baseline"]
         if baseline not in self.variants:
             return mean_of([])
         return paired(self.values(variant, metric, case), self.values(baseline, metric, case))
 
     def curves(self, metric: str | None = None, case: str | None = None) -> dict[str, np.ndarray]:
-        """`{variant: (seeds, epochs)}` of a measure, NaN where a run has no value.
+        """Curves of a measure, `{variant: (seeds, epochs)}`, NaN where a run has no value.
 
         Args:
-            metric: See `values`.
-            case: Likewise.
+            metric: Name of the measure, see `values`.
+            case: Name of the case, see `values`.
         """
         metric = metric or self.metric
         found = {}
@@ -171,17 +173,18 @@ class Results:
         return found
 
     def label(self, metric: str) -> str:
-        """A measure's name on axes."""
+        """Label of a measure on the axes of figures."""
         return _LABELS.get(metric, metric)
 
     def sweep(self, metric: str | None = None) -> dict[str, dict[float, list[float | None]]]:
-        """Values over the cases, if these have a `value` each: what `ta.plots.sweep` draws.
+        """Values over the cases, if each case has a `value`, for `ta.plots.sweep`.
 
         Args:
-            metric: See `values`.
+            metric: Name of the measure, see `values`.
 
         Returns:
-            `{variant: {value of the case: one value a seed}}`, or nothing.
+            Dict `{variant: {value of the case: [one value per seed]}}`; empty if cases have no
+            values.
         """
         places = {case["name"]: case["value"] for case in self.description["cases"]}
         if any(value is None for value in places.values()):
@@ -195,16 +198,16 @@ class Results:
         }
 
     def cost(self, variant: str, case: str | None = None) -> dict[str, float | None]:
-        """`step_time`, `operations`, `memory` over stock Keras; empty if not measured."""
+        """Costs `step_time`, `operations`, `memory` relative to stock Keras; may be empty."""
         return next((r["cost"] for r in self.of(variant, case) if r.get("cost")), {})
 
     def weight_angle(self, variant: str, case: str | None = None) -> Mean:
-        """The angle between W and what carries the error, mean over layers, at the end."""
+        """Angle between W and the feedback kernel, mean over layers, at the end of training."""
         angle = self.mean(variant, "mean/weight_angle", case)
         return angle if angle.n else self.mean(variant, "mean/path_angle", case)
 
     def status(self, variant: str, case: str | None = None) -> str:
-        """`"1 of 3 diverged, 1 failed"`, or nothing."""
+        """Text such as `"1 of 3 diverged, 1 failed"`; empty if all runs are done."""
         runs = self.of(variant, case)
         notes = []
         for kind in ("diverged", "failed"):
@@ -220,7 +223,7 @@ class Results:
         """Head and rows of the table, as text.
 
         Args:
-            spread: What stands behind ±: `"deviation"` or `"interval"`.
+            spread: Spread behind ±, `"deviation"` or `"interval"`, see `table`.
         """
         one_of("spread", spread, ("deviation", "interval"))
         percent = self.metric.endswith("accuracy")
@@ -258,11 +261,11 @@ class Results:
         return [head[i] for i in used], [[row[i] for i in used] for row in rows]
 
     def table(self, spread: str = "deviation") -> str:
-        """The results as Markdown that is readable as it is.
+        """Table of the results in Markdown, aligned so that it can be read as plain text.
 
         Args:
-            spread: What stands behind ±: `"deviation"`, the standard deviation over seeds with n -
-                1, or `"interval"`, half the 95 % interval of the mean.
+            spread: Spread behind ±: `"deviation"`, the standard deviation over seeds with n - 1, or
+                `"interval"`, half the 95 % interval of the mean.
         """
         head, rows = self.rows(spread)
         widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
@@ -275,7 +278,7 @@ class Results:
         )
 
     def notes(self, spread: str = "deviation") -> str:
-        """The meaning of the numbers of the table, in a few lines."""
+        """Explanation of the numbers of the table, in a few lines."""
         around = {
             "deviation": "the standard deviation over seeds, with n - 1",
             "interval": "half the 95 % interval of the mean over seeds (Student)",
@@ -292,14 +295,15 @@ class Results:
     def plot(
         self, path: str | os.PathLike[str] | None = None, metrics: Sequence[str] | None = None
     ) -> Any:
-        """Draw curves over the epochs, one panel a measure and case.
+        """Draw curves over the epochs, one panel per measure and case.
 
         Args:
             path: File to write, or None.
-            metrics: Names in `History`; by default the study's metric and the gradient angle.
+            metrics: Names of measures in `History`; by default the study's metric and the gradient
+                angle.
 
         Returns:
-            The matplotlib figure.
+            Figure of matplotlib.
         """
         labels = {}
         results: dict[str, dict[str, Any]] = {variant: {} for variant in self.variants}
@@ -316,7 +320,7 @@ class Results:
         return plots.learning_curves(results, path, labels)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write one row a run: names, seed, status, and all measures of its last epoch.
+        """Write one row per run: names, seed, status, and all measures of the last epoch.
 
         Args:
             path: File to write.
@@ -342,14 +346,14 @@ class Results:
         return file
 
     def report(self, path: str | os.PathLike[str], spread: str = "deviation") -> Path:
-        """Write everything into one file that loads nothing: HTML, or Markdown if it ends in `.md`.
+        """Write a report on one page: HTML that loads nothing, or Markdown for `.md` files.
 
         Args:
             path: File to write.
-            spread: See `table`.
+            spread: Spread behind ±, see `table`.
 
         Returns:
-            The file.
+            Path of the file.
 
         Raises:
             ImportError: If matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""The data of runs: datasets by name, arrays, or the result of a function."""
+"""Data of runs: datasets by name, arrays, or the result of a function."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ __all__ = ["InMemory", "Source", "encode_data", "hold_out", "open_data"]
 
 
 class Batches(Protocol):
-    """The training data of one run, as `ta.data.EpochShuffled` is.
+    """Interface of the training data of one run, for instance `ta.data.EpochShuffled`.
 
     Attributes:
-        epoch: Which epoch the next pass is; the order of the examples depends on it.
-        dataset: Batches of one epoch.
+        epoch: Number of the next pass's epoch, on which the order of the examples depends.
+        dataset: Dataset with the batches of one epoch.
     """
 
     epoch: int
     dataset: tf.data.Dataset
 
     def __len__(self) -> int:
-        """Number of batches an epoch."""
+        """Number of batches per epoch."""
 
 
 class Source(Protocol):
-    """Where a run has its data from; what a study's `data` may return that is too large for memory.
+    """Interface of the data of a run; a study's `data` may return it if data exceed the memory.
 
     Attributes:
-        validation: Batches of the test data, or of examples held out.
+        validation: Batches of the test data, or of held-out examples.
     """
 
     validation: Any
 
     def batches(self, seed: int, batch_size: int) -> Batches:
-        """The training data in the order of a seed; called in the scope of the strategy."""
+        """Training data in the order of a seed; called in the scope of the strategy."""
 
     def probe(self, examples: int) -> tuple[Any, Any]:
-        """So many inputs and targets on which gradients are compared."""
+        """Inputs and targets of `examples` examples, on which gradients are compared."""
 
 
 class InMemory:
-    """Arrays as a `Source`.
+    """`Source` of arrays in memory.
 
     Args:
-        train: `(x, y)`.
-        test: `(x, y)`.
+        train: Training examples, `(x, y)`.
+        test: Test examples, `(x, y)`.
 
     Attributes:
-        train: `Split`.
-        test: `Split`.
+        train: Training examples as a `Split`.
+        test: Test examples as a `Split`.
         validation: Batches of the test split.
     """
 
@@ -67,24 +67,24 @@ class InMemory:
         self.validation = tf.data.Dataset.from_tensor_slices(tuple(self.test)).batch(500)
 
     def batches(self, seed: int, batch_size: int) -> EpochShuffled:
-        """The training split in the order of a seed; what is left of an epoch is dropped."""
+        """Training split in the order of a seed, without a last, smaller batch."""
         return EpochShuffled(*self.train, batch_size, seed=seed, drop_remainder=True)
 
     def probe(self, examples: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first examples of the test split."""
+        """First examples of the test split."""
         return self.test.x[:examples], self.test.y[:examples]
 
 
 def hold_out(source: Any, fraction: float) -> InMemory:
-    """A source whose test split is the end of the training split.
+    """Source whose test split is the last part of the training split.
 
     Args:
-        source: An `InMemory`.
-        fraction: Of the training split.
+        source: `InMemory` source.
+        fraction: Fraction of the training split that is held out.
 
     Raises:
-        TypeError: If the source is no arrays: then it holds out examples itself, by
-            `run.settings.pop("held_out")`.
+        TypeError: If the source does not consist of arrays. Such a source has to hold out examples
+            itself, with the fraction `run.settings.pop("held_out")`.
     """
     if not isinstance(source, InMemory):
         raise TypeError(
@@ -99,16 +99,17 @@ def hold_out(source: Any, fraction: float) -> InMemory:
 
 
 def encode_data(data: Any, directory: Path, encoder: Encoder) -> Any:
-    """A study's `data` as JSON; arrays are written into the directory, once.
+    """Encode a study's `data` as JSON; arrays are written into the directory, once.
 
     Args:
-        data: A name of `ta.data.load`, `ta.data.Arrays`, `(train, test)` of which each is `(x, y)`
-            or a finite `tf.data.Dataset` of examples or batches, or a function of the `Run`.
-        directory: Of the study.
-        encoder: For functions.
+        data: Name of a dataset of `ta.data.load`, `ta.data.Arrays`, a pair `(train, test)` in which
+            each is `(x, y)` or a finite `tf.data.Dataset` of examples or batches, or a function of
+            the `Run`.
+        directory: Directory of the study.
+        encoder: Encoder for functions.
 
     Raises:
-        TypeError: If it is none of these.
+        TypeError: If `data` is of another kind.
         ValueError: If the name is unknown.
     """
     if isinstance(data, str):
@@ -123,12 +124,12 @@ def encode_data(data: Any, directory: Path, encoder: Encoder) -> Any:
 
 
 def open_data(content: Any, directory: Path, run: Run) -> Any:
-    """The `Source` that `encode_data` described.
+    """Open the `Source` that `encode_data` has encoded.
 
     Args:
-        content: JSON.
-        directory: Of the study.
-        run: The run it is for.
+        content: JSON content from `encode_data`.
+        directory: Directory of the study.
+        run: Run that uses the data.
     """
     if "name" in content:
         data: Any = load(content["name"], run.data_dir)
@@ -174,7 +175,7 @@ def _arrays(split: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _materialised(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """A finite dataset of `(x, y)` as two arrays, batches laid open."""
+    """Convert a finite dataset of `(x, y)`, single examples or batches, to two arrays."""
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("Argument `data` must hold finite datasets. Received: one without end")
     shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
@@ -198,7 +199,7 @@ def _materialised(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _written(array: np.ndarray, directory: Path) -> str:
-    """The file, named by its content, that an array is in."""
+    """Write an array to a file named by its content, and return the file."""
     array = np.ascontiguousarray(array)
     head = f"{array.dtype.str}{array.shape}".encode()
     name = f"{hashlib.sha256(head + array.tobytes()).hexdigest()[:16]}.npy"

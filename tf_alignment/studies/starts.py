@@ -1,4 +1,4 @@
-"""The model of a case and a seed, built once and saved: all variants of the seed start from it."""
+"""Models of a case and a seed, built once and saved, from which all variants of the seed start."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Start", "build_model", "save_start"]
 
 
 class Start:
-    """A saved model.
+    """Saved model from which runs start.
 
     Attributes:
-        name: Of its file: a digest of architecture and weights.
-        files: Modules that loading it needs, see `Encoder`.
-        sources: The code of its own layers, likewise.
-        parameters: How many numbers it has.
+        name: Name of the model's file, a digest of architecture and weights.
+        files: Files of the modules that are needed to load the model, see `Encoder`.
+        sources: Digests of the code of the user's layers in the model, see `Encoder`.
+        parameters: Number of parameters.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -42,12 +42,12 @@ class Start:
 
 
 def build_model(build: Any, seed: int) -> keras.Model:
-    """The model of a seed.
+    """Build the model of a seed.
 
     Args:
-        build: A function without arguments or of the seed, `"module:function"`, or a model, whose
-            architecture is given new weights.
-        seed: Of its weights.
+        build: Function without arguments or of the seed, a reference `"module:function"`, or a
+            model, whose architecture gets new weights.
+        seed: Seed of the weights.
 
     Raises:
         TypeError: If `build` makes no Keras model.
@@ -77,11 +77,11 @@ def build_model(build: Any, seed: int) -> keras.Model:
 
 
 def save_start(model: keras.Model, store: Store) -> Start:
-    """Write a model where runs find it, if it is not there yet.
+    """Save a model in the directory of a study, if it has not been saved yet.
 
     Args:
-        model: Built.
-        store: Of the study.
+        model: Built Keras model.
+        store: Files of the study.
     """
     start = Start(model)
     file = store.file("starts", start.name, ".keras")

@@ -1,18 +1,18 @@
-"""The directory of a study: what is asked, what has come of it, and who is at it.
+"""Directory of a study: descriptions of runs, their results, and locks.
 
-    study.json       the study that was last asked, for reports
-    starts/          the model of every case and seed, as it begins
-    data/            arrays that were given
-    tasks/           what a run is to do, one JSON file each
-    runs/            what came of it
-    failed/          why nothing came of it; such runs are made again by the next call
+    study.json       description of the study that was last run, for reports
+    starts/          initial model of every case and seed
+    data/            arrays that were given as data
+    tasks/           task of each run, one JSON file per run
+    runs/            results of runs
+    failed/          errors of runs that failed; the next call makes these runs again
     unfinished/      states of runs that are not done, see `ta.callbacks.Resume`
-    locks/, logs/    one file a run
+    locks/, logs/    one file per run
 
-Files are written whole or not at all. A lock is the operating system's, so that it goes with the
-process that has it, however that ends.
+Files are written whole or not at all. Locks are locks of the operating system, which are released
+when the process that holds them ends, for whatever reason.
 
-This module needs the standard library alone: a run looks here before it imports TensorFlow.
+This module uses the standard library alone, since a run needs it before it imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Store", "read_json", "write_json"]
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write a file whole or not at all, with null for what is no number.
+    """Write a JSON file whole or not at all, with null for NaN and infinite numbers.
 
     Args:
-        file: Where.
-        content: JSON, floats that are NaN or infinite among it.
+        file: File to write.
+        content: JSON content, in which floats may be NaN or infinite.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}")
@@ -43,7 +43,7 @@ def write_json(file: Path, content: Any) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """The content of a file, or None if there is no such file."""
+    """Content of a JSON file, or None if there is no such file."""
     try:
         return json.loads(file.read_text())
     except FileNotFoundError:
@@ -61,25 +61,25 @@ def _finite(content: Any) -> Any:
 
 
 class Store:
-    """The files of a study.
+    """Files of a study.
 
     Args:
-        directory: Where they are; it is made when something is written.
+        directory: Directory of the files, which is made when something is written.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
 
     def file(self, kind: str, name: str, ending: str = ".json") -> Path:
-        """Of a kind, as `"runs"`, and a run."""
+        """File of a kind, for instance `"runs"`, that belongs to a run."""
         return self.directory / kind / f"{name}{ending}"
 
     def result(self, name: str) -> Any:
-        """The result of a run, or None."""
+        """Result of a run, or None."""
         return read_json(self.file("runs", name))
 
     def failure(self, name: str) -> Any:
-        """Why nothing came of a run, or None."""
+        """Error of a run that failed, or None."""
         return read_json(self.file("failed", name))
 
     def keep(self, kind: str, name: str, content: Any) -> None:
@@ -87,7 +87,7 @@ class Store:
         write_json(self.file(kind, name), content)
 
     def forget_failure(self, name: str) -> None:
-        """Remove it, before a run is tried again."""
+        """Remove the error of a run before the run is made again."""
         self.file("failed", name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -95,10 +95,10 @@ class Store:
         """Hold the lock of a run.
 
         Args:
-            name: Of the run.
+            name: Name of the run.
 
         Yields:
-            Whether it was free, and is now held.
+            Whether the lock was free and is now held.
         """
         file = self.file("locks", name, "")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +111,6 @@ class Store:
             yield True
 
     def busy(self, name: str) -> bool:
-        """Whether some process is at a run."""
+        """Whether a process is working on a run."""
         with self.lock(name) as free:
             return not free

@@ -1,4 +1,4 @@
-"""A study: which methods, on which models and data, how trained, over which seeds."""
+"""Study: methods, models and data, training settings, and seeds of a comparison."""
 
 from __future__ import annotations
 
@@ -29,47 +29,50 @@ __all__ = ["Study"]
 
 
 class Study:
-    """Methods side by side on a model and data, each from several seeds.
+    """Comparison of methods on a model and data, each with several seeds.
 
-    See `tf_alignment.studies` for the shape of it.
+    See `tf_alignment.studies` for the structure of studies.
 
     Args:
-        build: The stock model: a function without arguments or of the seed, `"module:function"`, or
-            a Keras model, whose architecture gets new weights for each seed. Several models (a
-            transfer, a depth, a noise) are `{name: build}` or a list of `Case`s.
-        data: A name of `ta.data.load`, `ta.data.Arrays`, `(train, test)` with `(x, y)` or a finite
-            `tf.data.Dataset` for each, or a function of the `Run` that returns one of these or a
-            `tf_alignment.studies.sources.Source`.
-        variants: Ids of methods, `Feedback` objects or classes, `"module:Rule"` or
+        build: Stock model: a function without arguments or of the seed, a reference
+            `"module:function"`, or a Keras model, whose architecture gets new weights for each
+            seed. Several models (for transfer, or several depths or noise levels) are given as
+            `{name: build}` or as a list of `Case`s.
+        data: Name of a dataset of `ta.data.load`, `ta.data.Arrays`, a pair `(train, test)` in which
+            each is `(x, y)` or a finite `tf.data.Dataset`, or a function of the `Run` that returns
+            one of these or a `tf_alignment.studies.sources.Source`.
+        variants: List of methods: ids, `Feedback` objects or classes, references `"module:Rule"` or
             `"file.py:Rule"`, and `Variant`s.
-        compile: Arguments of `model.compile`, over the defaults: the optimizer `ta.studies.sgd`,
-            cross-entropy of integer labels and logits, and accuracy. The optimizer may be a
-            function of the `Run`.
-        epochs: Passes over the training data.
-        batch_size: Examples a step.
-        seeds: How many, or which.
-        tuning: None, `{name: values}` for a grid, or a `Tuning`.
-        data_dir: Where the TensorFlow Datasets are.
-        metric: What counts, by its name in `History`; of the last epoch, never of the best one.
-        maximize: Whether more of it is better; None for all but losses and errors.
-        baseline: Name of the variant that others are compared with, seed by seed.
-        settings: Whatever functions read from `run.settings`.
+        compile: Arguments of `model.compile` that replace the defaults: the optimizer
+            `ta.studies.sgd`, cross-entropy of integer labels and logits, and accuracy. The
+            optimizer may be a function of the `Run`.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        seeds: Number of seeds, or a list of seeds.
+        tuning: Settings to search: None, `{name: values}` for a grid, or a `Tuning`.
+        data_dir: Directory of the TensorFlow Datasets.
+        metric: Name in `History` of the measure by which variants are compared, always at the last
+            epoch and never at the best one.
+        maximize: Whether larger values of the metric are better; None means yes, except for losses
+            and errors.
+        baseline: Name of the variant with which others are compared, paired by seeds.
+        settings: Dict of settings that functions read from `run.settings`.
         callbacks: Functions of the `Run` that return a Keras callback, or callback classes.
         measure: Functions of the `Run` that return `{name: number}` after each epoch.
-        finish: Functions of the `Run` that return JSON to be kept with the result.
-        prepare: Functions of the `Run`, called before training; see `Run.resumed`.
-        probe: Examples of the test split on which gradients are compared with backpropagation's; 0
-            for none.
-        measure_every: Epochs between measurements of alignment.
-        on_divergence: See `ta.callbacks.AlignmentMonitor`.
-        cost: Whether step time, operations and memory are measured, in the first seed's runs.
-        strategy: See `ta.distribute.strategy`.
-        title: Of reports.
+        finish: Functions of the `Run` that return JSON content to be stored with the result.
+        prepare: Functions of the `Run` that are called before training; see `Run.resumed`.
+        probe: Number of examples of the test split on which gradients are compared with
+            backpropagation; 0 for no comparison.
+        measure_every: Number of epochs between measurements of alignment.
+        on_divergence: Reaction to divergence, see `ta.callbacks.AlignmentMonitor`.
+        cost: Whether step time, operations and memory are measured in the runs of the first seed.
+        strategy: Name of a strategy, see `ta.distribute.strategy`.
+        title: Title of reports.
 
     Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If one is out of range, names clash, or variants would be tuned with different
-            budgets.
+        TypeError: If an argument has a wrong type.
+        ValueError: If an argument is out of range, names clash, or variants would be tuned with
+            different budgets.
 
     Example:
     ```python
@@ -155,23 +158,24 @@ class Study:
     ) -> Results:
         """Make the runs that are missing.
 
-        Several calls, in as many processes or machines that share the directory, divide the runs
-        among them: none is made twice. On Ctrl-C the runs under way end, and one line says how to
-        go on.
+        Several calls at the same time, in processes or on machines that share the directory, divide
+        the runs among them: no run is made twice. On Ctrl-C the present runs end, and a message of
+        one line says how to continue.
 
         Args:
-            directory: Of all files.
-            executor: Any `concurrent.futures.Executor`, whose workers see the directory under the
-                same path and start a process for each run. None: processes of this machine.
-            jobs: How many at a time, without an executor. By default one a core, or one if there is
-                a GPU.
-            threads: Of TensorFlow in each run. By default one where there is no GPU: then results
-                do not depend on the number of cores.
-            shard: `(i, n)`: make only the i-th of n parts, from 1, as a task of a job array.
+            directory: Directory for all files of the study.
+            executor: A `concurrent.futures.Executor` whose workers see the directory under the same
+                path and start a process for each run. None starts processes on this machine.
+            jobs: Number of runs at the same time, without an executor. By default one per core, or
+                one if there is a GPU.
+            threads: Number of TensorFlow's threads in each run. By default one if there is no GPU,
+                so that results do not depend on the number of cores.
+            shard: Pair `(i, n)` to make only the i-th of n parts, counted from 1, as a task of a
+                job array.
             verbose: Whether a line is printed for every run that ends.
 
         Returns:
-            What there is, runs that failed among it.
+            `Results` with all runs so far, including failed runs.
 
         Raises:
             SystemExit: After Ctrl-C, with exit code 130.
@@ -206,10 +210,10 @@ class Study:
         return Results(store.directory)
 
     def score(self, results: Sequence[Any]) -> float:
-        """How good a trial was: the mean of the metric, more being better.
+        """Score of a trial: the mean of the metric, with the sign for which larger is better.
 
         Args:
-            results: Of its runs; None for one that failed.
+            results: Results of the trial's runs; None for a run that failed.
         """
         values = []
         for result in results:
@@ -235,7 +239,7 @@ class Study:
             one_of("tuning.on", self.tuning.on, names)
 
     def _check_encoding(self) -> None:
-        """Whether other processes can read it all; what cannot fails here."""
+        """Raise an error if another process could not read all arguments."""
         encoder = Encoder()
         for name in ("compile", "settings", "callbacks", "measure", "finish", "prepare"):
             encoder.encode(name, getattr(self, name))
@@ -249,7 +253,7 @@ class Study:
                 decode(encoded)  # a `get_config` that lacks an argument fails here
 
     def _describe(self, plan: Plan, store: Store) -> None:
-        """Write what a report needs to know besides the runs."""
+        """Write the description of the study that reports need besides the runs."""
         encoder = Encoder()
         content = {
             "title": self.title,
@@ -276,12 +280,12 @@ class Study:
 
 
 class _Progress:
-    """Prints a line for every run that ends.
+    """Progress of a study: prints a line for every run that ends.
 
     Args:
-        study: The study.
-        plan: Its plan.
-        verbose: Whether to.
+        study: Study that is run.
+        plan: Plan of the study.
+        verbose: Whether lines are printed.
     """
 
     def __init__(self, study: Study, plan: Plan, verbose: bool) -> None:
@@ -293,7 +297,7 @@ class _Progress:
             print(f"{found} of {total} runs were made before", file=sys.stdout, flush=True)  # noqa: T201
 
     def known(self) -> str:
-        """`"3 of 12"`."""
+        """Number of finished runs as text, for instance `"3 of 12"`."""
         found, total = self._counts()
         return f"{found} of {total}"
 

@@ -1,4 +1,4 @@
-"""The runs of a study for TensorBoard, with its table of hyperparameters."""
+"""Export of a study's runs to TensorBoard, with its table of hyperparameters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["write_tensorboard"]
 
 
 def write_tensorboard(results: Any, directory: str | os.PathLike[str]) -> Path:
-    """Write the curves of every run, and its case, method, seed and tuned values.
+    """Write the curves of every run, with the run's case, method, seed and tuned values.
 
     Args:
-        results: `Results`.
-        directory: For `tensorboard --logdir`.
+        results: `Results` of the study.
+        directory: Directory for `tensorboard --logdir`.
 
     Returns:
-        The directory.
+        Path of the directory.
 
     Raises:
         ImportError: If TensorBoard is not installed.

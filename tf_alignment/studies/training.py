@@ -1,4 +1,4 @@
-"""One run: what a task says, carried out and kept."""
+"""Execution of one run from its task."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _DIVERGED = "Training diverged"
 
 
 def make(store: Store, name: str) -> dict[str, Any]:
-    """Carry out a task and keep what comes of it.
+    """Carry out a task and write its result.
 
     Args:
-        store: Of the study.
-        name: Of the task.
+        store: Files of the study.
+        name: Name of the task.
 
     Returns:
-        The result, as in its file.
+        Result, as it is in the file.
     """
     content = read_json(store.file("tasks", name))
     with warnings.catch_warnings(record=True) as caught:
@@ -143,12 +143,12 @@ def _converted(stock: keras.Model, asked: dict[str, Any]) -> keras.Model:
 
 
 def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:
-    """Compile a model as a run's is.
+    """Compile a model with the settings of a run.
 
     Args:
-        model: The run's, or the stock model that its cost is held against.
-        run: The run.
-        asked: Its settings, JSON.
+        model: Model of the run, or the stock model with which its cost is compared.
+        run: Run that the model belongs to.
+        asked: Settings of `compile`, as JSON content.
     """
     options = decode(asked["compile"])
     optimizer = options.pop("optimizer")
@@ -162,7 +162,7 @@ def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:
 
 
 def _constructed(value: Any) -> Any:
-    """Losses and metrics of a class are made for each model."""
+    """Construct losses and metrics that are given as classes, anew for each model."""
     if isinstance(value, list):
         return [_constructed(entry) for entry in value]
     return value() if isinstance(value, type) else value
@@ -179,11 +179,11 @@ def _phase_callbacks(
 
 
 class _Measures(keras.callbacks.Callback):
-    """Puts measures of the study's own into `logs`.
+    """Callback that adds the study's own measures to `logs`.
 
     Args:
-        functions: Of the run; each returns `{name: number}`.
-        run: The run.
+        functions: Functions of the run; each returns `{name: number}`.
+        run: Run that is passed to the functions.
     """
 
     def __init__(self, functions: Iterable[Callable[[Run], dict[str, float]]], run: Run) -> None:
@@ -191,18 +191,18 @@ class _Measures(keras.callbacks.Callback):
         self.functions, self.run = list(functions), run
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Measure."""
+        """Call the functions and add their results to `logs`."""
         for function in self.functions:
             logs.update({name: float(value) for name, value in function(self.run).items()})
 
 
 def top_kernels(model: keras.Model) -> list[str]:
-    """Paths of the kernels whose gradient is backpropagation's whatever the feedback.
+    """Paths of the kernels whose gradient equals backpropagation's for every feedback method.
 
-    These are the kernels above which there is no other: the error reaches them through no feedback.
+    These are the kernels with no kernel above them: the error reaches them without feedback.
 
     Args:
-        model: Built.
+        model: Built Keras model.
     """
     found = kernels(model)
     if not found:
@@ -232,11 +232,11 @@ def hidden_means(curves: dict[str, list[float]], top: Sequence[str]) -> dict[str
     """Mean gradient angle without the kernels for which it is 0 by construction.
 
     Args:
-        curves: Of the monitor.
-        top: `top_kernels`.
+        curves: Curves of the monitor.
+        top: Paths that `top_kernels` returned.
 
     Returns:
-        `{"hidden/gradient_angle": values}`, or nothing if there is no other kernel.
+        Dict `{"hidden/gradient_angle": values}`; empty if there is no other kernel.
     """
     ending = "/gradient_angle"
     paths = [name.removesuffix(ending) for name in curves if name.endswith(ending)]
@@ -247,13 +247,13 @@ def hidden_means(curves: dict[str, list[float]], top: Sequence[str]) -> dict[str
 
 
 def samples(model: keras.Model) -> dict[str, list[list[float]]]:
-    """Some entries of every forward kernel and its feedback kernel.
+    """Sample of entries of every forward kernel and its feedback kernel.
 
     Args:
-        model: Trained.
+        model: Trained Keras model.
 
     Returns:
-        `{path: [[entries of W], [entries of B]]}`.
+        Dict `{path: [[entries of W], [entries of B]]}`.
     """
     found = {}
     for kernel in kernels(model):

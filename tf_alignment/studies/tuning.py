@@ -1,4 +1,4 @@
-"""Settings that are searched, with the same number of trials for every variant."""
+"""Search over settings, with the same number of trials for every variant."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ Values = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """A search over settings, the same budget for every variant, on data held out from training.
+    """Search over settings, with the same budget for every variant, on held-out training data.
 
-    The test data play no part in it. The best trial's values are those of the variant's runs, which
-    train on all of the training data.
+    The search does not use the test data. The runs of a variant use the values of the best trial,
+    and train on all training data.
 
-    Names: keywords of the optimizer, or of the function that makes it (`"learning_rate"`);
-    `"feedback.<argument>"` for an argument of the method; everything else goes into `run.settings`.
+    A name may be an argument of the optimizer, or of the function that makes the optimizer
+    (`"learning_rate"`), or an argument of the method (`"feedback.<argument>"`). The values of other
+    names go into `run.settings`.
 
     Attributes:
-        space: `{name: values}`, or for "tpe" also `{name: {"low": 1e-3, "high": 1.0, "log":
-            True}}`.
-        sampler: `"grid"`: all combinations. `"tpe"`: Optuna's tree-structured Parzen estimator.
-        trials: Of each variant, for "tpe".
-        held_out: Fraction of the training data that trials are scored on.
-        seeds: Runs of each trial, whose mean score counts. Their seeds are others than the study's.
-        epochs: Epochs of a trial; None for as many as the variant's.
-        on: Name of the case that is searched; its values hold for all cases. None searches each.
+        space: Values to search, `{name: values}`; for "tpe" also
+            `{name: {"low": 1e-3, "high": 1.0, "log": True}}`.
+        sampler: Search method: `"grid"` tries all combinations, `"tpe"` uses Optuna's
+            tree-structured Parzen estimator.
+        trials: Number of trials of each variant, for "tpe".
+        held_out: Fraction of the training data on which trials are scored.
+        seeds: Number of runs of each trial, over which the score is averaged. Their seeds differ
+            from the seeds of the study.
+        epochs: Number of epochs of a trial; None for the same number as in the variant's runs.
+        on: Name of the case that is searched, whose best values are used for all cases. None
+            searches each case.
 
     Raises:
         ValueError: If an argument is out of range, or the space is empty.
@@ -70,23 +74,23 @@ class Tuning:
             _check_values(name, values, ranges=self.sampler == "tpe")
 
     def budget(self, own: Mapping[str, Any] | None = None) -> int:
-        """Trials of a variant.
+        """Number of trials of a variant.
 
         Args:
-            own: Its values, see `Variant.tuning`.
+            own: Own values of the variant, see `Variant.tuning`.
         """
         if self.sampler == "tpe":
             return self.trials
         return math.prod(len(values) for values in self.of(own).values())
 
     def of(self, own: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The space of a variant with values of its own.
+        """Search space of a variant that has values of its own.
 
         Args:
-            own: See `Variant.tuning`.
+            own: Own values of the variant, see `Variant.tuning`.
 
         Raises:
-            ValueError: If it has a name that the study does not search.
+            ValueError: If `own` has a name that the study does not search.
         """
         unknown = sorted(set(own or ()) - set(self.space))
         if unknown:
@@ -104,13 +108,13 @@ class Tuning:
         """Trials to be made next.
 
         Args:
-            own: See `Variant.tuning`.
-            scores: Of the trials so far, in their order, with None for one that is not done.
+            own: Own values of the variant, see `Variant.tuning`.
+            scores: Scores of the trials so far, in order, with None for a trial that is not done.
 
         Returns:
-            All that are not there yet for a grid; for "tpe" the next one, once all before it are
-            done, which depends on them and on nothing else: a search that was killed goes on as if
-            it had not been.
+            List of trials: for a grid, all trials that have not been made; for "tpe", the next
+            trial, once all trials before it are done. The next trial depends only on the earlier
+            ones, so a search that was killed continues as if it had not been interrupted.
         """
         space = self.of(own)
         if self.sampler == "grid":
@@ -124,12 +128,12 @@ class Tuning:
 
     @staticmethod
     def best(scores: Sequence[tuple[Values, float | None]]) -> Values:
-        """The values of the highest score; of equal ones the first."""
+        """Values of the trial with the highest score; the first one if scores are equal."""
         return max(scores, key=lambda entry: -math.inf if entry[1] is None else entry[1])[0]
 
 
 def as_tuning(value: Any) -> Tuning | None:
-    """The tuning from the argument of a study.
+    """`Tuning` object for the argument `tuning` of a study.
 
     Args:
         value: None, a `Tuning`, `{name: values}` for a grid, or `{"space": ..., ...}` with the

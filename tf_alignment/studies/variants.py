@@ -1,4 +1,4 @@
-"""The rows and columns of a study: variants, cases, and one run of a variant on a case."""
+"""Rows and columns of a study: variants, cases, and one run of a variant on a case."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ _NAME = re.compile(r"[^\s/\\:][^/\\:\n]*")
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A row of a study's table: a method, and what is different for it.
+    """Row of a study's table: a method and its own settings.
 
-    What is None is the study's.
+    Settings that are None are taken from the study.
 
     Attributes:
-        name: Of the row; unique in a study.
-        feedback: What `ta.convert` gets: an id, a `Feedback` object or class. None leaves the model
-            as `build` made it.
-        include: See `ta.convert`.
-        exclude: Likewise.
-        feedback_initializer: Likewise; None for that of each layer's kernel.
-        phases: What learns feedback weights besides: `functools.partial`s of phase classes, or
+        name: Name of the row, unique in a study.
+        feedback: Method for `ta.convert`: an id, a `Feedback` object or class. None leaves the
+            model as `build` made it.
+        include: Layers to convert, see `ta.convert`.
+        exclude: Layers to leave stock, see `ta.convert`.
+        feedback_initializer: Initializer of the feedback weights, see `ta.convert`; None for the
+            initializer of each layer's kernel.
+        phases: Phases in which feedback weights learn: `functools.partial`s of phase classes, or
             functions of the `Run` that return a phase.
-        every: When phases run: see `ta.callbacks.FeedbackCallback`; or `"step"`, within every
-            training step (`ta.phases.interleave`).
-        warmup: Runs of the phases before training.
-        optimizer: A Keras optimizer, its id, or a function of the `Run`.
+        every: Interval of the phases, see `ta.callbacks.FeedbackCallback`; or `"step"` to run them
+            within every training step (`ta.phases.interleave`).
+        warmup: Number of runs of the phases before training.
+        optimizer: Keras optimizer, its id, or a function of the `Run`.
         compile: Entries that replace entries of the study's `compile`.
-        epochs: Passes over the training data.
-        batch_size: Examples a step.
-        build: Another model than the study's.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        build: Model that replaces the study's model.
         callbacks: Functions of the `Run` that return a Keras callback, or `functools.partial`s of
-            callback classes; after the study's.
-        tuning: Values of its own for settings that the study's `tuning` has.
-        settings: Whatever functions read from `run.settings`.
+            callback classes, which run after the study's callbacks.
+        tuning: Values that replace the values in the study's `tuning`.
+        settings: Dict of settings that functions read from `run.settings`.
 
     Raises:
         ValueError: If the name cannot name a file.
@@ -94,18 +95,20 @@ class Variant:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model of a study that has several, with what is different for it.
+    """One of several models of a study, with its own settings.
+
+    A setting of a `Variant` takes precedence over a setting of the case.
 
     Attributes:
-        name: Of the case; unique in a study.
-        build: See `Study`.
-        data: Data of its own, or None for the study's.
-        value: Where it lies on the axis of a figure, as a depth or the variance of a noise; None if
-            there is no such axis.
-        epochs: As in `Variant`, which comes first.
-        batch_size: Likewise.
-        optimizer: Likewise.
-        settings: Likewise.
+        name: Name of the case, unique in a study.
+        build: Stock model, see `Study`.
+        data: Data of the case, or None for the study's data.
+        value: Position of the case on the axis of a figure, for instance a depth or a noise
+            variance; None if there is no such axis.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        optimizer: Keras optimizer, its id, or a function of the `Run`.
+        settings: Dict of settings that functions read from `run.settings`.
 
     Example:
     >>> import functools, tf_alignment as ta
@@ -132,26 +135,26 @@ class Case:
 
 @dataclasses.dataclass
 class Run:
-    """One training, as functions of a study see it.
+    """One training run, as the argument of a study's functions.
 
     Attributes:
         variant: Name of the variant.
         case: Name of the case.
-        value: `Case.value`.
-        seed: Of weights and order of the examples.
+        value: Value of the case, see `Case.value`.
+        seed: Seed of the weights and of the order of the examples.
         feedback: Id of the method, or None.
-        epochs: Passes over the training data.
-        batch_size: Examples a step.
-        settings: Those of study, case and variant together; tuned values that belong to no
-            optimizer or method are among them.
-        strategy: That of the training.
-        data_dir: Where the TensorFlow Datasets are, or None.
-        directory: Of the study.
-        resumed: Whether it goes on from an epoch of a process that was killed.
-        source: What it trains on; None before there is any.
-        steps_per_epoch: Batches an epoch; 0 before there is data.
-        phases: Its phases, once made.
-        model: The model, converted and compiled; None before.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        settings: Settings of study, case and variant together, including tuned values that belong
+            to no optimizer or method.
+        strategy: Strategy of the training.
+        data_dir: Directory of the TensorFlow Datasets, or None.
+        directory: Directory of the study.
+        resumed: Whether the run continues a process that was killed.
+        source: Source of the training data; None before it is opened.
+        steps_per_epoch: Number of batches per epoch; 0 before the data are opened.
+        phases: List of the run's phases, once they are made.
+        model: Converted and compiled model; None before it is made.
 
     Example:
     ```python
@@ -180,7 +183,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
+        """Number of steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -188,9 +191,10 @@ def construct(function: Any, run: Run, **values: Any) -> Any:
     """Call a function with the run, or construct a class.
 
     Args:
-        function: A function, a class, or a `functools.partial` of either.
-        run: What functions get, and whose seed classes get if they take one and have none.
-        **values: Further keywords.
+        function: Function, class, or a `functools.partial` of either.
+        run: Run that is passed to a function; a class that takes a seed and has none gets the
+            run's.
+        **values: Further keyword arguments.
     """
     inner = function.func if isinstance(function, functools.partial) else function
     if not isinstance(inner, type):
@@ -202,15 +206,15 @@ def construct(function: Any, run: Run, **values: Any) -> Any:
 
 
 def as_variants(values: Any) -> list[Variant]:
-    """The variants from the argument of a study.
+    """List of `Variant` objects for the argument `variants` of a study.
 
     Args:
-        values: Variants, ids of methods, `Feedback` objects or classes, and `"module:Rule"` or
-            `"file.py:Rule"`.
+        values: List of variants, ids of methods, `Feedback` objects or classes, and references
+            `"module:Rule"` or `"file.py:Rule"`.
 
     Raises:
-        TypeError: If it is no list of these.
-        ValueError: If there is none, or two have the same name.
+        TypeError: If `values` is no list of these.
+        ValueError: If the list is empty, or two variants have the same name.
     """
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise TypeError(

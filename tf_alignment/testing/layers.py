@@ -127,9 +127,9 @@ def _signature(trial: Trial) -> None:
 
 def _stock(trial: Trial) -> None:
     """Without feedback: the parent's output, gradients, weights and config."""
+    weights = trial.stock.weights
     layer = trial.case.layer(None, name="stock", dtype="float32")
     layer(trial.x)
-    weights = trial.stock.weights
     if len(layer.weights) != len(weights) or layer.feedback_weights != {}:
         raise Mismatch(f"{len(weights)} weights, as in Keras", f"{[w.name for w in layer.weights]}")
     for source, target in zip(weights, layer.weights, strict=True):
@@ -207,6 +207,7 @@ def _weight_files(trial: Trial) -> None:
     own_name, name = trial.case.layer_class.__name__, trial.case.parent.__name__
     if own_name != name:
         raise NotApplicable(f"Keras files weights by class, and {own_name} is not called {name}")
+    trial.stock  # noqa: B018 says so where Keras' layer does not run
 
     def model(layer: Any) -> keras.Model:
         entry = keras.Input(trial.case.input_shape[1:], name="entry", dtype="float32")

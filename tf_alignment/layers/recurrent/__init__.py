@@ -1,4 +1,4 @@
-"""Recurrent layers with feedback, and their cells: an input and a recurrent connection each."""
+"""Recurrent layers with feedback and their cells, with an input and a recurrent connection each."""
 
 from tf_alignment.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from tf_alignment.layers.recurrent.convolutional import (

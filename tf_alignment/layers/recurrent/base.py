@@ -1,4 +1,4 @@
-"""The base of all recurrent cells with feedback."""
+"""Base of all recurrent cells with feedback."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Gates = tuple[Sequence[Steps | Plain], Sequence[Steps | Plain]]
 
 
 class RecurrentCell(FeedbackLayer):
-    """Mixin of cells: an input and a recurrent connection, read once per loop over time.
+    """Mixin of cells with an input and a recurrent connection, read once per loop over time.
 
-    `keras.layers.RNN` asks a cell for its dropout mask before it loops over time, and resets it
-    afterwards: between the two the cell holds what it has read. A cell that is called outside of
-    such a layer reads its weights at every call.
+    `keras.layers.RNN` asks a cell for its dropout mask before the loop over time, and resets the
+    mask afterwards. Between these two calls the cell keeps the weights that it has read. A cell
+    that is called outside such a layer reads its weights at every call.
 
-    A rule that learns by alignment does so once per pass, at the first time step: of the input
-    kernel on the step's input, of the recurrent kernel on the output that follows.
+    A rule that learns by alignment is applied once per pass, at the first time step. For the input
+    kernel it uses the input of this step, for the recurrent kernel the output of this step.
     """
 
     over_time = True
@@ -47,21 +47,21 @@ class RecurrentCell(FeedbackLayer):
         return [input_shape, (input_shape[0], self.units)][: len(self._connect())]
 
     def _sizes(self) -> tuple[list[int], list[int]]:
-        """Output channels of the parts of both kernels that get an input of their own."""
+        """Output channels of the parts of both kernels that have separate inputs."""
         raise NotImplementedError(f"{type(self).__name__} does not define `_sizes`.")
 
     def _biases(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """Biases of the input's and of the state's response, for rules that learn from them."""
+        """Biases of the responses to the input and to the state, for rules that use them."""
         return (None if self.bias is None else tf.convert_to_tensor(self.bias)), None
 
     def _gate_activation(self, z: tf.Tensor) -> tf.Tensor:
-        """The activations of all gates."""
+        """Activations of all gates."""
         raise NotImplementedError(f"{type(self).__name__} does not define `_gate_activation`.")
 
     def _advance(
         self, gates: Gates, inputs: tf.Tensor, states: Any, training: bool | None
     ) -> tuple[tf.Tensor, Any]:
-        """One time step, in the order of operations of the Keras cell."""
+        """Compute one time step, in the order of operations of the Keras cell."""
         raise NotImplementedError(f"{type(self).__name__} does not define `_advance`.")
 
     def _build_feedback(self, input_shape: tuple[int | None, ...]) -> None:
@@ -72,7 +72,7 @@ class RecurrentCell(FeedbackLayer):
                 self._refuse_send(connection)
 
     def _refuse_send(self, connection: Connection) -> None:
-        """Raise if the method does more with an error than send it through a kernel."""
+        """Raise an error if the method does more than send the error through a kernel."""
         method, kernel = self.feedback, tf.convert_to_tensor(connection.kernel)
         weights = {name: tf.cast(w, kernel.dtype) for name, w in connection.stored().items()}
         seed = tf.constant([0, 0]) if method.random else None
@@ -87,13 +87,13 @@ class RecurrentCell(FeedbackLayer):
             )
 
     def get_dropout_mask(self, step_input: Any) -> Any:
-        """As the parent's; Keras' RNN layers call it when a loop over time is about to begin."""
+        """Dropout mask of the Keras cell; Keras calls this before a loop over time begins."""
         if self._connections:
             self._pass.open()
         return super().get_dropout_mask(step_input)
 
     def reset_dropout_mask(self) -> None:
-        """As the parent's; Keras' RNN layers call it when the loop has ended."""
+        """Reset the dropout mask; Keras calls this after a loop over time has ended."""
         super().reset_dropout_mask()
         if self._connections:
             self._pass.close()
@@ -104,7 +104,7 @@ class RecurrentCell(FeedbackLayer):
     def call(  # type: ignore[override]
         self, inputs: Any, states: Any, training: bool | None = False
     ) -> Any:
-        """The parent's time step, with the method's backward pass."""
+        """Time step of the Keras cell, with the method's backward pass."""
         if self.feedback is None:
             return super(FeedbackLayer, self).call(inputs, states, training=training)
         x = self._tensor(inputs)
@@ -143,7 +143,7 @@ class RecurrentCell(FeedbackLayer):
         step: tf.Tensor | None,
         training: bool | None,
     ) -> None:
-        """Let what learns by alignment see the first time step."""
+        """Apply rules that learn by alignment to the first time step."""
         for steps, x in zip(both, received, strict=False):
             if steps.backprop:
                 continue
@@ -163,7 +163,7 @@ class RecurrentCell(FeedbackLayer):
             c.learn(activity, steps.stored, training)
 
     def effective_feedback_kernel(self) -> Any:
-        """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.
+        """Kernels that carry the error at present, `{"input": tensor, "recurrent": tensor}`.
 
         Raises:
             ValueError: If the cell is not built, has no feedback method, or its method has no
@@ -179,6 +179,6 @@ def _adder(bias: tf.Tensor | None) -> Callable[[tf.Tensor], tf.Tensor]:
 def masked(
     x: tf.Tensor, mask: Any, rate: float, training: bool | None, count: int
 ) -> Iterator[tf.Tensor]:
-    """The input of each of `count` gates, with the dropout mask of each in training."""
+    """Input of each of `count` gates, with the gate's dropout mask in training."""
     dropped = training and 0.0 < rate < 1.0
     return (x * mask[i] if dropped else x for i in range(count))

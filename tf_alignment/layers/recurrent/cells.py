@@ -19,22 +19,23 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 class SimpleRNNCell(RecurrentCell, keras.layers.SimpleRNNCell):
     """`keras.layers.SimpleRNNCell` whose errors travel through feedback weights.
 
-    Forward `h(t) = φ(x(t) W + b + h(t−1) U)` as in Keras. Backward `dx(t) = δ(t) Bᵀ` and
-    `dh(t−1) = δ(t) Cᵀ`, with feedback kernels B for the input kernel W and C for the recurrent
-    kernel U. With both equal to the forward kernels that is backpropagation through time.
+    The forward pass is `h(t) = φ(x(t) W + b + h(t−1) U)` as in Keras. In the backward pass the
+    errors are `dx(t) = δ(t) Bᵀ` and `dh(t−1) = δ(t) Cᵀ`, with a feedback kernel B for the input
+    kernel W and a feedback kernel C for the recurrent kernel U. If B = W and C = U, this is
+    backpropagation through time.
 
     Args:
-        units, ...: As of `keras.layers.SimpleRNNCell`.
+        units, ...: Arguments of `keras.layers.SimpleRNNCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
     Call arguments:
-        sequence: `(batch, features)`, the input of one time step.
-        states: The state, `(batch, units)`, or a list of it.
+        sequence: Input of one time step, `(batch, features)`.
+        states: State `(batch, units)`, or a list with the state.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own.
+        ValueError: See `tf_alignment.layers.Dense`; also for a method with a `send` of its own.
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta
@@ -80,23 +81,24 @@ class SimpleRNNCell(RecurrentCell, keras.layers.SimpleRNNCell):
 class LSTMCell(RecurrentCell, keras.layers.LSTMCell):
     """`keras.layers.LSTMCell` whose errors travel through feedback weights.
 
-    Forward as in Keras. Backward the errors of all gates pass the feedback kernels of the input
-    kernel, on their way down, and of the recurrent kernel, on their way back in time; the memory
-    `c(t) = f c(t−1) + i g` has no kernel and passes its error as in Keras.
+    The forward pass is the same as in Keras. In the backward pass the errors of all gates pass the
+    feedback kernel of the input kernel on their way down, and the feedback kernel of the recurrent
+    kernel on their way back in time. The memory `c(t) = f c(t−1) + i g` has no kernel and passes
+    its error as in Keras.
 
     Args:
-        units, ...: As of `keras.layers.LSTMCell`.
+        units, ...: Arguments of `keras.layers.LSTMCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.SimpleRNNCell`.
 
     Call arguments:
-        inputs: `(batch, features)`, the input of one time step.
-        states: `[h, c]`, each `(batch, units)`.
+        inputs: Input of one time step, `(batch, features)`.
+        states: States `[h, c]`, each `(batch, units)`.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own where
-            gates get inputs of their own (`implementation=1`, `recurrent_dropout`).
+        ValueError: See `tf_alignment.layers.Dense`; also for a method with a `send` of its own if
+            the gates have separate inputs (`implementation=1`, `recurrent_dropout`).
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta
@@ -146,21 +148,22 @@ class LSTMCell(RecurrentCell, keras.layers.LSTMCell):
 class GRUCell(RecurrentCell, keras.layers.GRUCell):
     """`keras.layers.GRUCell` whose errors travel through feedback weights.
 
-    Forward as in Keras. Backward as `tf_alignment.layers.LSTMCell`.
+    The forward pass is the same as in Keras, the backward pass the same as in
+    `tf_alignment.layers.LSTMCell`.
 
     Args:
-        units, ...: As of `keras.layers.GRUCell`.
+        units, ...: Arguments of `keras.layers.GRUCell`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.SimpleRNNCell`.
 
     Call arguments:
-        inputs: `(batch, features)`, the input of one time step.
-        states: The state, `(batch, units)`, or a list of it.
+        inputs: Input of one time step, `(batch, features)`.
+        states: State `(batch, units)`, or a list with the state.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.LSTMCell`; also with `reset_after=False`, where the
-            candidate gets an input of its own.
+        ValueError: See `tf_alignment.layers.LSTMCell`; also with `reset_after=False`, since the
+            candidate then has a separate input.
 
     Example:
     >>> import keras, tensorflow as tf, tf_alignment as ta

@@ -19,10 +19,10 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 def _stock_cell() -> Any:
-    """Keras' cell class, which it does not export: it stands in the module of the layer's base.
+    """Cell class of Keras, which is not exported, from the module of the layer's base class.
 
-    A layer made to look at its cell would start TensorFlow at the import, before several workers
-    can be configured.
+    To make a layer and read its cell would start TensorFlow at import, before several workers can
+    be configured.
     """
     base = keras.layers.ConvLSTM1D.__mro__[1]
     return sys.modules[base.__module__].ConvLSTMCell
@@ -33,22 +33,22 @@ _StockCell: Any = _stock_cell()
 
 @_package
 class ConvLSTMCell(RecurrentCell, _StockCell):
-    """The cell of `keras.layers.ConvLSTM1D` ... `ConvLSTM3D` with errors through feedback weights.
+    """Cell of `keras.layers.ConvLSTM1D` ... `ConvLSTM3D` with errors through feedback weights.
 
-    As `tf_alignment.layers.LSTMCell`, with convolutions in place of the matrix products.
+    The cell is like `tf_alignment.layers.LSTMCell`, with convolutions in place of matrix products.
 
     Args:
-        rank, filters, kernel_size, ...: As of the Keras cell.
+        rank, filters, kernel_size, ...: Arguments of the Keras cell.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.SimpleRNNCell`.
 
     Call arguments:
-        inputs: `(batch, *space, channels)`, the input of one time step.
-        states: `[h, c]`, each `(batch, *space, filters)`.
+        inputs: Input of one time step, `(batch, *space, channels)`.
+        states: States `[h, c]`, each `(batch, *space, filters)`.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`; and for a method with a `send` of its own.
+        ValueError: See `tf_alignment.layers.Dense`; also for a method with a `send` of its own.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -80,7 +80,7 @@ class ConvLSTMCell(RecurrentCell, _StockCell):
         return [self.filters] * 4, [self.filters] * 4
 
     def _spread(self, bias: tf.Tensor) -> tf.Tensor:
-        """A bias, broadcastable to a response."""
+        """Bias in a shape that is broadcastable to a response."""
         shape = [1] * (self.rank + 2)
         shape[-1 if self.data_format == "channels_last" else 1] = -1
         return ops.reshape(bias, shape)
@@ -115,7 +115,7 @@ class ConvLSTMCell(RecurrentCell, _StockCell):
         return h, [h, carry]
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config, with the rank, which it lacks, plus the feedback arguments."""
+        """Config of the Keras cell plus the rank, which it lacks, and the feedback arguments."""
         return {"rank": self.rank, **super().get_config()}
 
 

@@ -1,4 +1,4 @@
-"""Cells that Keras does not have: leaky rate units, and spiking ones whose threshold adapts."""
+"""Cells that Keras does not have: leaky rate units, and spiking neurons with adaptive threshold."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 class _OwnCell(SimpleRNNCell):
-    """A cell with the weights of `SimpleRNNCell` and dynamics of its own."""
+    """Cell with the weights of `SimpleRNNCell` and other dynamics."""
 
     def call(  # type: ignore[override]
         self, sequence: Any, states: Any, training: bool | None = False
     ) -> Any:
-        """One time step, with the method's backward pass."""
+        """Compute one time step, with the method's backward pass."""
         if self.feedback is not None:
             return super().call(sequence, states, training=training)
         gates = tuple(
@@ -39,7 +39,7 @@ class _OwnCell(SimpleRNNCell):
     def _drive(
         self, gates: Gates, inputs: tf.Tensor, h: tf.Tensor, training: bool | None
     ) -> tf.Tensor:
-        """`x W + b + h U`, with dropout."""
+        """Input of the units, `x W + b + h U`, with dropout."""
         [feed], [recur] = gates
         mask, recurrent_mask = self._input_mask(inputs), self.get_recurrent_dropout_mask(h)
         if training and mask is not None:
@@ -54,18 +54,18 @@ class _OwnCell(SimpleRNNCell):
 
 @_package
 class LeakyRNNCell(_OwnCell):
-    """Rate units with a leak: `h(t) = (1 − α) h(t−1) + α φ(x(t) W + b + h(t−1) U)`.
+    """Leaky rate units: `h(t) = (1 − α) h(t−1) + α φ(x(t) W + b + h(t−1) U)`.
 
-    With `leak=1` it is `SimpleRNNCell`. The leak is a memory of the unit's own, along which an
-    error travels back in time without a kernel; "rflo" and "eprop" keep this path alone.
+    With `leak=1` the cell is the same as `SimpleRNNCell`. The leak gives each unit a memory along
+    which an error travels back in time without a kernel; "rflo" and "eprop" keep only this path.
 
     Args:
         units: Number of units.
-        leak: α, above 0 and at most 1: the time step over the time constant.
+        leak: Leak α, above 0 and at most 1: the time step divided by the time constant.
         **kwargs: Further arguments of `tf_alignment.layers.SimpleRNNCell`.
 
     Raises:
-        ValueError: If `leak` is out of its range; and see `tf_alignment.layers.SimpleRNNCell`.
+        ValueError: If `leak` is out of range; see also `tf_alignment.layers.SimpleRNNCell`.
 
     Reference: Murray 2019, "Local online learning in recurrent networks with random feedback",
     equation 1.
@@ -93,36 +93,37 @@ class LeakyRNNCell(_OwnCell):
         return h, [h] if several else h
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config and the leak."""
+        """Config of `SimpleRNNCell` plus the leak."""
         return {**super().get_config(), "leak": self.leak}
 
 
 @_package
 class ALIFCell(_OwnCell):
-    """Leaky integrate-and-fire neurons whose threshold adapts; its output are spikes.
+    """Leaky integrate-and-fire neurons with an adaptive threshold; their outputs are spikes.
 
-    `v(t) = α v(t−1) + x(t) W + b + z(t−1) U − v_th z(t−1)`, `a(t) = ρ a(t−1) + z(t−1)`,
-    `z(t) = 1` where `v(t) > v_th + β a(t)`. In place of the derivative of a spike stands
-    `ψ = (γ / v_th) max(0, 1 − |v − v_th − β a| / v_th)`. The reset passes no error, and `U` has no
-    entries between a neuron and itself by convention only: nothing enforces it here. With `beta=0`
+    The potential is `v(t) = α v(t−1) + x(t) W + b + z(t−1) U − v_th z(t−1)`, the adaptation is
+    `a(t) = ρ a(t−1) + z(t−1)`, and the output is a spike, `z(t) = 1`, if `v(t) > v_th + β a(t)`.
+    The derivative of a spike is replaced by
+    `ψ = (γ / v_th) max(0, 1 − |v − v_th − β a| / v_th)`. The reset passes no error. In the paper a
+    neuron has no connection to itself; here the diagonal of `U` is not constrained. With `beta=0`
     the neurons are LIF neurons.
 
     Args:
         units: Number of neurons.
         tau: Time constant of the potential, in time steps: `α = exp(−1/τ)`.
         tau_adaptation: Time constant of the threshold, in time steps: `ρ = exp(−1/τ_a)`.
-        beta: How far a spike raises the threshold, 0 or more.
-        threshold: `v_th`, above 0.
+        beta: Increase of the threshold per spike, 0 or more.
+        threshold: Threshold `v_th` without adaptation, above 0.
         gamma: Height of the pseudo-derivative, above 0.
-        **kwargs: Further arguments of `tf_alignment.layers.SimpleRNNCell`; it has no activation.
+        **kwargs: Further arguments of `tf_alignment.layers.SimpleRNNCell` except `activation`.
 
     Call arguments:
-        sequence: `(batch, features)`, the input of one time step.
-        states: `[z, v, a]`, each `(batch, units)`.
+        sequence: Input of one time step, `(batch, features)`.
+        states: States `[z, v, a]`, each `(batch, units)`.
         training: Whether dropout is applied.
 
     Raises:
-        ValueError: If a number is out of its range; and see `tf_alignment.layers.SimpleRNNCell`.
+        ValueError: If a number is out of range; see also `tf_alignment.layers.SimpleRNNCell`.
 
     Reference: Bellec et al. 2020, "A solution to the learning dilemma for recurrent networks of
     spiking neurons", equations 6 to 10.
@@ -168,17 +169,17 @@ class ALIFCell(_OwnCell):
         return spikes, [spikes, v, a]
 
     def get_initial_state(self, batch_size: Any = None) -> list[tf.Tensor]:
-        """No spikes, no potential, no adaptation: three tensors of zeros, `(batch, units)`."""
+        """Zeros of shape `(batch, units)` for spikes, potential and adaptation."""
         return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(3)]
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config and the neurons' constants."""
+        """Config of `SimpleRNNCell` plus the constants of the neurons."""
         own = ("tau", "tau_adaptation", "beta", "threshold", "gamma")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def _spike(distance: tf.Tensor, threshold: float, gamma: float) -> tf.Tensor:
-    """1 where a potential is above its threshold; a triangle in place of the derivative."""
+    """Spikes, 1 where a potential is above its threshold, with a triangle for the derivative."""
 
     @tf.custom_gradient
     def op(distance: tf.Tensor) -> Any:

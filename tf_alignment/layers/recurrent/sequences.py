@@ -1,4 +1,4 @@
-"""`SimpleRNN`, `LSTM` and `GRU` with feedback: layers over a cell of their own."""
+"""`SimpleRNN`, `LSTM` and `GRU` with feedback, each with a cell of this library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
 
 def _of_cell(name: str, doc: str) -> Any:
-    """A property that is the cell's."""
+    """Property that reads an attribute of the cell."""
 
     def get(self: Any) -> Any:
         return getattr(self.cell, name)  # no default: Keras does not set what is there already
@@ -34,10 +34,10 @@ def _of_cell(name: str, doc: str) -> Any:
 
 
 class Recurrent(keras.layers.Layer):
-    """Mixin that gives a Keras layer over a cell of its own the feedback arguments.
+    """Mixin that gives a recurrent layer of Keras the feedback arguments.
 
-    The cell has them: it is exchanged for this library's while the Keras class is constructed. What
-    is asked of the layer is answered by the cell.
+    While the Keras class is constructed, its cell is exchanged for a cell of this library, which
+    takes the feedback arguments. The attributes of the layer are read from the cell.
 
     Example:
     >>> import tf_alignment as ta
@@ -49,7 +49,7 @@ class Recurrent(keras.layers.Layer):
     cell_class: ClassVar[type]
     over_time = True
 
-    feedback = _of_cell("feedback", "The feedback method, or None.")
+    feedback = _of_cell("feedback", "Feedback method, or None.")
     feedback_initializer = _of_cell("feedback_initializer", "Initializer of feedback weights.")
     feedback_regularizer = _of_cell("feedback_regularizer", "Regularizer of feedback weights.")
     feedback_constraint = _of_cell("feedback_constraint", "Constraint of feedback weights.")
@@ -81,16 +81,16 @@ class Recurrent(keras.layers.Layer):
 
     @property
     def connections(self) -> tuple[Connection, ...]:
-        """The cell's connections, input and recurrent; empty with `feedback=None`."""
+        """Connections of the cell, input and recurrent; empty with `feedback=None`."""
         return getattr(self.cell, "connections", ())
 
     @property
     def feedback_weights(self) -> dict[str, keras.Variable]:
-        """The weights that the method stores in the cell: `{name: variable}`, `{}` if nothing."""
+        """Weights that the method stores in the cell, `{name: variable}`; may be empty."""
         return getattr(self.cell, "feedback_weights", {})
 
     def effective_feedback_kernel(self) -> Any:
-        """The kernels that carry the error now: `{"input": tensor, "recurrent": tensor}`.
+        """Kernels that carry the error at present, `{"input": tensor, "recurrent": tensor}`.
 
         Raises:
             ValueError: If the layer is not built, has no feedback method, or its method has no
@@ -105,7 +105,7 @@ class Recurrent(keras.layers.Layer):
         mask: Any = None,
         training: bool | None = False,
     ) -> Any:
-        """The parent's forward pass, with the method's backward pass in its cell."""
+        """Forward pass of the Keras layer, with the method's backward pass in the cell."""
         look = probing.current()
         if look is not None and self.connections and look.perturb is None:
             # the input of all time steps; inside the loop no gradient could be asked for
@@ -115,7 +115,7 @@ class Recurrent(keras.layers.Layer):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool | None = False
     ) -> Any:
-        """As the parent's; with a feedback method without cuDNN."""
+        """Loop over time as in Keras; with a feedback method, without cuDNN."""
         if self.feedback is None:
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if isinstance(mask, list | tuple):
@@ -124,12 +124,12 @@ class Recurrent(keras.layers.Layer):
         return loop(self, sequences, initial_state, mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        """The parent's config plus the feedback arguments."""
+        """Config of the Keras layer plus the feedback arguments."""
         return {**super().get_config(), **feedback_config(self)}
 
 
 def with_feedback_arguments(stock: Any, cell_class: Any) -> Any:
-    """A cell of this library like a fresh stock cell: the same initializers, seeds, numbers."""
+    """Cell of this library with the initializers, seeds and numbers of a fresh stock cell."""
     config = stock.get_config()
     for what in ("kernel_initializer", "recurrent_initializer", "bias_initializer"):
         config[what] = getattr(stock, what)  # the object: its seed is already drawn
@@ -145,16 +145,16 @@ def with_feedback_arguments(stock: Any, cell_class: Any) -> Any:
 
 _DOC = """
 
-With `feedback=None` the layer is `keras.layers.{name}`, fast kernels included. The layer itself has
-no weights; those of its cell, and their feedback weights, are in `layer.cell`.
+With `feedback=None` the layer behaves like `keras.layers.{name}`, including its fast kernels. All
+weights, forward and feedback, belong to the cell, `layer.cell`.
 
 Args:
-    {first}, ...: As of `keras.layers.{name}`.
+    {first}, ...: Arguments of `keras.layers.{name}`.
     feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
         `tf_alignment.layers.Dense`; each of the two kernels has its own feedback weights.
 
 Input shape, output shape:
-    As of `keras.layers.{name}`.
+    The same as in `keras.layers.{name}`.
 
 Raises:
     ValueError: See `tf_alignment.layers.Dense`, and `tf_alignment.layers.{cell}`.
@@ -171,7 +171,7 @@ TensorShape({output})
 
 
 def document(cls: type) -> type:
-    """Write the docstring, which is the same for all but for names and shapes."""
+    """Write the docstring of a recurrent layer; the text is common, names and shapes differ."""
     name = cls.__name__
     rank = int(name[-2]) if name.startswith("Conv") else 0
     cls.__doc__ = f"{cls.__doc__}" + _DOC.format(

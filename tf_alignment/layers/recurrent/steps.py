@@ -1,8 +1,9 @@
-"""A connection that acts at every time step: what belongs to weights alone is made once a pass.
+"""Connections that act at every time step; what depends on weights alone is done once per pass.
 
-A loss that is added inside the body of a loop is lost, and what is computed there is computed at
-every step. So a cell reads its kernels, couples them to their followers (Kolen-Pollack), makes what
-carries the error and lets B align before the loop begins; the loop multiplies.
+A loss that is added inside the body of a loop is lost, and the body is computed at every time step.
+So before the loop begins, a cell reads its kernels, couples them to feedback kernels that follow
+them (Kolen-Pollack), computes the kernel that carries the error, and lets B align. The loop only
+multiplies.
 """
 
 from __future__ import annotations
@@ -32,22 +33,25 @@ Response = Callable[[tf.Tensor], tf.Tensor]
 
 
 class EveryStep(Matmul):
-    """`Dense` at every time step: one kernel at many positions of an example."""
+    """Map of `Dense` at every time step: one kernel acts at many positions of an example."""
 
     spatial = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Steps:
-    """The forward product of a connection, to be taken at every time step of one forward pass.
+    """Forward product of a connection, for every time step of one forward pass.
 
     Attributes:
-        connection: The connection.
-        kernel: Forward kernel, coupled to its follower, in the compute dtype; or some of its gates.
-        stored: The method's weights as they are stored.
-        weights: What the backward pass uses: the carrier alone, or all weights of the method.
-        seed: Of a random method.
-        add_bias, activation: The gates' bias and activation, for rules that see the response.
+        connection: Connection whose product is taken.
+        kernel: Forward kernel, or the columns of some of its gates, in the compute dtype; coupled
+            to the feedback kernel that follows it.
+        stored: Weights of the method as they are stored.
+        weights: Weights that the backward pass uses: only the kernel that carries the error, or all
+            weights of the method.
+        seed: Seed of a random method.
+        add_bias, activation: Bias function and activation of the gates, for rules that use the
+            response.
         backprop: Whether the error goes through the forward kernel's transpose, for a probe.
     """
 
@@ -68,7 +72,7 @@ class Steps:
         add_bias: Response,
         activation: Response,
     ) -> Steps:
-        """Read a connection's weights, outside of the loop."""
+        """Read the weights of a connection, outside the loop."""
         watching.note("called", connection)
         layer, look = connection.layer, probing.current()
         method = layer.feedback
@@ -101,7 +105,7 @@ class Steps:
         ]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """`x · W` at one time step, with the method's backward pass."""
+        """Compute `x · W` at one time step, with the method's backward pass."""
         linear_map = self.connection.map
         if self.backprop:
             return linear_map.apply(x, self.kernel)
@@ -133,12 +137,12 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plain:
-    """A forward product without feedback weights, as `Steps`.
+    """Forward product without feedback weights, with the interface of `Steps`.
 
     Attributes:
-        map: The bilinear map.
+        map: Bilinear map of input and kernel.
         kernel: Forward kernel.
-        cut: Whether no error is sent on (e-prop's, along a recurrent kernel).
+        cut: Whether no error is sent on, as in e-prop along a recurrent kernel.
     """
 
     map: LinearMap
@@ -151,21 +155,21 @@ class Plain:
         return [dataclasses.replace(self, kernel=kernel) for kernel in kernels]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """`x · W` at one time step."""
+        """Compute `x · W` at one time step."""
         return self.map.apply(tf.stop_gradient(x) if self.cut else x, self.kernel)
 
 
 class Pass:
-    """The things that a cell keeps from the beginning of a loop over time to its end.
+    """Storage of a cell from the beginning of a loop over time to its end.
 
-    Each thread has its own: a strategy runs a step's replicas in several, in turns.
+    Each thread has its own storage, since a strategy traces the replicas of a step in threads.
     """
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
 
     def open(self) -> None:
-        """A loop is about to begin; what an earlier one left (it may have failed) is gone."""
+        """Open the storage before a loop, and discard what a failed loop may have left."""
         self._made[threading.get_ident()] = None
 
     def is_open(self) -> bool:
@@ -173,15 +177,15 @@ class Pass:
         return threading.get_ident() in self._made
 
     def close(self) -> None:
-        """The loop has ended."""
+        """Close the storage after the loop."""
         self._made.pop(threading.get_ident(), None)
 
     def held(self) -> Any:
-        """The things that the open pass keeps, or None."""
+        """Object that the open storage keeps, or None."""
         return self._made.get(threading.get_ident())
 
     def keep(self, made: Any) -> None:
-        """Hold `made` to the end of the loop, if one is open."""
+        """Keep `made` until the end of the loop, if the storage is open."""
         if self.is_open():
             self._made[threading.get_ident()] = made
 

@@ -1,0 +1,137 @@
+"""Numbers with ± in the pages of results are means and deviations, with n − 1, of the kept runs."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def kept(name):
+    return json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows(page, heading=""):
+    """Cells of the rows that have ±, of a page or of one of its sections."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    text = text[text.index(heading) :] if heading else text
+    text = re.split(r"^## ", text[3:], maxsplit=1, flags=re.MULTILINE)[0] if heading else text
+    for line in text.splitlines():
+        if line.startswith("|") and "±" in line:
+            yield [c.strip().strip("`") for c in line.replace("\xa0", " ").split("|")[1:-1]]
+
+
+def assert_rows(cells, expected):
+    """Each `mean ± deviation` among the cells against the runs' values, as many as there are."""
+    shown = [cell for cell in cells if "±" in cell]
+    assert len(shown) == len(expected), cells
+    for cell, values in zip(shown, expected, strict=True):
+        mean, deviation = cell.split(" ± ")
+        digits = len(mean.split(".")[1])
+        values = np.asarray(values, float)
+        assert mean == f"{values.mean():.{digits}f}", cells
+        assert deviation == f"{values.std(ddof=1):.{digits}f}", cells
+
+
+def last(runs, curve, scale=1.0):
+    return [scale * run["curves"][curve][-1] for run in runs if curve in run["curves"]]
+
+
+def columns(runs, curves):
+    """Accuracy and those of the curves that the runs have."""
+    found = [last(runs, "accuracy", 100.0), *(last(runs, curve) for curve in curves)]
+    return [values for values in found if values]
+
+
+PUBLISHED = [f"{layer}/angle" for layer in ("layer2", "layer3")]
+PUBLISHED += [f"{layer}/gradient_angle" for layer in ("layer1", "layer2")]
+PUBLISHED += [f"{layer}/norm_ratio" for layer in ("layer2", "layer3")]
+FORGOTTEN = [f"layer{i}/{measure}" for measure in ("angle", "norm_ratio") for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "curves"),
+    [
+        ("mnist-published", "## MNIST, the published", PUBLISHED),
+        ("mnist-forgotten", "## MNIST, with the start", FORGOTTEN),
+    ],
+)
+def test_product_feedback(name, heading, curves):
+    runs = kept(f"product_feedback/{name}")["runs"]
+    seen = 0
+    for cells in rows("results/product_feedback.md", heading):
+        own = [run for run in runs if run["method"] == cells[0]]
+        if cells[1].startswith("layer"):  # the angle over time
+            epochs = (1, 2, 5, 10, 20, 40)
+            angles = [[run["curves"][f"{cells[1]}/angle"][e - 1] for run in own] for e in epochs]
+            assert_rows(cells, angles)
+        else:
+            assert_rows(cells, columns(own, curves))
+        seen += 1
+    assert seen >= 4
+
+
+def test_expansion():
+    found = kept("product_feedback/expansion")
+    drawn = {one["expansion"]: one["angle"] for one in found["ten_outputs"]}
+    pages = list(rows("results/product_feedback.md", "## Expansion"))
+    for cells in pages:
+        own = [run for run in found["runs"] if run["expansion"] == float(cells[0])]
+        settled = [run["settled_angle"]["layer3"] for run in own]
+        values = [last(own, "layer2/angle"), last(own, "layer3/angle"), settled]
+        values += [drawn[float(cells[0])], last(own, "layer2/norm_ratio")]
+        assert_rows(cells, [*values, last(own, "accuracy", 100.0)])
+    assert len(pages) == 6
+
+
+def test_mixtures():
+    runs = kept("product_feedback/brain-digits")["runs"]
+    pages = list(rows("results/product_feedback.md", "## How symmetric"))
+    for cells in pages:
+        kp, fixed, _ = cells[0].split(" / ")
+        own = [run for run in runs if run["study"] == f"brain-digits-{kp}-{fixed}"]
+        r = np.array([run["correlation"]["layer2"]["all"] for run in own])
+        values = [last(own, "accuracy", 100.0), r, np.degrees(np.arccos(np.clip(r, -1, 1)))]
+        if "±" in cells[4]:
+            values.append([run["correlation"]["layer2"]["reciprocal"] for run in own])
+        assert_rows(cells, [*values, last(own, "layer2/angle"), last(own, "layer1/gradient_angle")])
+    assert len(pages) == 10
+
+
+def test_two_routes_on_digits():
+    runs = kept("two_routes/depth-digits-v1")["runs"]
+    pages = list(rows("results/two_routes.md", "## Depth"))
+    for cells in pages:
+        own = [run for run in runs if run["settings"]["method"] == cells[0].split("`")[0]]
+        by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
+        assert_rows(cells, [last(some, "val_accuracy", 100.0) for some in by_depth])
+    assert len(pages) == 8
+
+
+@pytest.mark.parametrize("page", ["choosing.md", "results/quickstart.md"])
+def test_methods_on_mnist(page):
+    methods = kept("quickstart/mnist")["methods"]
+    pages = list(rows(page))
+    for cells in pages:
+        assert_rows(
+            [cell for cell in cells if "±" in cell][:1],
+            [100 * np.array(methods[cells[0]]["accuracy"])[:, -1]],
+        )
+    assert len(pages) == len(methods)
+
+
+def test_own_activity():
+    names = {"AA, own activity, covariance": "aa, covariance", "AA, noise (`aa`)": "aa, noise"}
+    names |= {"WM, own activity, covariance": "wm, covariance", "WM, noise (`wm`)": "wm, noise"}
+    names |= {"SA (`sa`)": "sa", "backprop": "backprop"}
+    for dataset, heading in (("mnist", "784-256-256-10"), ("digits", "64-256-256-10 on hand")):
+        text = (DOCS / "results" / "own_activity.md").read_text(encoding="utf-8")
+        table = text[text.index(heading) :].split("\n\n")[1]
+        runs = kept(f"own_activity/{dataset}")
+        for line in (line for line in table.splitlines() if "±" in line):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            own = [100 * run["accuracy"] for run in runs if run["variant"] == names[cells[0]]]
+            assert_rows(cells, [own])
