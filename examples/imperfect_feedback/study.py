@@ -117,7 +117,7 @@ def runs_of(
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - steps // 6, warmup_target=settings.rate, warmup_steps=steps // 6
     )
-    sgd = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=settings.decay, global_clipnorm=1.0)
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=settings.decay, clipnorm=1.0)
     model.compile(
         ta.optimizers.split(sgd),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
