@@ -14,7 +14,6 @@ in it are not made again; the figure is drawn from it.
 
 from __future__ import annotations
 
-import itertools
 import json
 import statistics
 from pathlib import Path
@@ -117,7 +116,7 @@ def runs_of(
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - steps // 6, warmup_target=settings.rate, warmup_steps=steps // 6
     )
-    sgd = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=settings.decay, global_clipnorm=1.0)
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=settings.decay, clipnorm=1.0)
     model.compile(
         ta.optimizers.split(sgd),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -158,44 +157,69 @@ def runs_of(
     return found
 
 
-def figure(runs: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy above, gradient angle below, one column per defect; bars are standard deviations.
+def figure(runs: list[dict[str, Any]], path: Path, kind: str = "accuracy") -> None:
+    """One panel per defect, one line per method; dotted lines are methods over an ideal path.
 
-    Dotted lines are the methods over an ideal path.
+    Args:
+        runs: All runs of one dataset.
+        path: File to write.
+        kind: Which number is drawn, "accuracy" or "gradient_angle".
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     names = [d for d in DEFECTS if any(r["defect"] == d for r in runs)]
-    fig, axes = plt.subplots(2, len(names), figsize=(3.1 * len(names), 5.6), squeeze=False)
-    kinds = {"accuracy": 100, "gradient_angle": 1}
-    for (row, kind), (column, defect) in itertools.product(enumerate(kinds), enumerate(names)):
-        axis = axes[row, column]
-        for index, method in enumerate(METHODS):
+    methods = [m for m in METHODS if any(r["method"] == m for r in runs)]
+    rows = -(-len(names) // 3)
+    fig = Figure(figsize=(7.5, 0.9 + 2.5 * rows), layout="constrained")
+    axes = fig.subplots(rows, min(3, len(names)), squeeze=False, sharey=True)
+    scale, label = {
+        "accuracy": (100, "test accuracy, %"),
+        "gradient_angle": (1, "gradient angle, °"),
+    }[kind]
+    looks = ta.plots.styles(methods)
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, defect in zip(axes.flat, names, strict=False):
+        for method in methods:
             points: dict[tuple[str | None, float], list[float]] = {}
             for r in runs:
                 if r["method"] == method:
-                    points.setdefault((r["defect"], r["value"]), []).append(kinds[kind] * r[kind])
+                    points.setdefault((r["defect"], r["value"]), []).append(scale * r[kind])
             values = sorted(value for of, value in points if of == defect)
             if not values:
                 continue
             at = [points[defect, value] for value in values]
             spread = [np.std(p, ddof=1) if len(p) > 1 else 0.0 for p in at]
-            style = {"color": f"C{index}", "marker": "o", "ms": 3, "label": method}
-            axis.errorbar(values, [np.mean(p) for p in at], spread, **style)
+            axis.errorbar(
+                values,
+                [np.mean(p) for p in at],
+                spread,
+                color=looks[method].colour,
+                linestyle=looks[method].dashes,
+                marker="o",
+                markersize=3,
+                label=method,
+            )
             if (None, 0.0) in points:
-                axis.axhline(np.mean(points[None, 0.0]), color=f"C{index}", lw=0.6, ls=":")
+                ideal = np.mean(points[None, 0.0])
+                axis.axhline(ideal, color=looks[method].colour, linewidth=0.7, linestyle=":")
         if "bits" not in defect:
             axis.set_xscale("log")
-        axis.set_xlabel(LABELS[defect])
-    axes[0, 0].set_ylabel("test accuracy, %")
-    axes[1, 0].set_ylabel("gradient angle, hidden layers, °")
-    axes[0, 0].legend(fontsize=7)
-    fig.tight_layout()
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+        worse_left = defect in ("bits", "error_bits", "density", "rank")
+        axis.set_xlabel(LABELS[defect] + (", ← worse" if worse_left else ", worse →"))
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    for row in axes:
+        row[0].set_ylabel(label)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(methods), fontsize=8)
+    count = len({r["seed"] for r in runs})
+    fig.supxlabel(
+        f"means over {count} seeds; bars: ± 1 standard deviation (n - 1); dotted: ideal path",
+        fontsize=8,
+        color="#444444",
+    )
+    fig.savefig(path, dpi=150)
 
 
 def table(runs: list[dict[str, Any]]) -> str:
@@ -255,6 +279,7 @@ def main() -> None:
                 keras.backend.clear_session()
         print(table([r for r in runs if r["defect"] == defect and r["value"] == value]), flush=True)
     figure(runs, given.output / f"{given.data}.png")
+    figure(runs, given.output / f"{given.data}-angle.png", "gradient_angle")
 
 
 if __name__ == "__main__":

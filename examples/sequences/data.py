@@ -17,12 +17,14 @@ class Text:
 
     Attributes:
         characters: Those that occur, in order; a number is a place among them.
-        train, validation: `(x, y)`, each `(windows, length)` of int32; y is x one character on.
+        train, validation, test: `(x, y)`, each `(windows, length)` of int32; y is one character
+            on from x.
     """
 
     characters: str
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
 
 
 def shakespeare(length: int, data_dir: str | None = None) -> Text:
@@ -35,11 +37,11 @@ def shakespeare(length: int, data_dir: str | None = None) -> Text:
     import tensorflow_datasets as tfds  # 2 s, and only needed here
 
     texts = {}
-    for split in ("train", "validation"):
+    for split in ("train", "validation", "test"):
         data = tfds.load("tiny_shakespeare", split=split, data_dir=data_dir, download=not data_dir)
         [example] = tfds.as_numpy(data)
         texts[split] = example["text"].decode()
-    return _windows(texts["train"], texts["validation"], length)
+    return _windows(texts["train"], texts["validation"], texts["test"], length)
 
 
 def source_text(length: int, windows: int | None = None) -> Text:
@@ -50,13 +52,14 @@ def source_text(length: int, windows: int | None = None) -> Text:
         windows: How many of each split; all, if None.
     """
     text = inspect.getsource(argparse)
-    cut = len(text) * 9 // 10
     end = None if windows is None else windows * length + 1
-    return _windows(text[:cut][:end], text[cut:][:end], length)
+    eighth = len(text) // 8
+    parts = text[: 6 * eighth], text[6 * eighth : 7 * eighth], text[7 * eighth :]
+    return _windows(*(part[:end] for part in parts), length)
 
 
-def _windows(train: str, validation: str, length: int) -> Text:
-    characters = "".join(sorted(set(train + validation)))
+def _windows(train: str, validation: str, test: str, length: int) -> Text:
+    characters = "".join(sorted(set(train + validation + test)))
     place = {c: i for i, c in enumerate(characters)}
 
     def cut(text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +68,7 @@ def _windows(train: str, validation: str, length: int) -> Text:
         x, y = numbers[: count * length], numbers[1 : count * length + 1]
         return x.reshape(count, length), y.reshape(count, length)
 
-    return Text(characters, cut(train), cut(validation))
+    return Text(characters, cut(train), cut(validation), cut(test))
 
 
 def store_recall(

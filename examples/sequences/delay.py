@@ -1,51 +1,71 @@
 """Store and recall: a value is shown, and asked for after a delay.
 
 e-prop sends no error along the recurrent kernel, so that what a unit learns from the first step
-fades with the unit's own memory. An untrained recurrent kernel may hold the value all the same:
-then a readout is enough, and all methods recall it.
+fades with the unit's own memory. Where the recurrent kernel starts small, the shown value fades
+from the activity within the delay, and the kernel has to learn to hold it: backpropagation through
+time can, with any feedback weights, and e-prop cannot. An LSTM's cell is a memory of its own,
+which e-prop's traces follow. With a kernel that starts orthogonal with gain 1 the untrained
+network holds the value, a readout is enough, and the task tells nothing.
 
     python -m examples.sequences.delay
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.command_line import positive
-from examples.common import Numbers, finished, markdown, write_json
+from examples.common import Numbers, markdown, write_json
 from examples.sequences.data import store_recall
 
-__all__ = ["CELLS", "METHODS", "accuracy", "main"]
+__all__ = ["METHODS", "NETWORKS", "accuracy", "main"]
 
-CELLS: dict[str, Any] = {
-    "simple": ta.layers.SimpleRNNCell,
-    "leaky": ta.layers.LeakyRNNCell,
-    "lstm": ta.layers.LSTMCell,
+
+class Network(NamedTuple):
+    """A recurrent network and its task.
+
+    Attributes:
+        cell: Its cell, of `ta.layers`.
+        gain: Gain of the orthogonal recurrent kernel at the start.
+        length: Time steps from the value to the question.
+    """
+
+    cell: Any
+    gain: float
+    length: int
+
+
+NETWORKS = {
+    "simple-12": Network(ta.layers.SimpleRNNCell, 0.5, 12),
+    "simple-20": Network(ta.layers.SimpleRNNCell, 0.7, 20),
+    "lstm-20": Network(ta.layers.LSTMCell, 0.7, 20),
 }
 METHODS = {"backprop": None, "fa": "fa", "eprop, symmetric": "eprop", "eprop, random": "eprop"}
 
 
-def accuracy(
-    cell: str, method: str, length: int, seed: int, steps: int = 600, units: int = 24
-) -> float:
+def accuracy(network: str, method: str, seed: int, steps: int = 600, units: int = 32) -> float:
     """Part of new sequences whose value is recalled, after training.
 
     Args:
-        cell: Out of `CELLS`.
+        network: Out of `NETWORKS`.
         method: Out of `METHODS`.
-        length: Time steps from the value to the question.
         seed: Of weights and data.
         steps: Training steps, each on 64 new sequences.
         units: Of the network.
     """
+    cell, gain, length = NETWORKS[network]
     keras.utils.set_random_seed(seed)
     readout = "fa" if method in ("fa", "eprop, random") else None
-    made = CELLS[cell](units, feedback=METHODS[method])
+    made = cell(
+        units,
+        recurrent_initializer=keras.initializers.Orthogonal(gain),
+        feedback=METHODS[method],
+    )
     model = keras.Sequential(
         [
             keras.Input((length, 3)),
@@ -54,7 +74,7 @@ def accuracy(
         ]
     )
     model.compile(
-        keras.optimizers.Adam(5e-3, clipnorm=1.0),
+        keras.optimizers.Adam(2e-3, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -66,33 +86,28 @@ def accuracy(
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
     parser = command_line.new_parser(__doc__ or "", "sequences/delay", seeds=3, data=False)
-    parser.add_argument("--length", type=positive, default=12)
     given = parser.parse_args(arguments)
-    steps = 4 if given.quick else 600
-    seeds, length = (1, 4) if given.quick else (given.seeds, given.length)
+    steps, seeds = (4, 1) if given.quick else (600, given.seeds)
+    file = given.output / "delay.json"
+    runs: list[Numbers] = json.loads(file.read_text("utf-8")) if file.exists() else []
     rows = []
-    for cell in CELLS:
-        row = [cell]
+    for network, (cell, gain, length) in NETWORKS.items():
+        row = [cell.__name__, f"{gain:g}", str(length)]
         for method in METHODS:
-            values = []
             for seed in range(seeds):
-                settings: Numbers = {
-                    "cell": cell,
-                    "method": method,
-                    "length": length,
-                    "seed": seed,
-                    "steps": steps,
-                }
-                name = f"{cell}-{method}-{length}-{seed}".replace(", ", "-")
-                file = given.output / f"{name}.json"
-                done = finished(file, settings)
-                if done is None:
-                    done = {**settings, "accuracy": accuracy(**settings)}
-                    write_json(file, done)
-                values.append(done["accuracy"])
-            row.append(f"{np.mean(values):.2f}" + (f" ± {np.std(values):.2f}" if seeds > 1 else ""))
+                run: Numbers = {"network": network, "method": method, "seed": seed, "steps": steps}
+                if not any(run.items() <= done.items() for done in runs):
+                    runs.append({**run, "accuracy": accuracy(**run)})
+                    write_json(file, runs)
+            values = [
+                done["accuracy"]
+                for done in runs
+                if (done["network"], done["method"], done["steps"]) == (network, method, steps)
+            ]
+            spread = f" ± {np.std(values, ddof=1):.2f}" if values[1:] else ""
+            row.append(f"{np.mean(values):.2f}{spread}")
         rows.append(row)
-    print(markdown(("cell", *METHODS), rows))
+    print(markdown(("cell", "gain", "length", *METHODS), rows))
 
 
 if __name__ == "__main__":

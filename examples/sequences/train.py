@@ -28,7 +28,7 @@ __all__ = ["METHODS", "bits", "build", "main", "optimizer", "train"]
 
 # e-prop by what tells the units of the error: readout's own weights, random ones, Kolen-Pollack's
 EPROP = {"eprop-symmetric": "backprop", "eprop-random": "fa", "eprop-adaptive": "kp"}
-METHODS = ("backprop", "fa", "usf", "kp", "sa", "aa", "pfa", *EPROP)
+METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *EPROP)
 
 
 def build(network: str, method: str, text: Text, **sizes: int) -> keras.Model:
@@ -132,11 +132,13 @@ def train(text: Text, settings: Numbers, backup: Path) -> Numbers:
         ],
     ).history
     x, y = (part[:32] for part in text.validation)
-    angles = ta.metrics.gradient_angle(model, x, y)
+    angles = {} if settings["method"] == "dfa" else ta.metrics.gradient_angle(model, x, y)
+    test = model.evaluate(*text.test, batch_size=128, verbose=0)
     return {
         "train_bits": [bits(v) for v in history["loss"]],
         "validation_bits": [bits(v) for v in history["val_loss"]],
         "angles": {path: found["kernel"] for path, found in angles.items() if "kernel" in found},
+        "test_bits": bits(test),
         "steps": steps,
     }
 
