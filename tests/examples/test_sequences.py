@@ -2,13 +2,18 @@
 
 import argparse
 import inspect
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from examples.sequences import delay
 from examples.sequences.data import source_text, store_recall
-from examples.sequences.train import build, main
+from examples.sequences.train import build, main, table
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def test_windows_hold_the_text_and_the_character_that_follows():
@@ -51,3 +56,11 @@ def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
     assert "bits per character" in first and f"| {network} | fa |" in first
     main(arguments)
     assert capsys.readouterr().out in first
+
+
+def test_the_page_shows_what_the_kept_runs_say(tmp_path, capsys):
+    page = (RESULTS / "sequences.md").read_text("utf-8")
+    assert table(RESULTS / "sequences" / "text") in page
+    shutil.copy(RESULTS / "sequences" / "delay.json", tmp_path)
+    delay.main(["--output", str(tmp_path)])  # finds all its runs
+    assert capsys.readouterr().out.strip() in page
