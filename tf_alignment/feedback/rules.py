@@ -53,9 +53,10 @@ class _Named(Alignment):
 
 
 # The local rules and AA learn from noise, as published for WM: real activity is far from white, so
-# that by plain gradient steps B would see little but its mean direction. Divided by the noise's own power, WM ends at
-# (α/β) W in every layer; a step that shrinks where a layer has many inputs and few positions to
-# average over (`normalize="noise"`) suits all layers and depths (docs/results/two_routes.md).
+# that by plain gradient steps B would see little but its mean direction. Divided by the noise's own
+# power, WM ends at (α/β) W in every layer; a step that shrinks where a layer has many inputs and
+# few positions to average over (`normalize="noise"`) suits all layers and depths
+# (docs/results/two_routes.md).
 _FROM_NOISE = {"noise": "rademacher", "normalize": "noise", "response_bias": False}
 
 
