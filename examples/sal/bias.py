@@ -72,7 +72,8 @@ def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Figure
     drawing = Figure((4.5, 3.2), layout="constrained")
     axes = drawing.subplots()
     for name, values in results.items():
-        axes.errorbar(biases, *zip(*values, strict=True), marker="o", label=name)
+        means, errors = np.array(values).T
+        axes.errorbar(biases, means, errors, marker="o", label=name)
     axes.axhline(1.0, color="gray", linestyle="--", label="W")
     axes.set(xlabel="bias of the upper neuron", ylabel="B at rest")
     axes.legend()

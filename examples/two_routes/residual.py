@@ -34,7 +34,8 @@ __all__ = [
 
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
-    # as published: nothing is divided by a layer's scale; the local rules learn from noise
+    # the published formulas: nothing is divided by a layer's scale, local rules learn from noise;
+    # not the published procedure, which alternates, and has an adaptive optimizer on B
     "wm-published": ta.feedback.WeightMirror(1e-3, 1e-3, noise="gaussian", normalize=None),
     "ia-published": ta.feedback.InformationAlignment(
         1e-3, 1e-3, 1e-4, noise="gaussian", normalize=None

@@ -53,9 +53,10 @@ class _Named(Alignment):
 
 
 # The local rules and AA learn from noise, as published for WM: real activity is far from white, so
-# that B would see little but its mean direction. Divided by the noise's own power, WM ends at
-# (α/β) W in every layer; a step that shrinks where a layer has many inputs and few positions to
-# average over (`normalize="noise"`) suits all layers and depths (docs/results/two_routes.md).
+# that by plain gradient steps B would see little but its mean direction. Divided by the noise's own
+# power, WM ends at (α/β) W in every layer; a step that shrinks where a layer has many inputs and
+# few positions to average over (`normalize="noise"`) suits all layers and depths
+# (docs/results/two_routes.md).
 _FROM_NOISE = {"noise": "rademacher", "normalize": "noise", "response_bias": False}
 
 
@@ -189,13 +190,13 @@ class ActivationAlignment(_Named):
     the input's covariance lies in one direction, and its median eigenvalue is a five-hundredth of
     the trace or less. Adam gives each layer a scale of its own. The recipe is
     `ActivationAlignment(noise=None, normalize=None)` with B under `keras.optimizers.Adam(0.01)`
-    (argument `feedback` of `tf_alignment.optimizers.split`). In a small network on digits, with SGD
-    of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten epochs (three
-    seeds); backpropagation reached 93.3, 96.1 and 94.7 %, and the default of this class 80.0, 91.7
-    and 91.4 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate 0.01 it diverged
-    on MNIST at rate 0.05 for W (docs/results/own_activity.md). So more than one rate should be
-    tried. B learns W only in the directions in which the input varies. A warning that momentum
-    makes B swing appears here too, and is true.
+    (argument `feedback` of `tf_alignment.optimizers.split`). In a small convolutional network on
+    digits, with SGD of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten
+    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %, and the default of this
+    class 80.0, 91.7 and 91.4 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate
+    0.01 it diverged on MNIST at rate 0.05 for W (docs/results/own_activity.md). So more than one
+    rate should be tried. B learns W only in the directions in which the input varies. A warning
+    that momentum makes B swing appears here too, and is true.
 
     An extension of this library is `ActivationAlignment(noise=None, normalize="covariance")`: AA on
     the layer's own input, times a damped inverse of the input's covariance. With rate · α = 1, a

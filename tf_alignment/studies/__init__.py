@@ -28,8 +28,8 @@ epoch (`ta.callbacks.Resume`).
 **Functions.** Arguments that may differ between runs can be functions of a `Run`: `optimizer`,
 `phases`, `callbacks`, `measure`, `finish`, `prepare` and `data`. A class in place of such a
 function is constructed (`functools.partial(ta.phases.SAL, steps=2000)`), with the run's seed if it
-has such an argument. Since runs are separate processes, functions, classes and rules are stored by name
-and by the file that defines them: they must be defined at the top level of a module or script.
+has such an argument. Since runs are separate processes, functions, classes and rules are stored by
+name and by the file that defines them: they must be defined at the top level of a module or script.
 `build` may be any callable, since its models are saved.
 
 **Equal starts.** The model of a seed is built once and saved; every variant with that seed starts
