@@ -107,12 +107,9 @@ class GradientProbe:
             layer or connection. The quantities are
 
             - `"kernel"`: angle between the two gradients of the kernel, in degrees;
-            - `"error"`: angle between the two errors sent down, each batch as one vector, in
-              degrees;
-            - `"error_per_example"`: mean over examples of the angle between the two errors, without
-              examples whose error is zero;
-            - `"kernel_norm_ratio"`, `"error_norm_ratio"`: norm with feedback weights divided by the
-              norm with backpropagation;
+            - `"error"`: angle between the two errors sent down, the batch as one vector, degrees;
+            - `"error_per_example"`: mean over examples, without zero errors, of their angles;
+            - `"kernel_norm_ratio"`, `"error_norm_ratio"`: norm divided by backpropagation's norm;
             - `"input_norm"`: mean over examples of the norm of the layer's input.
 
             Stock layers have only the quantities of the kernel. The same holds for a model under
