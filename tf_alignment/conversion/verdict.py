@@ -217,7 +217,7 @@ def _report(site: Site, direct: bool) -> LayerReport:
 
 def _has_row(site: Site) -> bool:
     """Whether a layer is told of: it has weights, and no layer that holds it tells of them."""
-    inside = any(is_ours(type(holder)) for holder in site.holders)
+    inside = any(is_ours(type(h)) and hasattr(h, "feedback") for h in site.holders)
     return not inside and bool(own_weights(site.layer) or _holds_feedback(site.layer))
 
 
