@@ -74,6 +74,7 @@ def copy_gradient(
     @tf.custom_gradient
     def op(kernel: tf.Tensor, follower: tf.Tensor):  # type: ignore[no-untyped-def]
         def grad(dkernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dkernel = tf.convert_to_tensor(dkernel)  # of rows that are looked up: all rows
             copy = tf.cast(dkernel, follower.dtype)
             return dkernel, _after([follower], copy if change is None else change(copy))
 

@@ -5,6 +5,8 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from cases import set_feedback_to_forward
 from stock_models import MODELS, example, gradients, nested, residual, same, sequential, text
 
 import tf_alignment as ta
@@ -211,18 +213,96 @@ def test_a_nested_sequential_model_without_an_input_of_its_own():
     same(ta.strip(converted)(x), model(x))
 
 
-def test_time_distributed_needs_a_static_time_axis():
-    def model(steps):
-        x = inputs = keras.Input((steps, 6))
-        x = K.TimeDistributed(K.Dense(5))(x)
-        x = K.TimeDistributed(K.Dense(5))(x)
-        return keras.Model(inputs, K.Dense(3)(K.GlobalAveragePooling1D()(x)))
+def over_time(steps, wrapper=K.TimeDistributed):
+    x = inputs = keras.Input((steps, 6))
+    x = wrapper(K.Dense(5, "tanh"), name="first")(x)
+    x = wrapper(keras.Sequential([K.Dense(5), K.Dense(4)]), name="second")(x)
+    return keras.Model(inputs, K.Dense(3)(K.GlobalAveragePooling1D()(x)))
 
-    assert list(methods_of(ta.convert(model(4), "fa")).values()) == ["stock", "fa", "fa"]
-    # with a dynamic one Keras would silently drop the method's backward pass
-    with pytest.warns(UserWarning, match="TimeDistributed with a dynamic time axis"):
-        converted = ta.convert(model(None), "fa")
-    assert list(methods_of(converted).values()) == ["stock", "stock", "fa"]
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_dynamic_time_axis_keeps_the_backward_pass(inplace):
+    """Keras' own `TimeDistributed` would lose it, so it is exchanged, and given back."""
+    model, fixed = over_time(None), over_time(4)
+    fixed.set_weights(model.get_weights())
+    assert list(methods_of(ta.convert(fixed, "fa")).values()) == ["stock", *["fa"] * 3]
+    converted = ta.convert(model, "fa", inplace=inplace)
+    assert list(methods_of(converted).values()) == ["stock", *["fa"] * 3]
+    second = converted.get_layer("second")
+    assert type(second) is ta.layers.TimeDistributed
+    assert type(converted.get_layer("first")) is K.TimeDistributed  # nothing in it was converted
+    for layer in ta.layers.feedback_layers(converted):
+        set_feedback_to_forward(layer)
+    x = np.random.default_rng(0).standard_normal((2, 4, 6)).astype("float32")
+    # Keras' own loop over a dynamic axis takes its length from the batch: compare what is above
+    upper = [keras.Model(m.get_layer("second").input, m.output) for m in (converted, fixed)]
+    h = x[..., :5]
+    values, found = zip(*(input_gradient(m, h) for m in upper), strict=True)
+    np.testing.assert_allclose(*values, rtol=1e-5)
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+    ta.convert(converted, "kp", inplace=True)
+    assert list(methods_of(converted).values()) == ["stock", *["kp"] * 3]
+    stock = ta.strip(converted, inplace=inplace)
+    assert type(stock.get_layer("second")) is K.TimeDistributed
+    assert not ta.layers.feedback_layers(stock)
+
+
+def input_gradient(model, x):
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x, training=True)
+        loss = tf.reduce_sum(tf.sin(y))
+    return y, tape.gradient(loss, x)
+
+
+def test_a_dynamic_time_axis_in_a_class_of_ones_own_is_named():
+    class Own(K.TimeDistributed):
+        pass
+
+    with pytest.warns(UserWarning, match="'second', a subclass of TimeDistributed with a dynamic"):
+        converted = ta.convert(over_time(None, Own), "fa")
+    assert list(methods_of(converted).values()) == ["stock", "stock", "stock", "fa"]
+
+
+def explained(model, x, how):
+    """Attributions of the first output to the input."""
+    rng, steps = np.random.default_rng(0), 32
+
+    def slope(points):
+        points = tf.convert_to_tensor(points)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            y = model(points)[:, 0]
+        return tape.gradient(y, points).numpy()
+
+    if how == "saliency":
+        return slope(x)
+    if how == "expected gradients":  # those of SHAP: baselines and places between are drawn
+        weights = rng.uniform(size=(steps, len(x), *[1] * (x.ndim - 1))).astype("float32")
+        baselines = x[rng.integers(len(x), size=(steps, len(x)))]
+    else:  # integrated gradients, from zero
+        weights = (np.arange(steps, dtype="float32") + 0.5) / steps
+        weights, baselines = weights.reshape(steps, *[1] * x.ndim), np.zeros((steps, *x.shape), "f")
+    found = [(x - b) * slope(b + w * (x - b)) for w, b in zip(weights, baselines, strict=True)]
+    return np.mean(found, 0)
+
+
+@pytest.mark.parametrize("how", ["saliency", "integrated gradients", "expected gradients"])
+@pytest.mark.parametrize("method", ["fa", "sa", "pfa", "dfa"])
+def test_explanations_of_a_stripped_model_are_those_of_the_stock_model(how, method):
+    """Attributions add up to the change of the output only if gradients are gradients."""
+    model = residual()
+    x = np.random.default_rng(1).standard_normal((4, *model.input_shape[1:])).astype("float32")
+    include = None if method == "dfa" else ".*"
+    converted = ta.convert(model, method, include=include)
+    stock, own, stripped = (explained(m, x, how) for m in (model, converted, ta.strip(converted)))
+    np.testing.assert_array_equal(stripped, stock)
+    assert not np.allclose(own, stock, rtol=0.1)
+    if how == "integrated gradients":
+        change = (model(x) - model(np.zeros_like(x)))[:, 0]
+        left, lost = (np.abs(a.reshape(len(x), -1).sum(1) - change).max() for a in (stripped, own))
+        assert left < 0.05 * np.abs(change).max() < lost
 
 
 @STOCK_STAYS

@@ -57,9 +57,16 @@ def test_plain_keras_loads_a_stock_model_with_the_same_outputs(tmp_path):
     same(loaded(x), model(x))
 
 
+def over_any_time(x):
+    """An axis whose length is unknown: `TimeDistributed` is exchanged."""
+    folded = K.Reshape((-1, 6))(x)
+    return K.Reshape((4, 6))(K.TimeDistributed(K.Dense(6), name="time")(folded))
+
+
 def test_a_file_that_plain_keras_loads_rightly_says_nothing(tmp_path):
     x = inputs = keras.Input((4, 6))
     x = K.TimeDistributed(K.Dense(6))(K.Dense(6)(x))
+    x = over_any_time(x)
     x = K.MultiHeadAttention(2, 3)(x, x)
     model = ta.convert(keras.Model(inputs, K.Dense(2)(x)), "kp", inplace=True)
     for one in (model, ta.convert(sequential(), "kp")):
@@ -91,6 +98,28 @@ def test_attention_inside_a_custom_layer(tmp_path):
         assert len(ta.layers.feedback_layers(loaded)) == count
         rows = np.random.default_rng(0).standard_normal((2, 4, 6)).astype("float32")
         same(loaded(rows), model(rows))
+
+
+def test_a_dynamic_time_axis_inside_a_custom_layer(tmp_path):
+    class Times(K.Layer):
+        def build(self, shape):
+            self.inner = K.TimeDistributed(K.Dense(6))
+            self.inner.build((None, None, 6))
+
+        def call(self, x):
+            return self.inner(x)
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    inputs = keras.Input((None, 6))
+    model = ta.convert(keras.Model(inputs, K.Dense(2)(Times(name="t")(K.Dense(6)(inputs)))), "fa")
+    with pytest.warns(UserWarning, match="plain Keras"):
+        model.save(tmp_path / "m.keras")
+    loaded = ta.load_model(tmp_path / "m.keras", custom_objects={"Times": Times})
+    assert type(loaded.get_layer("t").inner) is ta.layers.TimeDistributed
+    rows = np.random.default_rng(0).standard_normal((2, 4, 6)).astype("float32")
+    same(loaded(rows), model(rows))
 
 
 def test_weights_go_from_file_to_file(tmp_path):

@@ -241,7 +241,7 @@ def test_feedback_weights_follow_trainable():
 )
 def test_wrong_methods_are_refused_at_construction(feedback, error, match):
     arguments = {"Dense": (3,), "EinsumDense": ("ab,bc->ac", 3), "MultiHeadAttention": (2, 4)}
-    arguments |= {"GroupQueryAttention": (4, 2, 2)}
+    arguments |= {"GroupQueryAttention": (4, 2, 2), "ReversibleEmbedding": (4, 3)}
     for kind in KINDS:
         one = kind.startswith(("Depthwise", "Simple", "LSTM", "GRU"))
         positional = arguments.get(kind, (3,) if one else (3, 3))
@@ -260,6 +260,18 @@ def test_what_would_bypass_the_method_is_refused():
         layer.quantize("int8")
     with pytest.raises(ValueError, match="LoRA"):
         layer.enable_lora(2)
+
+
+@pytest.mark.parametrize("kind", ["Dense", "EinsumDense", "ReversibleEmbedding"])
+def test_without_a_method_a_layer_is_quantized_as_keras_own(kind):
+    arguments = {"Dense": (3,), "EinsumDense": ("ab,bc->ac", 3), "ReversibleEmbedding": (5, 3)}
+    x = np.array([[1, 2, 3, 4]])
+    stock, layer = (getattr(of, kind)(*arguments[kind]) for of in (keras.layers, ta.layers))
+    for one in (stock, layer):
+        one.build((None, 4))
+        one.set_weights([np.linspace(-1, 1, w.numpy().size).reshape(w.shape) for w in one.weights])
+        one.quantize("int8")
+    np.testing.assert_array_equal(layer(x), stock(x))
 
 
 def test_effective_kernel_errors_say_why():
@@ -325,8 +337,9 @@ def test_shared_layers_and_higher_ranks():
 
 def test_all_combinations_of_kinds_are_in_the_table():
     covered = {case.kind for case in cases.LAYERS.values()}
-    attention = {"MultiHeadAttention", "GroupQueryAttention"}
-    assert covered | attention == {kind for kind in KINDS if not kind.endswith("Cell")}
+    # the reverse product is a call with an argument of its own: layers/test_embedding.py
+    others = {"MultiHeadAttention", "GroupQueryAttention", "ReversibleEmbedding"}
+    assert covered | others == {kind for kind in KINDS if not kind.endswith("Cell")}
 
 
 @pytest.mark.parametrize("same", ["seed", "instance"])

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,6 +19,7 @@ __all__ = [
     "in_forward_mode",
     "in_recomputation",
     "in_vectorized_map",
+    "outermost_layer",
     "records",
 ]
 
@@ -91,6 +93,17 @@ def records() -> bool:
         return bool(record.could_possibly_record())
     except (ImportError, AttributeError):
         return False
+
+
+def outermost_layer() -> Any:
+    """The layer or model that is being called, and in which all others are called; or None."""
+    try:
+        from keras.src.backend.common import global_state
+
+        context = global_state.get_global_attribute("current_call_ctx")
+    except (ImportError, AttributeError):
+        return None
+    return getattr(context, "entry_layer", None)
 
 
 def _called_by(file: str, functions: tuple[str, ...]) -> bool:

@@ -42,7 +42,7 @@ class Selection:
         found = []
         for site in self._sites:
             named, refused = self._hit(site, self._included), self._hit(site, self._excluded)
-            if not refused and (named or (site.fed and not self._included)):
+            if not refused and (named or (site.sends and not self._included)):
                 found.append(site)
         self._check_used()
         return found
@@ -94,10 +94,12 @@ def _selectors(name: str, value: Any, sites: list[Site]) -> list[Selector]:
                 f"Argument `{name}` must be a name or a valid regular expression ({error}). "
                 f"Received: {name}={selector!r}"
             ) from None
-        if not (isinstance(selector, str | re.Pattern) or callable(selector)):
+        layer = isinstance(selector, type | keras.layers.Layer)  # callable, but no function of one
+        if layer or not (isinstance(selector, str | re.Pattern) or callable(selector)):
             raise TypeError(
-                f"Argument `{name}` must be a name, a regular expression, a function of a layer, "
-                f"or several of these. Received: {name}={value!r}"
+                f"Argument `{name}` must be a name, a regular expression, a function of a layer "
+                "(`lambda layer: isinstance(layer, ...)`), or several of these. Received: "
+                f"{name}={value!r}"
             )
     return selectors
 

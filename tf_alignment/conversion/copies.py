@@ -51,6 +51,7 @@ def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
         with keras.saving.custom_object_scope(_own_objects(model)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*no feedback weights.*")
             warnings.filterwarnings("ignore", message=".*plain Keras.*")
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`.*")
             new = _clone(model) if _plain(model) else copy.deepcopy(model)
     except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError) as error:
         raise _refusal(model, error) from error
@@ -115,11 +116,11 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
         for value in vars(layer).values():
             if isinstance(value, kept) or (inspect.isfunction(value) and "<" not in value.__name__):
                 add(value)
-    for value in keras.tree.flatten(
-        [getattr(model, "loss", None), getattr(model, "optimizer", None)]
-    ):
-        if value is not None and not isinstance(value, str):
-            add(value)
+    compilation = getattr(getattr(model, "_compile_config", None), "config", None) or {}
+    for value in keras.tree.flatten([getattr(model, "loss", None), compilation]):
+        for part in (value, *getattr(value, "__dict__", {}).values()):
+            if inspect.isfunction(part) or (part is value and hasattr(part, "get_config")):
+                add(part)
     return found
 
 

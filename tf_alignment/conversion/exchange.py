@@ -15,12 +15,12 @@ from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
 from tf_alignment.conversion.direct import convert_direct, strip_direct
 from tf_alignment.conversion.files import remember
-from tf_alignment.conversion.inplace import give, give_holders, take
+from tf_alignment.conversion.inplace import fold_time, give, give_holders, take
 from tf_alignment.conversion.registry import is_ours, stock_class, version
-from tf_alignment.conversion.renewal import carry_optimizer, renew
+from tf_alignment.conversion.renewal import compile_like, renew
 from tf_alignment.conversion.sites import Site, sites
 from tf_alignment.conversion.training import unwatch, warn_of_frozen, watch
-from tf_alignment.conversion.verdict import check_model, dynamic_time, stays, transported
+from tf_alignment.conversion.verdict import check_model, lossy_time, stays, transported
 from tf_alignment.layers.direct import Cut, OutputTap
 from tf_alignment.layers.inspection import feedback_layers, output_taps, walk
 
@@ -104,13 +104,11 @@ def convert(
     if output_taps(model):
         if inplace:
             raise _no_surgery("convert")
-        compilation = model.get_compile_config()
-        model = strip_direct(model)
-        if compilation:
-            model.compile_from_config(compilation)
+        direct, model = model, strip_direct(model)
+        compile_like(direct, model)
     found = sites(model)
     _refuse_own_subclasses(found)
-    leaves = [s for s in found if s.leaf and dynamic_time(s) is None]
+    leaves = [s for s in found if s.leaf and lossy_time(s) is None]
     selection = Selection(include, exclude, leaves)
     chosen = selection.chosen()
     if not chosen:
@@ -127,7 +125,7 @@ def convert(
     remember(target, chosen)
     renew(target)
     if not inplace:
-        _compile_like(model, target)
+        compile_like(model, target)
     warn_of_frozen(target)
     watch(target)
     return target
@@ -179,14 +177,13 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
 def _convert_direct(
     model: keras.Model, method: methods.DirectFeedback, feedback_initializer: Any
 ) -> keras.Model:
-    compilation = model.get_compile_config()
+    original = model
     if feedback_layers(model) or _has_surgery(model):
         model = strip(model)
     initializer = feedback_initializer or "glorot_uniform"
     converted = convert_direct(model, initializer, method.over_space)
     _warn(model, [(s.path, why) for s, why in transported(sites(model), direct=True)], 4)
-    if compilation:
-        converted.compile_from_config(compilation)
+    compile_like(original, converted)
     watch(converted)
     return converted
 
@@ -231,7 +228,7 @@ def _like(layers: dict[int, Any] | None, found: list[Site]) -> list[Site]:
         return found
     return [
         Site(layers[id(s.layer)], tuple(layers[id(h)] for h in s.holders), s.fed) for s in found
-    ]
+    ]  # which weights of the copies an error passes is asked no more
 
 
 def _take_all(model: keras.Model, fused: bool = False) -> None:
@@ -252,6 +249,7 @@ def _give_all(
             give(site.layer, method, feedback_initializer=initializer)
             given.append(site.layer)
         give_holders(chosen, found)
+        fold_time(chosen)
     except BaseException:
         for layer in given:
             take(layer)
@@ -271,16 +269,3 @@ def _warn(model: keras.Model, left: list[tuple[str, str]], stacklevel: int) -> N
             f"'{model.name}': {some}{more}. See `tf_alignment.summary(model)`.",
             stacklevel=stacklevel,
         )
-
-
-def _compile_like(model: keras.Model, target: keras.Model) -> None:
-    """Compile a copy like the original, with the state of the original's optimizer."""
-    compilation = model.get_compile_config()
-    if not compilation or target.compiled:  # one that was saved and loaded is, with its optimizer
-        return
-    target.compile_from_config(compilation)
-    old, new = getattr(model, "optimizer", None), getattr(target, "optimizer", None)
-    if isinstance(old, keras.optimizers.Optimizer) and old.built and new is not None:
-        if not new.built:
-            new.build(target.trainable_variables)
-        carry_optimizer(old, new)

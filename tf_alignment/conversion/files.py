@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment.conversion.inplace import give, give_holders
+from tf_alignment.conversion.inplace import fold_time, give, give_holders
 from tf_alignment.conversion.renewal import renew
 from tf_alignment.conversion.sites import Site, sites
 from tf_alignment.conversion.training import watch
@@ -79,8 +79,10 @@ def load_model(
         if missing:
             found = sites(model)
             given = {id(layer) for layer, _ in missing}
-            give_holders([s for s in found if id(s.layer) in given], found)
-            remember(model, [s for s in found if id(s.layer) in given])
+            carrying = [s for s in found if id(s.layer) in given]
+            give_holders(carrying, found)
+            fold_time(carrying)
+            remember(model, carrying)
         config = _config(path)
         if compile and config.get("compile_config"):
             model.compile_from_config(config["compile_config"])

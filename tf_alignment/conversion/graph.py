@@ -34,7 +34,13 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ref:
-    """Placeholder of one tensor of the recorded model."""
+    """Placeholder of one tensor of the recorded model.
+
+    Attributes:
+        spec: `KerasTensor` with the tensor's shape and type, where the model has one.
+    """
+
+    spec: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +64,15 @@ class Call:
     def inputs(self) -> list[Ref]:
         """Tensors among the arguments."""
         return [a for a in keras.tree.flatten((self.args, self.kwargs)) if isinstance(a, Ref)]
+
+    @property
+    def specs(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments with a `KerasTensor` for every tensor, or None where one is not known."""
+        if any(ref.spec is None for ref in self.inputs):
+            return None
+        return keras.tree.map_structure(
+            lambda a: a.spec if isinstance(a, Ref) else a, (self.args, self.kwargs)
+        )
 
     @property
     def path(self) -> str:
@@ -212,7 +227,7 @@ def _record_functional(model: Any, scope: tuple[str, ...]) -> Graph:
             if not isinstance(a, keras.KerasTensor):
                 return a
             keep.append(a)
-            return refs.setdefault(id(a), Ref())
+            return refs.setdefault(id(a), Ref(a))
 
         return keras.tree.map_structure(one, structure)
 
@@ -257,7 +272,7 @@ def _lay_open(graph: Graph) -> Graph:
         # a shared model is laid open once a call
         training = {k: v for k, v in kwargs.items() if k == "training"}
         for step in inner.calls:
-            outputs = keras.tree.map_structure(lambda _: Ref(), step.outputs)
+            outputs = keras.tree.map_structure(lambda ref: Ref(ref.spec), step.outputs)
             step_args, step_kwargs = enter(step.args), enter(step.kwargs)
             if training and takes_training(step.layer):
                 step_kwargs = {**training, **step_kwargs}

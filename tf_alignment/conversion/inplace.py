@@ -25,8 +25,9 @@ from tf_alignment.layers.base import (
     set_feedback_arguments,
 )
 from tf_alignment.layers.connection import FeedbackWeights
+from tf_alignment.layers.wrappers import TimeDistributed
 
-__all__ = ["built_shape", "give", "give_holders", "take"]
+__all__ = ["built_shape", "fold_time", "give", "give_holders", "has_dynamic_time", "take"]
 
 # what layers with feedback hold besides the feedback arguments
 _OWN = ("feedback_store", "_connections", "_on_training", "_pass", "_said_frozen")
@@ -54,7 +55,7 @@ def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
             set_feedback_arguments(layer, method, **arguments)
             if is_leaf(cls):
                 layer._connections = ()
-                layer._build_feedback(built_shape(layer))
+                layer._build_feedback(built_shape(layer) if layer.needs_shape else ())
                 _keep_record(layer)
         except BaseException:
             take(layer, before)
@@ -88,6 +89,31 @@ def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
             give(site.layer, arguments.pop("feedback"), **arguments)
             holders.append(site.layer)
     return holders
+
+
+def fold_time(given: list[Site]) -> None:
+    """Have Keras' `TimeDistributed` around layers with feedback keep their backward passes.
+
+    Where the number of steps is unknown, it would lose them.
+
+    Args:
+        given: Sites of the layers that have been given feedback.
+    """
+    for holder in {id(holder): holder for site in given for holder in site.holders}.values():
+        if type(holder) is keras.layers.TimeDistributed and has_dynamic_time(holder):
+            become(holder, TimeDistributed)
+
+
+def has_dynamic_time(layer: Any) -> bool:
+    """Whether a layer is Keras' `TimeDistributed`, and was built for any number of steps.
+
+    Args:
+        layer: A layer.
+    """
+    if not isinstance(layer, keras.layers.TimeDistributed) or isinstance(layer, TimeDistributed):
+        return False
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    return shape is None or shape[1] is None
 
 
 def take(layer: Any, cls: type | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import inspect
 from typing import Any
 
 import keras
 
 from tf_alignment.layers.inspection import walk
 
-__all__ = ["carry_optimizer", "renew"]
+__all__ = ["carry_optimizer", "compile_like", "renew"]
 
 
 def renew(model: keras.Model) -> None:
@@ -35,6 +36,54 @@ def renew(model: keras.Model) -> None:
     new.build(model.trainable_variables)
     carry_optimizer(old, new)
     model.optimizer = new
+
+
+def compile_like(model: Any, target: Any) -> None:
+    """Compile a copy as the original, with what its optimizer knows.
+
+    Losses go into both: their files would have no lambdas, and no functions without a name that
+    Keras knows. Metrics, which hold state, are made anew.
+
+    Args:
+        model: The original.
+        target: The copy, compiled or not. If it is, its optimizer stays.
+
+    Raises:
+        ValueError: If a metric cannot be made anew.
+    """
+    if not model.compiled:
+        return
+    arguments = dict(getattr(getattr(model, "_compile_config", None), "config", None) or {})
+    if not arguments or type(model).compile is not keras.Model.compile:
+        if not target.compiled:
+            target.compile_from_config(model.get_compile_config() or {})
+    else:
+        held = getattr(target, "optimizer", None)
+        arguments["optimizer"] = held or _anew(arguments["optimizer"])
+        for name in ("metrics", "weighted_metrics"):
+            arguments[name] = keras.tree.map_structure(_anew, arguments.get(name))
+        target.compile(**arguments)
+    old, new = getattr(model, "optimizer", None), getattr(target, "optimizer", None)
+    known = isinstance(old, keras.optimizers.Optimizer) and old.built
+    if known and new is not None and not new.built:
+        new.build(target.trainable_variables)
+        carry_optimizer(old, new)
+
+
+def _anew(part: Any) -> Any:
+    """A part of a compilation that holds state, from its configuration; others as they are."""
+    if not isinstance(part, keras.optimizers.Optimizer | keras.metrics.Metric):
+        return part
+    held = {v.__name__: v for v in vars(part).values() if inspect.isfunction(v)}
+    try:
+        with keras.saving.custom_object_scope(held):
+            return type(part).from_config(part.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"A model compiled with {part!r} cannot be copied, since it cannot be made again from "
+            "its configuration. Convert it with `inplace=True`, or before it is compiled. "
+            f"Received: inplace=False; {error}"
+        ) from error
 
 
 def carry_optimizer(old: Any, new: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment._support.compat import ReversibleEmbedding
+from tf_alignment.conversion.carriers import carriers
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
 from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
 from tf_alignment.layers.connection import FeedbackWeights
@@ -30,16 +30,31 @@ class Site:
         holders: Layers that contain it, outermost first, without the model.
         fed: Whether weights that learn, or would learn if they were not frozen, lie below the
             layer, so that the error it sends down is used.
+        read: Ids of the weights that the error passes, if the class does not tell and tracing
+            could find out; else None.
     """
 
     layer: Any
     holders: tuple[Any, ...]
     fed: bool
+    read: frozenset[int] | None = None
 
     @property
     def path(self) -> str:
         """Names of the holders and of the layer, separated by slashes."""
         return "/".join(layer.name for layer in (*self.holders, self.layer))
+
+    @property
+    def matrices(self) -> list[keras.Variable]:
+        """The weights of the layer's own that the error passes, as far as can be told."""
+        if self.read is None:
+            return matrices(self.layer)
+        return [weight for weight in _possible(self.layer) if id(weight) in self.read]
+
+    @property
+    def sends(self) -> bool:
+        """Whether an error that is of use passes the layer's weights, as far as can be told."""
+        return self.fed and (self.read is None or bool(self.matrices))
 
     def told(self, model: keras.Model) -> bool:
         """Whether the configuration of the model names the class of the layer.
@@ -74,14 +89,14 @@ def sites(model: keras.Model) -> list[Site]:
     Args:
         model: Built Keras model.
     """
-    fed = dict(_fed(model))
+    fed, read = _fed(model)
     held = {
         id(layer): (layer, holders)
         for layer, holders in walk_holders(model)
         if layer.built and (own_weights(layer) or version(type(layer)) is not None)
     }
     order = [key for key in fed if key in held] + [key for key in held if key not in fed]
-    return [Site(*held[key], fed.get(key, False)) for key in order]
+    return [Site(*held[key], fed.get(key, False), read.get(key)) for key in order]
 
 
 def own_weights(layer: Any) -> list[keras.Variable]:
@@ -105,16 +120,15 @@ def matrices(layer: Any) -> list[keras.Variable]:
     if isinstance(layer, keras.layers.PReLU):
         return []
     looks_up = isinstance(layer, keras.layers.Embedding)
-    reversible = isinstance(layer, ReversibleEmbedding)
     found = []
     for weight in own_weights(layer):
         name = weight.name
         if name == "kernel" or name.endswith("_kernel"):
             found.append(weight)
         elif looks_up or "embedding" in name:
-            if reversible and (name == "reverse_embeddings" or layer.tie_weights):
+            if _reversible(layer) and (name == "reverse_embeddings" or layer.tie_weights):
                 found.append(weight)
-        elif "bias" not in name and sum(d > 1 for d in weight.shape) > 1:
+        elif "bias" not in name and _wide(weight):
             found.append(weight)
     return found
 
@@ -135,22 +149,69 @@ def _tells_layers(holder: Any) -> bool:
         return cls.get_config is keras.Sequential.get_config
     if isinstance(holder, functional_class()):
         return cls.get_config is functional_class().get_config
-    if cls in STOCK:
-        return getattr(holder, "feedback", None) is not None
+    if cls in STOCK and hasattr(holder, "feedback"):
+        return holder.feedback is not None
     wraps = keras.layers.Wrapper | keras.layers.RNN | keras.layers.StackedRNNCells
-    return isinstance(holder, wraps) and is_stock(cls)
+    return isinstance(holder, wraps) and (is_stock(cls) or cls in STOCK)
 
 
-def _fed(model: keras.Model) -> dict[int, bool]:
-    """Layers below which a weight could learn, `{id of a layer: bool}`, in the order of calls."""
+def _fed(model: keras.Model) -> tuple[dict[int, bool], dict[int, frozenset[int]]]:
+    """`{id of a layer: ...}`, in the order of calls: what lies below, and what the error passes.
+
+    That is whether something below could learn, and the ids of the weights that carry the error,
+    of layers that had to be traced and could be.
+    """
     found: dict[int, bool] = {}
+    read: dict[int, frozenset[int] | None] = {}
     calls = _calls(model)
     if calls is None:
         _mark(model, False, found)
-        return found
-    for call, below in calls:
+        _look(model, None, found, read)
+    for call, below in calls or ():
         _mark(call.layer, below, found)
-    return found
+        _look(call.layer, call.specs, found, read)
+    return found, {key: ids for key, ids in read.items() if ids is not None}
+
+
+def _look(
+    outer: Any,
+    call: tuple[tuple[Any, ...], dict[str, Any]] | None,
+    fed: dict[int, bool],
+    read: dict[int, frozenset[int] | None],
+) -> None:
+    """Note which weights the error passes in the layers of a call whose class does not tell."""
+    if not isinstance(outer, keras.layers.Layer):
+        return
+    unsure = [inner for inner, _ in walk(outer) if fed[id(inner)] and not _sure(inner)]
+    seen = carriers(outer, *(call or ())) if unsure else None
+    for layer in unsure:
+        ids = seen
+        if seen is None and not _reversible(layer):  # others do not use its weights
+            ids = carriers(layer)
+        before = read.get(id(layer), frozenset())
+        read[id(layer)] = None if ids is None or before is None else before | ids
+
+
+def _sure(layer: Any) -> bool:
+    """Whether the class of a layer tells if an error passes its weights."""
+    known = version(type(layer)) is not None and not _reversible(layer)
+    return known or not layer.built or not _possible(layer)
+
+
+def _possible(layer: Any) -> list[keras.Variable]:
+    """The weights of a layer's own that may mix what passes it, whatever their names."""
+    sure = is_stock(type(layer)) and not _reversible(layer)
+    if isinstance(layer, FeedbackWeights) or sure:
+        return matrices(layer)
+    return [w for w in own_weights(layer) if w.name == "kernel" or _wide(w)]
+
+
+def _wide(weight: keras.Variable) -> bool:
+    return sum(d > 1 for d in weight.shape) > 1
+
+
+def _reversible(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.ReversibleEmbedding)
 
 
 def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:

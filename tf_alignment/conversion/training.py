@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from tf_alignment import optimizers
 from tf_alignment._support import watching
-from tf_alignment.conversion.sites import matrices
-from tf_alignment.conversion.verdict import listed
+from tf_alignment._support.whereabouts import outermost_layer
+from tf_alignment.conversion.sites import matrices, sites
+from tf_alignment.conversion.verdict import listed, transported
 from tf_alignment.layers.inspection import connections, feedback_layers, output_taps, walk
 
 __all__ = ["unwatch", "warn_of_frozen", "watch"]
@@ -34,14 +35,14 @@ def watch(model: keras.Model) -> None:
     reference = weakref.ref(model)
 
     unchecked = [True]
+    roots: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def check() -> None:
         model = reference()
+        _check_root(model, roots)
         if model is None or not model.compiled or model.optimizer is None or not unchecked:
             return
         unchecked.clear()
-        for layer in feedback_layers(model):
-            layer.on_training(None)
         optimizers.check(model)
         warn_of_frozen(model)
         _warn_of_new_transport(model, known)
@@ -61,6 +62,32 @@ def unwatch(model: keras.Model) -> None:
     """
     if getattr(vars(model).get("train_step"), "watches", False):
         del model.train_step
+
+
+def _check_root(model: Any, checked: weakref.WeakSet[Any]) -> None:
+    """Check a model that a converted one, or layers of it, were put into, as in transfer learning.
+
+    Args:
+        model: The model that was converted.
+        checked: The models that this was done for.
+    """
+    root = outermost_layer()
+    if root is model or not isinstance(root, keras.Model) or root in checked:
+        return
+    checked.add(root)
+    if getattr(vars(root).get("train_step"), "watches", False):  # it was converted itself
+        return
+    if root.compiled and root.optimizer is not None:
+        optimizers.check(root)
+        warn_of_frozen(root)
+    left = [f"'{site.path}' ({why})" for site, why in transported(sites(root))]
+    if left and not output_taps(root):
+        warnings.warn(
+            f"Model '{root.name}' contains layers with feedback, and was not converted itself: the "
+            f"error still passes the forward weights of {listed(left)}. Call "
+            "`tf_alignment.convert` on the whole model, before training.",
+            stacklevel=3,
+        )
 
 
 def warn_of_frozen(model: keras.Model) -> None:
@@ -86,8 +113,11 @@ def warn_of_frozen(model: keras.Model) -> None:
 
 
 def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
-    new = [f"'{path}'" for layer, path in _stock_kernels(model) if id(layer) not in known]
-    if new and not output_taps(model):
+    if output_taps(model) or all(id(layer) in known for layer, _ in _stock_kernels(model)):
+        return
+    left = [site for site, _ in transported(sites(model)) if id(site.layer) not in known]
+    new = [f"'{site.path}'" for site in left]
+    if new:
         warnings.warn(
             f"Since model '{model.name}' was converted, weight transport has come into it: layers "
             f"without feedback, {listed(new)}. Convert the model again.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment.conversion.inplace import has_dynamic_time
 from tf_alignment.conversion.registry import is_ours, overridden, version
 from tf_alignment.conversion.sites import Site, matrices, own_weights, sites
 from tf_alignment.layers.direct import OutputTap
@@ -16,8 +17,8 @@ from tf_alignment.layers.inspection import output_taps, walk
 __all__ = [
     "LayerReport",
     "check_model",
-    "dynamic_time",
     "listed",
+    "lossy_time",
     "stays",
     "summary",
     "transported",
@@ -125,7 +126,7 @@ def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site,
         method = getattr(site.layer, "feedback", None) if is_ours(type(site.layer)) else None
         if method is not None and method.id == "backprop":
             left.append((site, "its method is backprop"))
-        elif method is None and site.fed and matrices(site.layer):
+        elif method is None and site.fed and site.matrices:
             if direct and not _several(site):
                 continue
             left.append((site, why_stock(site, direct)))
@@ -144,44 +145,47 @@ def why_stock(site: Site, direct: bool = False) -> str:
         if _several(site):
             return "inside a layer with several kernels the error passes as in backprop"
         return "the output error comes from the output tap, its own input is cut"
-    if not matrices(layer):
+    if not site.matrices:
         if isinstance(layer, keras.layers.Embedding):
             return "looks rows up, and sends no error"
-        return "has no kernel"
+        return "the error passes none of its weights" if matrices(layer) else "has no kernel"
     if not site.fed:
         return _NOT_LEARNED
-    mapped = dynamic_time(site)
+    mapped = lossy_time(site)
     if mapped is not None:
         return (
-            f"lies in '{mapped.name}', a TimeDistributed with a dynamic time axis, which loses the "
-            "method's backward pass"
+            f"lies in '{mapped.name}', a subclass of TimeDistributed with a dynamic time axis, "
+            "which loses the method's backward pass"
         )
     if version(type(layer)) is not None:
         return "excluded, or never converted"
-    own = ", ".join(repr(w.name) for w in matrices(layer))
+    own = ", ".join(repr(w.name) for w in site.matrices)
     names = overridden(type(layer))
     if names:
         return f"its class overrides {' and '.join(f'`{n}`' for n in names)}; holds {own}"
     if type(layer).__module__.startswith("keras."):
         return f"keras.layers.{type(layer).__name__} has no version with feedback; holds {own}"
+    if site.read is not None:
+        return f"custom layer; the error passes its {own}"
     return f"custom layer, whose call cannot be seen into; holds {own}"
 
 
 def stays(site: Site) -> str | None:
     """Reason why a layer cannot be converted, or None if it can, or need not, be converted."""
-    convertible = version(type(site.layer)) is not None and dynamic_time(site) is None
-    if convertible or not site.fed or not matrices(site.layer):
+    convertible = version(type(site.layer)) is not None and lossy_time(site) is None
+    if convertible or not site.fed or not site.matrices:
         return None
     return why_stock(site)
 
 
-def dynamic_time(site: Site) -> Any | None:
-    """`TimeDistributed` layer with a dynamic time axis that contains a layer, or None."""
+def lossy_time(site: Site) -> Any | None:
+    """Holder of a layer that loses its backward pass and cannot be exchanged, or None.
+
+    It is a `TimeDistributed` with a dynamic time axis, of a class of the user's own.
+    """
     for holder in site.holders:
-        if type(holder) is keras.layers.TimeDistributed:
-            shape = (holder.get_build_config() or {}).get("input_shape")
-            if shape is None or shape[1] is None:
-                return holder
+        if has_dynamic_time(holder) and type(holder) is not keras.layers.TimeDistributed:
+            return holder
     return None
 
 
@@ -212,8 +216,8 @@ def _report(site: Site, direct: bool) -> LayerReport:
 
 
 def _has_row(site: Site) -> bool:
-    """Whether a layer has a row in the table; a layer inside one of this library has none."""
-    inside = any(is_ours(type(holder)) for holder in site.holders)
+    """Whether a layer has a row in the table: it has weights, and no holder reports them."""
+    inside = any(is_ours(type(h)) and hasattr(h, "feedback") for h in site.holders)
     return not inside and bool(own_weights(site.layer) or _holds_feedback(site.layer))
 
 

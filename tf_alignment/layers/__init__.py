@@ -15,6 +15,7 @@ from tf_alignment.layers.convolutional import (
     SeparableConv2D,
 )
 from tf_alignment.layers.core import Dense, EinsumDense
+from tf_alignment.layers.embedding import ReversibleEmbedding
 from tf_alignment.layers.inspection import feedback_layers
 from tf_alignment.layers.normalization import BatchNormalization
 from tf_alignment.layers.recurrent import (
@@ -56,6 +57,7 @@ __all__ = [
     "LSTMCell",
     "LeakyRNNCell",
     "MultiHeadAttention",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SimpleRNN",

@@ -33,6 +33,7 @@ __all__ = [
     "LSTMCell",
     "LeakyRNNCell",
     "MultiHeadAttention",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SimpleRNN",
@@ -1215,6 +1216,67 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
+    """`keras.layers.ReversibleEmbedding` whose reverse product sends its error through feedback.
+
+    The lookup sends no error and stays as it is. Called with `reverse=True`, the layer computes
+    logits `z = x Eᵀ` as in Keras, E the embeddings; backward `dx = δ B`, B of the shape of E.
+    With `tie_weights=False` a kernel K takes the place of Eᵀ, and B has the shape of K.
+
+    Feedback weights that get the gradient of E, as Kolen-Pollack's do, get that of the lookup too:
+    B comes to E only if both are changed alike. Other rules see the reverse product alone.
+
+    Args:
+        input_dim, output_dim, ...: As of `keras.layers.ReversibleEmbedding`.
+        feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
+            `tf_alignment.layers.Dense`.
+
+    Input shape:
+        `(batch, ...)`, integers; with `reverse=True` `(batch, ..., output_dim)`.
+
+    Output shape:
+        `(batch, ..., output_dim)`; with `reverse=True` `(batch, ..., input_dim)`.
+
+    Call arguments:
+        inputs: A tensor.
+        reverse: Whether to project onto the rows instead of looking rows up.
+        training: Whether feedback that learns by alignment does so.
+
+    Raises:
+        ValueError: See `tf_alignment.layers.Dense`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.ReversibleEmbedding(9, 4, feedback="fa")
+    >>> layer(layer(tf.constant([[1, 2]])), reverse=True).shape
+    TensorShape([1, 2, 9])
+    >>> tuple(layer.feedback_weights["feedback_kernel"].shape)
+    (9, 4)
+    """
+    def __init__(
+        self,
+        input_dim: Any,
+        output_dim: Any,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: Any = None,
+        *,
+        feedback: Any = None,
+        feedback_initializer: Any = "glorot_uniform",
+        feedback_regularizer: Any = None,
+        feedback_constraint: Any = None,
+        name: str | None = ...,
+        dtype: Any = ...,
+        trainable: bool = ...,
+        autocast: bool = ...,
+        activity_regularizer: Any = ...,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
 class SeparableConv1D(FeedbackLayer, keras.layers.SeparableConv1D):
     """`keras.layers.SeparableConv1D` whose error travels through feedback weights.
 
@@ -1477,7 +1539,8 @@ class TimeDistributed(keras.layers.TimeDistributed):
             `call` has this argument.
 
     Raises:
-        ValueError: For inputs that `keras.layers.TimeDistributed` refuses.
+        ValueError: For inputs that `keras.layers.TimeDistributed` refuses, and for a mask with
+            another number of examples or steps.
 
     Example:
     >>> import keras, tf_alignment as ta

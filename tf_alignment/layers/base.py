@@ -59,6 +59,8 @@ class FeedbackLayer(keras.layers.Layer):
     _connections: tuple[Connection, ...] = ()
     _on_training: Callable[[], None] | None = None
     _told = False
+    needs_shape = True
+    """Whether the feedback weights depend on the shape of the input, besides the kernels."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Set the signature of the class, which tools and `help` show.
@@ -308,7 +310,7 @@ class FeedbackLayer(keras.layers.Layer):
             return layer_call
         return lambda *a, **_: again(*a)
 
-    def quantize(self, *args: Any, **kwargs: Any) -> Any:
+    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> Any:
         """Quantize as in Keras; refused with a feedback method, which would be bypassed."""
         if self.feedback is not None:
             raise ValueError(
@@ -316,14 +318,16 @@ class FeedbackLayer(keras.layers.Layer):
                 "call would bypass it. Call `tf_alignment.strip(model)` first. Received: "
                 f"feedback={self.feedback!r}"
             )
-        return super().quantize(*args, **kwargs)
+        ours = type(self).__module__.startswith("tf_alignment.")  # no subclass of a user's own
+        return super().quantize(mode, type_check=type_check and not ours, config=config)
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> Any:
         """Enable LoRA as in Keras; refused with a feedback method."""
         if self.feedback is not None:
             raise ValueError(
-                f"LoRA is not supported on layer '{self.name}' with a feedback method. Received: "
-                f"feedback={self.feedback!r}"
+                f"LoRA is not supported on layer '{self.name}' with a feedback method. Call "
+                "`tf_alignment.strip(model)` first, or exclude the layer from the conversion. "
+                f"Received: feedback={self.feedback!r}"
             )
         return super().enable_lora(*args, **kwargs)
 
@@ -403,7 +407,9 @@ def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback
         )
     if getattr(layer, "lora_rank", None):
         raise ValueError(
-            f"Layer '{layer.name}' cannot have both LoRA and a feedback method. Received: "
+            f"Layer '{layer.name}' cannot have both LoRA and a feedback method. Exclude the layer "
+            "from the conversion, or save the weights, into which Keras merges those of LoRA, and "
+            "load them into a model without it. Received: "
             f"lora_rank={layer.lora_rank}, feedback={feedback!r}"
         )
     return method

@@ -35,6 +35,8 @@ RECORD = "feedback.json"
 
 STREAM = "random_stream"  # in files
 
+_ALIGNED = -(10**9)  # as a count of backward passes: never to be warned of
+
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class FeedbackWeights(keras.layers.Layer):
@@ -148,6 +150,7 @@ class Owner(Protocol):
         name, path: Name and path of the layer.
         feedback: Feedback method.
         feedback_initializer, feedback_regularizer, feedback_constraint: Arguments of the layer.
+        trainable: Whether the layer is to learn.
         losses: Losses of the present forward pass.
     """
 
@@ -157,6 +160,7 @@ class Owner(Protocol):
     feedback_initializer: Any
     feedback_regularizer: Any
     feedback_constraint: Any
+    trainable: bool
     losses: list[Any]
 
     def draw_seed(self, training: bool | None) -> tf.Tensor:
@@ -199,6 +203,9 @@ class Connection:
     aligned: list[str] = dataclasses.field(default_factory=list)
     _zero: Callable[[], tf.Tensor | None] | None = None
     _reads: dict[str, Callable[[], tf.Tensor | None]] = dataclasses.field(default_factory=dict)
+    # backward passes so far in which the alignment rule was not asked, and the graph of the last
+    _sent: int = 0
+    _sent_in: Any = None
 
     @property
     def path(self) -> str:
@@ -359,6 +366,8 @@ class Connection:
             dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
         ) -> tuple[tf.Tensor, ops.Gradients]:
             watching.note("sent", self)
+            if training:
+                self._count_sent()
             signal = self.layer.read_modulator()  # read here, the loss of this step is in it
             c = methods.Backward(
                 self.map, x, kernel, weights, seed, z, add_bias, activation, signal
@@ -419,9 +428,12 @@ class Connection:
         if training:
             self.layer.begin_training()
         if self.aligned and method.learns == "alignment" and not self.has_aligned():
+            if look is None:
+                self._check_aligned()
 
             def align(weights: ops.Tensors) -> ops.Gradients:
                 watching.note("aligned", self)
+                self._sent = _ALIGNED
                 signal = self.layer.read_modulator()  # read here, the loss of this step is in it
                 return method.align(dataclasses.replace(activity, modulator=signal), weights)
 
@@ -429,6 +441,27 @@ class Connection:
             zero = ops.alignment_loss(learning, align)
             self.layer.add_loss(zero)
             self._zero = weakref.ref(zero)
+
+    def _count_sent(self) -> None:
+        """Count a backward pass; one of a compiled step is many."""
+        eager = tf.executing_eagerly()
+        self._sent += 1 if eager else 2
+        self._sent_in = None if eager else weakref.ref(tf.compat.v1.get_default_graph())
+
+    def _check_aligned(self) -> None:
+        """Warn if errors have come back, and the loss through which B learns was left out."""
+        eager = tf.executing_eagerly()
+        here = None if eager else tf.compat.v1.get_default_graph()
+        same = self._sent_in is not None and self._sent_in() is here  # it is not complete
+        if self._sent < 2 or same or not self.layer.trainable:
+            return
+        self._sent = _ALIGNED
+        warnings.warn(
+            f"Errors have come back to '{self.path}', and its feedback weights, which learn by "
+            "alignment, stand still. If that was training, in a loop of one's own, add "
+            "`sum(model.losses)` to the loss.",
+            stacklevel=2,
+        )
 
     def has_aligned(self) -> bool:
         """Whether the layer was called before in this forward pass.

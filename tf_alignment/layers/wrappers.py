@@ -40,7 +40,8 @@ class TimeDistributed(keras.layers.TimeDistributed):
             `call` has this argument.
 
     Raises:
-        ValueError: For inputs that `keras.layers.TimeDistributed` refuses.
+        ValueError: For inputs that `keras.layers.TimeDistributed` refuses, and for a mask with
+            another number of examples or steps.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -55,6 +56,8 @@ class TimeDistributed(keras.layers.TimeDistributed):
         lead = dims(inputs)[:2]
         known = inspect.signature(self.layer.call).parameters
         arguments: dict[str, Any] = {}
+        if mask is not None:
+            _check_mask(mask, inputs)
         if "mask" in known and mask is not None:
             arguments["mask"] = _fold(mask)
         if "training" in known:
@@ -62,6 +65,16 @@ class TimeDistributed(keras.layers.TimeDistributed):
         outputs = self.layer(_fold(inputs), **arguments)
         unfolded = tf.reshape(outputs, [*lead, *dims(outputs)[1:]])
         return tf.ensure_shape(unfolded, [*inputs.shape[:2], *outputs.shape[1:]])
+
+
+def _check_mask(mask: Any, inputs: Any) -> None:
+    given, expected = tuple(mask.shape), tuple(inputs.shape[:2])
+    differ = any(None not in (a, b) and a != b for a, b in zip(given, expected, strict=False))
+    if len(given) < 2 or differ:
+        raise ValueError(
+            "Argument `mask` must have the examples and steps of the inputs, (batch, time, ...). "
+            f"Received: a mask of shape {given} for inputs of shape {tuple(inputs.shape)}"
+        )
 
 
 def _fold(x: tf.Tensor) -> tf.Tensor:

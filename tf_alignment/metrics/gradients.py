@@ -114,10 +114,18 @@ class GradientProbe:
 
             Stock layers have only the quantities of the kernel. The same holds for a model under
             direct feedback alignment, where the layers send no error down.
+
+        Raises:
+            ValueError: If an input has no axes.
         """
         batch = keras.tree.map_structure(
             lambda a: None if a is None else tf.convert_to_tensor(a), (x, y, sample_weight)
         )
+        if any(a.shape.rank == 0 for a in keras.tree.flatten(batch[0])):
+            raise ValueError(
+                "Argument `x` must have examples along its first axis. Received: an array without "
+                "axes"
+            )
         measured = self._function_for(batch)(*batch)
         return {
             path: {name: float(value) for name, value in measured[path].items()}
