@@ -54,8 +54,8 @@ def source_text(length: int, windows: int | None = None) -> Text:
     text = inspect.getsource(argparse)
     end = None if windows is None else windows * length + 1
     eighth = len(text) // 8
-    parts = text[: 6 * eighth], text[6 * eighth : 7 * eighth], text[7 * eighth :]
-    return _windows(*(part[:end] for part in parts), length)
+    train, rest = text[: 6 * eighth], text[6 * eighth :]
+    return _windows(train[:end], rest[:eighth][:end], rest[eighth:][:end], length)
 
 
 def _windows(train: str, validation: str, test: str, length: int) -> Text:

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from tf_alignment._support.compat import ReversibleEmbedding
 from tf_alignment.conversion.carriers import carriers
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
 from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
@@ -211,7 +212,7 @@ def _wide(weight: keras.Variable) -> bool:
 
 
 def _reversible(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.ReversibleEmbedding)
+    return isinstance(layer, ReversibleEmbedding)
 
 
 def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:

@@ -1243,7 +1243,7 @@ class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
         training: Whether feedback that learns by alignment does so.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`.
+        ValueError: See `tf_alignment.layers.Dense`; before Keras 3.12, which has no such layer.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta

@@ -7,13 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment._support import compat
 from tf_alignment.layers.base import FeedbackLayer
 from tf_alignment.layers.connection import Connection
 from tf_alignment.maps import Einsum
 
 __all__ = ["ReversibleEmbedding"]
 
-_Stock = keras.layers.ReversibleEmbedding
+# Before Keras 3.12 there is no such layer: the class exists and cannot be constructed.
+_Stock: Any = compat.ReversibleEmbedding or keras.layers.Embedding
 
 
 class _Reverse(Einsum):
@@ -29,7 +31,7 @@ class _Reverse(Einsum):
 
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
-class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
+class ReversibleEmbedding(FeedbackLayer, _Stock):
     """`keras.layers.ReversibleEmbedding` whose reverse product sends its error through feedback.
 
     The lookup sends no error and stays as it is. Called with `reverse=True`, the layer computes
@@ -56,7 +58,7 @@ class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
         training: Whether feedback that learns by alignment does so.
 
     Raises:
-        ValueError: See `tf_alignment.layers.Dense`.
+        ValueError: See `tf_alignment.layers.Dense`; before Keras 3.12, which has no such layer.
 
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
@@ -69,6 +71,14 @@ class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
 
     needs_shape = False
     _coupled: tf.Tensor | None = None  # the embeddings, during a lookup
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not compat.ReversibleEmbedding:
+            raise ValueError(
+                "Layer `ReversibleEmbedding` needs Keras 3.12 or newer. Received: Keras "
+                f"{keras.__version__}"
+            )
+        super().__init__(*args, **kwargs)
 
     def _connect(self) -> list[Connection]:
         if self.tie_weights:
