@@ -24,6 +24,8 @@ KINDS = [kind for kind in ta.layers.__all__ if kind not in (*OTHERS, *OWN_CELLS)
 def test_every_layer_passes_the_checks(name):
     case = cases.LAYERS[name]
     report = ta.testing.check_layer(case.layer_class, case.parent, case.arguments, case.input_shape)
+    if any("does not run here" in check.why for check in report.skipped):
+        pytest.skip("Keras itself does not run the layer with this version and processor")
     # whether channels-first convolutions have half-precision kernels depends on the processor
     half = {"mixed_float16", "mixed_bfloat16"}
     may_skip = half if name in ("conv1d-first", "conv2d-first") else set()
