@@ -161,6 +161,11 @@ def test_logs_have_the_mean_angles_and_history_has_all(digits, layers):
     assert all(len(values) == 2 for values in history.values())
     for name in monitor.records[0].keys() - {"epoch"}:
         assert history[name] == [record[name] for record in monitor.records]
+    if not layers:  # figures draw the layers from the lowest up
+        measured = [name for name in monitor.records[0] if name in history]
+        assert [name for name in history if name.startswith("net/")] == [
+            name for name in measured if name.startswith("net/")
+        ]
 
 
 def test_a_name_that_keras_counted_is_left_out(digits):

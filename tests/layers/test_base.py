@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tf_alignment as ta
+from tf_alignment._support.compat import KERAS
 from tf_alignment.layers.base import FEEDBACK_ARGUMENTS
 from tf_alignment.testing import gradients
 
@@ -24,9 +25,12 @@ KINDS = [kind for kind in ta.layers.__all__ if kind not in (*OTHERS, *OWN_CELLS)
 def test_every_layer_passes_the_checks(name):
     case = cases.LAYERS[name]
     report = ta.testing.check_layer(case.layer_class, case.parent, case.arguments, case.input_shape)
+    if any("does not run here" in check.why for check in report.skipped):
+        pytest.skip("Keras itself does not run the layer with this version and processor")
     # whether channels-first convolutions have half-precision kernels depends on the processor
     half = {"mixed_float16", "mixed_bfloat16"}
-    may_skip = half if name in ("conv1d-first", "conv2d-first") else set()
+    plain = name in ("conv1d-first", "conv2d-first")
+    may_skip = half if plain or (name.endswith("-first") and KERAS < (3, 15)) else set()
     if case.kind != case.parent.__name__:  # Keras has no layer of this name, and no files
         may_skip = {*may_skip, "weight_files"}
     assert {check.name for check in report.skipped} <= may_skip

@@ -194,7 +194,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
             logs.update(shown)
             history = getattr(self.model, "history", None)
             if history is not None:
-                for name in (name for name in measured if name not in shown):
+                for name in (name for name in measured if name not in shown):  # layers in order
                     history.history.setdefault(name, []).append(measured[name])
         self._check(logs, f"at the end of epoch {epoch + 1}")
 
