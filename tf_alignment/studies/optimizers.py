@@ -17,7 +17,7 @@ def sgd(
     momentum: float = 0.9,
     weight_decay: float = 0.01,
     warmup: float = 1 / 6,
-    global_clipnorm: float | None = 1.0,
+    clipnorm: float | None = 1.0,
     feedback_rate: float = 0.5,
 ) -> keras.optimizers.Optimizer:
     """SGD with warm-up and cosine decay, and plain SGD for feedback that learns by alignment.
@@ -32,7 +32,8 @@ def sgd(
         momentum: Momentum of the forward weights.
         weight_decay: Decoupled weight decay, as in Keras.
         warmup: Fraction of the training in which the learning rate grows from 0; 0 for no warm-up.
-        global_clipnorm: Limit of the norm of all gradients together, or None.
+        clipnorm: Limit of the norm of the gradient of each weight, or None. One limit of all
+            gradients together would let those of feedback weights shorten the forward steps.
         feedback_rate: Learning rate of feedback weights that learn by alignment (`"sa"`, `"aa"`,
             `"wm"`, `"ia"`).
 
@@ -53,6 +54,6 @@ def sgd(
         warmup_steps=rising,
     )
     forward = keras.optimizers.SGD(
-        rate, momentum, weight_decay=weight_decay or None, global_clipnorm=global_clipnorm
+        rate, momentum, weight_decay=weight_decay or None, clipnorm=clipnorm
     )
     return optimizers.split(forward, keras.optimizers.SGD(feedback_rate, name="feedback"))
