@@ -65,6 +65,7 @@ def close(found, expected, tolerance):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_place_and_back(family, tmp_path):
     make, side, arguments, stock = FAMILIES[family]

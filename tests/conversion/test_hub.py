@@ -13,8 +13,8 @@ hub = pytest.importorskip(
 )
 pytestmark = [
     pytest.mark.slow,
-    # a tied embedding inside a custom layer is named; what KerasHub says of masks is no matter here
-    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings("ignore"),  # what KerasHub says of masks is no matter here
 ]
 M = hub.models
 TEXT = {"vocabulary_size": 30, "num_layers": 2, "num_heads": 2, "hidden_dim": 8}

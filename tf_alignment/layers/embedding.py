@@ -80,6 +80,10 @@ class ReversibleEmbedding(FeedbackLayer, _Stock):
             )
         super().__init__(*args, **kwargs)
 
+    def build(self, input_shape: Any = None) -> None:
+        """Create the parent's weights, then the method's."""
+        super().build(() if input_shape is None else input_shape)
+
     def _connect(self) -> list[Connection]:
         if self.tie_weights:
             return [self._connection(_Reverse(True), "embeddings", kernel=self._embeddings)]
@@ -125,6 +129,12 @@ class ReversibleEmbedding(FeedbackLayer, _Stock):
     def _activate(self, z: tf.Tensor) -> tf.Tensor:
         cap = self.logit_soft_cap
         return z if cap is None else keras.ops.multiply(keras.ops.tanh(z / cap), cap)
+
+    def quantized_call(
+        self, inputs: Any, reverse: bool = False, training: bool | None = None
+    ) -> Any:
+        """As the parent's."""
+        return super().quantized_call(inputs, reverse=reverse)
 
     def compute_output_spec(
         self, inputs: Any, reverse: bool = False, training: bool | None = None
