@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ import tf_alignment as ta
 __all__ = ["Parser", "new_parser", "positive", "row", "run"]
 
 tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+logging.getLogger("absl").setLevel(logging.ERROR)  # a dataset that is missing is said once
 
 
 class Parser(argparse.ArgumentParser):

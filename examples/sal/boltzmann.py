@@ -262,8 +262,9 @@ def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
     return curves
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main() -> None:
     """Learn, print, draw."""
+    arguments = parse()
     study = Study(arguments)
     curves = learn(study, arguments)
     rows = [
@@ -292,4 +293,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(lambda: main(parse()))
+    command_line.run(main)

@@ -181,8 +181,9 @@ def draw(results: dict[str, Any]) -> Any:
     return figure
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main() -> None:
     """Learn, print, draw."""
+    arguments = parse()
     study = Study(arguments.students, arguments.seed)
     students = study.start
     curves: dict[str, dict[str, list[float]]] = {
@@ -230,4 +231,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    command_line.run(lambda: main(parse()))
+    command_line.run(main)

@@ -12,7 +12,6 @@ For comparison, regression discontinuity (`ta.phases.RDD`) on the same weights f
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import keras
@@ -166,8 +165,9 @@ def draw(results: dict[str, Any]) -> Any:
     return figure
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main() -> None:
     """Simulate, print, draw."""
+    arguments = new_parser(__doc__).parse_args()
     total = TOTAL // 5 if arguments.quick else TOTAL
     feedback = np.linspace(-0.5, 2.5, 7)
     steps = 500 if arguments.quick else 2000
@@ -197,4 +197,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(lambda: main(new_parser(__doc__).parse_args()))
+    command_line.run(main)

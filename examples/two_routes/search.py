@@ -3,7 +3,7 @@ r"""The search of "Two Routes": a rule's coefficients, its noise, its operations
     python -m examples.two_routes.search --rule wm-published --trials 824 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --depth 18 --strategy tpu
     python -m examples.two_routes.search --rule ia-published --operations --trials 40 \
-        --processes 2 --depth 8 --held-out 5000 --data-dir ~/tensorflow_datasets
+        --jobs 2 --depth 8 --held-out 5000 --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.search --quick
 
 Tree-structured Parzen estimator on the accuracy of examples held out from training. The study is a
@@ -210,9 +210,6 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--operations", action="store_true", help="search for categorical options")
     parser.add_argument("--trials", type=command_line.positive, help="of the whole study (40)")
-    parser.add_argument(
-        "--processes", type=command_line.positive, default=1, help="that search together (1)"
-    )
     parser.add_argument("--depth", type=command_line.positive, help="default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -226,7 +223,7 @@ def main() -> None:
     search.open()  # one process makes the database
     others = [
         multiprocessing.get_context("spawn").Process(target=search.run, args=(number,))
-        for number in range(1, search.given.processes)
+        for number in range(1, (search.given.jobs or 1))
     ]
     for process in others:
         process.start()

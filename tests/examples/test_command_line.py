@@ -1,6 +1,10 @@
 """The flags that all scripts share, and the one line where a script cannot go on."""
 
+import argparse
+import importlib
 import re
+import shlex
+import sys
 
 import pytest
 import scripts
@@ -93,6 +97,50 @@ def test_every_command_of_the_pages_is_a_script():
     }
     assert named - {"two_routes"} <= set(MODULES)  # a prefix of several commands
     assert len(named) > 15
+
+
+def commands(text):
+    """`(module, arguments)` of every command on a page, with the page's variables."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    variables = dict(re.findall(r'^ +([A-Z]+)="([^"]*)"$', text, re.MULTILINE))
+    for line in text.splitlines():
+        for _ in variables:  # one may have another in it
+            line = re.sub(r"\$([A-Z]+)", lambda m: variables.get(m[1], m[0]), line)
+        found = re.match(r" {4}python -m examples\.(\w[\w.]*)(.*)", line)
+        if found:
+            yield found[1], shlex.split(found[2], comments=True)
+
+
+class Parsed(Exception):
+    """Raised in the place of what a script does."""
+
+
+COMMANDS = sorted(
+    {
+        (module, *arguments)
+        for page in (scripts.ROOT / "docs").rglob("*.md")
+        for module, arguments in commands(page.read_text("utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_of_the_pages_is_understood(words, monkeypatch):
+    def parse_args(self, *arguments):
+        argparse.ArgumentParser.parse_args(self, *arguments)
+        raise Parsed
+
+    monkeypatch.setattr(command_line.Parser, "parse_args", parse_args)
+    monkeypatch.setattr(sys, "argv", list(words))
+    script = importlib.import_module(f"examples.{words[0]}")
+    with pytest.raises(Parsed):
+        script.main()
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 25 and len({words[0] for words in COMMANDS}) > 15
+    page = "    A=\"--one 1\"\n    python -m examples.some.script $A \\\n        --two '2 3'\n"
+    assert list(commands(page)) == [("some.script", ["--one", "1", "--two", "2 3"])]
 
 
 @pytest.mark.slow

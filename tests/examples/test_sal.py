@@ -97,7 +97,7 @@ def test_students_of_the_microcircuit():
 def test_deep_networks_and_their_optimizer():
     assert deep.NETWORKS["perceptron"]((28, 28), 10).output_shape == (None, 10)
     model = ta.convert(deep.NETWORKS["conv"]((32, 32, 3), 10), "fa")
-    names = [path.split("/")[-1] for path in ta.phases.SAL(2000).connections(model)]
+    names = [path.split("/")[-1] for path in ta.phases.SAL(steps=2000).connections(model)]
     assert names == ["dense1", "dense2", "output"]
     decays = {
         method: deep.optimizer(

@@ -212,7 +212,7 @@ def test_a_sweep_does_what_is_missing(tmp_path):
 @pytest.mark.timeout(600)
 def test_a_killed_search_of_two_processes_goes_on(tmp_path):
     command = scripts.command("two_routes.search", "--quick", "--output", tmp_path)
-    command += ["--trials", "4", "--processes", "2"]
+    command += ["--trials", "4", "--jobs", "2"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert first.stdout.readline().startswith("trial")
     os.killpg(first.pid, signal.SIGKILL)

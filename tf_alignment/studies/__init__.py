@@ -27,7 +27,8 @@ process of its own, described by a JSON file, and its result is another JSON fil
 
 **Functions.** What differs from run to run is a function of a `Run`: `optimizer`, `phases`,
 `callbacks`, `measure`, `finish`, `prepare` and `data`. A class in the place of such a function is
-constructed instead (`functools.partial(ta.phases.SAL, 2000)`), with the run's seed if it takes one.
+constructed instead (`functools.partial(ta.phases.SAL, steps=2000)`), with the run's seed if it
+takes one.
 Runs are processes of their own, so functions, classes and rules are kept by name and found again by
 the file they are in: they have to be at the top of a module or script. `build` may be anything that
 can be called, since the models it makes are saved.
