@@ -10,7 +10,6 @@ as the paper prints it, or starts from the voltage in each window, as in the aut
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
@@ -66,8 +65,9 @@ def measure(setting: tuple[Any, float, bool], sizes: tuple[int, ...], seed: int)
     ]
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main() -> None:
     """Measure what is not in the file yet; write it; print the table."""
+    arguments = command_line.new_parser(__doc__, "rdd", seeds=3, data=False).parse_args()
     sizes = (20, 10, 5) if arguments.quick else SIZES
     file = arguments.output / "weights.json"
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
@@ -87,5 +87,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = command_line.new_parser(__doc__, "rdd", seeds=3, data=False)
-    command_line.run(lambda: main(parser.parse_args()))
+    command_line.run(main)

@@ -9,8 +9,6 @@ the point where B comes to rest; how far depends on whether PSPs are balanced ar
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -80,8 +78,9 @@ def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Figure
     return drawing
 
 
-def main(given: argparse.Namespace) -> None:
+def main() -> None:
     """Measure; write numbers and figure; print the table."""
+    given = new_parser(__doc__).parse_args()
     biases = [0.0, 3.0] if given.quick else list(BIASES)
     blocks = 40 if given.quick else 800
     results = {
@@ -93,4 +92,4 @@ def main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(lambda: main(new_parser(__doc__).parse_args()))
+    command_line.run(main)

@@ -53,14 +53,14 @@ class RDD(DensePhase):
     Estimates get better with simulated time: the correlation of B and W grows like
     \(1 / \sqrt{1 + k / T}\). The sums behind them are kept from run to run. Sign agreement in per
     cent and correlation in dense layers of 1600, 384, 192 and 10 units with Gaussian weights, means
-    of three seeds (*: of one):
+    of three seeds (*: of two, or, without a ridge, of one; docs/results/rdd.md):
 
     | estimator | seconds | 1600 to 384 | 384 to 192 | 192 to 10 |
     |---|---|---|---|---|
-    | `"pooled"` | 30 | 63.5, 0.409 | 74.1, 0.675 | 80.8, 0.791 |
-    | `"pooled"` | 300 | 80.4, 0.817 | 89.4, 0.943 | 92.3, 0.969 |
-    | `"line"` | 30 | 62.5, 0.381 | 72.7, 0.644 | 79.6, 0.769 |
-    | `"sgd"`* | 30 | 61.8, 0.366 | 71.5, 0.626 | 77.8, 0.754 |
+    | `"pooled"` | 30 | 63.5, 0.410 | 74.1, 0.673 | 79.9, 0.788 |
+    | `"pooled"`* | 300 | 80.5, 0.819 | 89.4, 0.943 | 92.9, 0.967 |
+    | `"line"` | 30 | 62.5, 0.381 | 72.7, 0.643 | 78.1, 0.765 |
+    | `"sgd"` | 30 | 61.8, 0.365 | 71.4, 0.624 | 77.7, 0.749 |
     | `"mirror"` | 30 | 60.5, 0.323 | 69.7, 0.568 | 76.6, 0.693 |
     | lines without a ridge* | 30 | 52.2, 0.066 | 55.1, 0.137 | 57.0, 0.191 |
 
