@@ -104,7 +104,7 @@ def test_only_the_first_rows_are_looked_at(monkeypatch):
     layer = ta.layers.Dense(3, feedback=AA(**OWN))
     layer.build((None, 5))
     whole, part = (step(layer, ta.testing.activity(layer, a)) for a in (x, x[:8]))
-    np.testing.assert_array_equal(whole, part)
+    np.testing.assert_allclose(whole, part, rtol=1e-5)  # where the rows lie in memory rounds
     x = rng.standard_normal((8, 6, 6, 2)).astype("float32")
     layer = ta.layers.Conv2D(3, 3, padding="same", feedback=AA(**OWN))
     layer.build(x.shape)

@@ -127,6 +127,8 @@ def test_own_activity():
     names = {"AA, own activity, covariance": "aa, covariance", "AA, noise (`aa`)": "aa, noise"}
     names |= {"WM, own activity, covariance": "wm, covariance", "WM, noise (`wm`)": "wm, noise"}
     names |= {"SA (`sa`)": "sa", "backprop": "backprop"}
+    names |= {"AA, own activity, Adam(0.01) on B": "aa, Adam"}
+    names |= {"AA, own activity, SGD(0.5) on B": "aa, SGD"}
     for dataset, heading in (("mnist", "784-256-256-10"), ("digits", "64-256-256-10 on hand")):
         text = (DOCS / "results" / "own_activity.md").read_text(encoding="utf-8")
         table = text[text.index(heading) :].split("\n\n")[1]

@@ -1227,7 +1227,7 @@ class ReversibleEmbedding(FeedbackLayer, keras.layers.ReversibleEmbedding):
     B comes to E only if both are changed alike. Other rules see the reverse product alone.
 
     Args:
-        input_dim, output_dim, ...: As of `keras.layers.ReversibleEmbedding`.
+        input_dim, output_dim, ...: Arguments of `keras.layers.ReversibleEmbedding`.
         feedback, feedback_initializer, feedback_regularizer, feedback_constraint: See
             `tf_alignment.layers.Dense`.
 
