@@ -169,9 +169,10 @@ def figure(runs: list[dict[str, Any]], path: Path, kind: str = "accuracy") -> No
 
     names = [d for d in DEFECTS if any(r["defect"] == d for r in runs)]
     methods = [m for m in METHODS if any(r["method"] == m for r in runs)]
-    rows = -(-len(names) // 3)
+    columns = min(len(names), 2 if len(names) == 4 else 3)
+    rows = -(-len(names) // columns)
     fig = Figure(figsize=(7.5, 0.9 + 2.5 * rows), layout="constrained")
-    axes = fig.subplots(rows, min(3, len(names)), squeeze=False, sharey=True)
+    axes = fig.subplots(rows, columns, squeeze=False, sharey=True)
     scale, label = {
         "accuracy": (100, "test accuracy, %"),
         "gradient_angle": (1, "gradient angle, °"),
@@ -206,9 +207,12 @@ def figure(runs: list[dict[str, Any]], path: Path, kind: str = "accuracy") -> No
         if "bits" not in defect:
             axis.set_xscale("log")
         worse_left = defect in ("bits", "error_bits", "density", "rank")
-        axis.set_xlabel(LABELS[defect] + (", ← worse" if worse_left else ", worse →"))
+        arrow = ", ← worse" if worse_left else ", worse →"
+        axis.set_xlabel(LABELS[defect] + arrow, fontsize=9)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
+    if kind == "accuracy":
+        axes[0, 0].set_ylim(0, 102)
     for row in axes:
         row[0].set_ylabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()

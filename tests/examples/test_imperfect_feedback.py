@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,3 +42,9 @@ def test_the_study_of_own_activity(tmp_path, monkeypatch):
     assert all(r["accuracy"] > 0.5 for r in runs)
     assert runs[0]["gradient_angle"] < 0.1 < runs[1]["gradient_angle"] < 60
     assert isinstance(train.VARIANTS["aa, covariance"], ta.feedback.ActivationAlignment)
+
+
+def test_the_page_shows_what_the_kept_runs_say():
+    results = Path(__file__).parents[2] / "docs" / "results"
+    runs = json.loads((results / "imperfect_feedback" / "digits.json").read_text("utf-8"))
+    assert study.table(runs) in (results / "imperfect_feedback.md").read_text("utf-8")
