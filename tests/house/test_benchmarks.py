@@ -214,7 +214,9 @@ def test_memory_runs(tmp_path):
 
 @pytest.mark.slow
 def test_the_import_is_fast():
-    subprocess.run([sys.executable, str(BENCHMARKS / "import_time.py"), "--runs", "3"], check=True)
+    # twice the goal: processors differ by as much, and other tests run beside this one
+    script = [sys.executable, str(BENCHMARKS / "import_time.py"), "--runs", "3", "--limit", "0.3"]
+    subprocess.run(script, check=True)
 
 
 @pytest.mark.slow
