@@ -63,8 +63,8 @@ def differences(shown, printed):
     """Pairs of what differs: words at all, numbers by more than machines do.
 
     Integers are counts and have to be the same. Angles may differ by 5°, other numbers by 0.05 or
-    5 %: more than what comes of it if the weights at the start differ by rounding. A run that is lost
-    ends at an angle that differs by as much between processors.
+    5 %: more than what comes of it if the weights at the start differ by rounding. A run that is
+    lost ends at an angle that differs by as much between processors.
     """
     words = [" ".join(NUMBER.sub("#", text).split()) for text in (shown, printed)]
     if words[0] != words[1]:
