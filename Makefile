@@ -102,7 +102,7 @@ test: lint
 	$(PYTEST) $(ARGS)
 
 test-slow: $(STAMP)
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow -o timeout=900 $(ARGS)
 
 $(WITH)/.installed: setup.py
 	@echo "Installing TensorFlow $(TENSORFLOW) and Keras $(KERAS) into $(WITH) (once)"
