@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 import tf_alignment as ta
-from tf_alignment.studies.store import write_json
+from tf_alignment._support.statistics import mean_of
+from tf_alignment.studies.store import read_json, write_json
 
 __all__ = [
     "Crops",
@@ -22,8 +23,10 @@ __all__ = [
     "finished",
     "markdown",
     "markdown_row",
+    "mean_of",
     "new_figure",
     "normalised",
+    "read_json",
     "versions",
     "write_json",
 ]

@@ -14,8 +14,6 @@ in it are not made again; the figure is drawn from it.
 
 from __future__ import annotations
 
-import json
-import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +21,9 @@ import keras
 import numpy as np
 
 import tf_alignment as ta
-from examples import command_line
+from examples import command_line, common
+from tf_alignment.plots.style import caption, new_figure, save
+from tf_alignment.plots.values import sweep_lines
 
 METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
 DEFECTS: dict[str, tuple[float, ...]] = {
@@ -165,52 +165,33 @@ def figure(runs: list[dict[str, Any]], path: Path, kind: str = "accuracy") -> No
         path: File to write.
         kind: Which number is drawn, "accuracy" or "gradient_angle".
     """
-    from matplotlib.figure import Figure
-
     names = [d for d in DEFECTS if any(r["defect"] == d for r in runs)]
     methods = [m for m in METHODS if any(r["method"] == m for r in runs)]
     columns = min(len(names), 2 if len(names) == 4 else 3)
-    rows = -(-len(names) // columns)
-    fig = Figure(figsize=(7.5, 0.9 + 2.5 * rows), layout="constrained")
-    axes = fig.subplots(rows, columns, squeeze=False, sharey=True)
+    fig, axes = new_figure(-(-len(names) // columns), columns, height=2.5)
     scale, label = {
         "accuracy": (100, "test accuracy, %"),
         "gradient_angle": (1, "gradient angle, °"),
     }[kind]
     looks = ta.plots.styles(methods)
+    for axis in axes.flat[1:]:
+        axis.sharey(axes[0, 0])  # before anything is drawn: the limits are then those of all
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, defect in zip(axes.flat, names, strict=False):
+        values: dict[str, dict[float, list[float]]] = {m: {} for m in methods}
+        for r in runs:
+            if r["defect"] == defect:
+                values[r["method"]].setdefault(r["value"], []).append(scale * r[kind])
+        sweep_lines(axis, values, log=True)
         for method in methods:
-            points: dict[tuple[str | None, float], list[float]] = {}
-            for r in runs:
-                if r["method"] == method:
-                    points.setdefault((r["defect"], r["value"]), []).append(scale * r[kind])
-            values = sorted(value for of, value in points if of == defect)
-            if not values:
-                continue
-            at = [points[defect, value] for value in values]
-            spread = [np.std(p, ddof=1) if len(p) > 1 else 0.0 for p in at]
-            axis.errorbar(
-                values,
-                [np.mean(p) for p in at],
-                spread,
-                color=looks[method].colour,
-                linestyle=looks[method].dashes,
-                marker="o",
-                markersize=3,
-                label=method,
-            )
-            if (None, 0.0) in points:
-                ideal = np.mean(points[None, 0.0])
-                axis.axhline(ideal, color=looks[method].colour, linewidth=0.7, linestyle=":")
-        if "bits" not in defect:
-            axis.set_xscale("log")
+            ideal = [scale * r[kind] for r in runs if (r["method"], r["defect"]) == (method, None)]
+            if ideal:
+                line = {"color": looks[method].colour, "linewidth": 0.7, "linestyle": ":"}
+                axis.axhline(np.mean(ideal), **line)
         worse_left = defect in ("bits", "error_bits", "density", "rank")
         arrow = ", ← worse" if worse_left else ", worse →"
         axis.set_xlabel(LABELS[defect] + arrow, fontsize=9)
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
     if kind == "accuracy":
         axes[0, 0].set_ylim(0, 102)
     for row in axes:
@@ -218,12 +199,10 @@ def figure(runs: list[dict[str, Any]], path: Path, kind: str = "accuracy") -> No
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(methods), fontsize=8)
     count = len({r["seed"] for r in runs})
-    fig.supxlabel(
-        f"means over {count} seeds; bars: ± 1 standard deviation (n - 1); dotted: ideal path",
-        fontsize=8,
-        color="#444444",
+    caption(
+        fig, f"means over {count} seeds; bars: ± 1 standard deviation (n - 1); dotted: ideal path"
     )
-    fig.savefig(path, dpi=150)
+    save(fig, path)
 
 
 def table(runs: list[dict[str, Any]]) -> str:
@@ -242,10 +221,9 @@ def table(runs: list[dict[str, Any]]) -> str:
             if not own:
                 cells.append("")
                 continue
-            accuracy = [100 * r["accuracy"] for r in own]
-            spread = f" ± {statistics.stdev(accuracy):.1f}" if len(own) > 1 else ""
+            accuracy = common.mean_of([r["accuracy"] for r in own]).text(1, scale=100)
             angle = np.mean([r["gradient_angle"] for r in own])
-            cells.append(f"{np.mean(accuracy):.1f}{spread}, {angle:.0f}°")
+            cells.append(f"{accuracy}, {angle:.0f}°")
         name = "ideal" if defect is None else f"{LABELS[defect]} {value:g}"
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -260,9 +238,8 @@ def main() -> None:
     parser.add_argument("--data", choices=list(SETTINGS), default="digits")
     parser.add_argument("--defects", nargs="+", choices=list(DEFECTS), default=list(DEFECTS))
     given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
     file = given.output / f"{given.data}.json"
-    runs = json.loads(file.read_text("utf-8")) if file.exists() else []
+    runs = common.read_json(file) or []
     data = load(given.data, given.data_dir)
     epochs = given.epochs or SETTINGS[given.data].epochs
     values = QUICK if given.quick else DEFECTS
@@ -279,7 +256,7 @@ def main() -> None:
             seeds = [seed for seed in range(given.seeds) if seed not in known]
             if seeds:
                 runs += runs_of(given.data, method, defect, value, seeds, data, epochs)
-                file.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
+                common.write_json(file, runs)
                 keras.backend.clear_session()
         print(table([r for r in runs if r["defect"] == defect and r["value"] == value]), flush=True)
     figure(runs, given.output / f"{given.data}.png")

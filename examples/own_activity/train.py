@@ -13,7 +13,6 @@ batches. Runs go seed by seed into one JSON file; those that are in it are not m
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -23,7 +22,7 @@ import keras
 import numpy as np
 
 import tf_alignment as ta
-from examples import command_line
+from examples import command_line, common
 
 _OWN = {"noise": None, "normalize": "covariance"}
 VARIANTS = {
@@ -138,15 +137,14 @@ def main() -> None:
         given.output /= f"{given.data}.json"
     data = load(given.data, given.data_dir)
     epochs = given.epochs or SETTINGS[given.data].epochs
-    runs = json.loads(given.output.read_text("utf-8")) if given.output.exists() else []
-    given.output.parent.mkdir(parents=True, exist_ok=True)
+    runs = common.read_json(given.output) or []
     known = {(r["variant"], r["seed"], r["epochs"]) for r in runs}
     for seed in range(given.seeds):
         for variant in given.variants:
             if (variant, seed, epochs) in known:
                 continue
             runs.append(run(given.data, variant, seed, data, epochs))
-            given.output.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
+            common.write_json(given.output, runs)
             print(f"{variant}, seed {seed}: {100 * runs[-1]['accuracy']:.1f} %", flush=True)
             keras.backend.clear_session()
     print(table(runs))

@@ -12,15 +12,13 @@ network holds the value, a readout is enough, and the task tells nothing.
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, markdown, write_json
+from examples.common import Numbers, markdown, mean_of, read_json, write_json
 from examples.sequences.data import store_recall
 
 __all__ = ["METHODS", "NETWORKS", "accuracy", "main"]
@@ -89,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     steps, seeds = (4, 1) if given.quick else (600, given.seeds)
     file = given.output / "delay.json"
-    runs: list[Numbers] = json.loads(file.read_text("utf-8")) if file.exists() else []
+    runs: list[Numbers] = read_json(file) or []
     rows = []
     for network, (cell, gain, length) in NETWORKS.items():
         row = [cell.__name__, f"{gain:g}", str(length)]
@@ -104,8 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
                 for done in runs
                 if (done["network"], done["method"], done["steps"]) == (network, method, steps)
             ]
-            spread = f" ± {np.std(values, ddof=1):.2f}" if values[1:] else ""
-            row.append(f"{np.mean(values):.2f}{spread}")
+            row.append(mean_of(values).text(2))
         rows.append(row)
     print(markdown(("cell", "gain", "length", *METHODS), rows))
 

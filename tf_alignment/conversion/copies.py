@@ -26,6 +26,7 @@ from tf_alignment.conversion.graph import (
     uncompiled,
 )
 from tf_alignment.conversion.registry import stock_class
+from tf_alignment.conversion.sites import is_stock
 from tf_alignment.feedback import Feedback
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk
@@ -191,7 +192,7 @@ def _copy_layer(layer: Any) -> Any:
         return clone_operation(layer)
     held = [inner for inner, _ in walk(layer) if inner is not layer]
     if not layer.variables and not held:
-        known = type(layer).__module__.startswith("keras.") and not hasattr(layer, "adapt")
+        known = is_stock(type(layer)) and not hasattr(layer, "adapt")
         return clone_operation(layer) if known else layer
     if any(hasattr(inner, "adapt") for inner in held):  # what is adapted may be no variable
         return copy.deepcopy(layer)

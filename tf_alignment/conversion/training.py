@@ -31,7 +31,7 @@ def watch(model: keras.Model) -> None:
     Args:
         model: Model that has just been converted, whose `train_step` is wrapped.
     """
-    known = {id(layer) for layer, _ in _stock_kernels(model)}
+    known = {id(layer) for layer in _stock_kernels(model)}
     reference = weakref.ref(model)
 
     unchecked = [True]
@@ -113,7 +113,7 @@ def warn_of_frozen(model: keras.Model) -> None:
 
 
 def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
-    if output_taps(model) or all(id(layer) in known for layer, _ in _stock_kernels(model)):
+    if output_taps(model) or all(id(layer) in known for layer in _stock_kernels(model)):
         return
     left = [site for site, _ in transported(sites(model)) if id(site.layer) not in known]
     new = [f"'{site.path}'" for site in left]
@@ -125,11 +125,11 @@ def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
         )
 
 
-def _stock_kernels(model: keras.Model) -> list[tuple[Any, str]]:
-    """Layers that have kernels and no method, each with its path."""
+def _stock_kernels(model: keras.Model) -> list[Any]:
+    """Layers that have kernels and no method."""
     return [
-        (layer, "/".join((*scope, layer.name)))
-        for layer, scope in walk(model)
+        layer
+        for layer, _ in walk(model)
         if layer.built and matrices(layer) and getattr(layer, "feedback", None) is None
     ]
 

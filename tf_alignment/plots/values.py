@@ -11,7 +11,7 @@ import numpy as np
 from tf_alignment._support.statistics import mean_of
 from tf_alignment.plots.style import caption, new_figure, save, styles
 
-__all__ = ["cost_against", "final_values", "sweep"]
+__all__ = ["cost_against", "final_values", "sweep", "sweep_lines"]
 
 Path = str | os.PathLike[str] | None
 
@@ -145,9 +145,26 @@ def sweep(
         1
     """
     _not_empty("values", values)
+    figure, [[panel]] = new_figure(1, 1, height=3.2)
+    sweep_lines(panel, values, log)
+    panel.set(xlabel=setting, ylabel=label)
+    panel.legend(fontsize=8)
+    if title is not None:
+        figure.suptitle(title)
+    caption(figure, "means over seeds; bars: ± 1 standard deviation (n - 1)")
+    return save(figure, path)
+
+
+def sweep_lines(panel: Any, values: Mapping[str, Mapping[float, Sequence[Any]]], log: bool) -> None:
+    """Draw the lines of `sweep` into a panel, with ticks at the settings.
+
+    Args:
+        panel: Axes of matplotlib.
+        values: Values by method and setting, as in `sweep`.
+        log: Whether the settings are equally far apart.
+    """
     settings = sorted({setting for found in values.values() for setting in found})
     places = {s: float(i) if log else float(s) for i, s in enumerate(settings)}
-    figure, [[panel]] = new_figure(1, 1, height=3.2)
     looks = styles(values)
     for method, found in values.items():
         means = {s: mean_of(found[s]) for s in settings if s in found}
@@ -165,12 +182,6 @@ def sweep(
             label=method,
         )
     panel.set_xticks([places[s] for s in settings], [f"{s:g}" for s in settings])
-    panel.set(xlabel=setting, ylabel=label)
-    panel.legend(fontsize=8)
-    if title is not None:
-        figure.suptitle(title)
-    caption(figure, "means over seeds; bars: ± 1 standard deviation (n - 1)")
-    return save(figure, path)
 
 
 def _not_empty(name: str, values: Mapping[str, Any]) -> None:

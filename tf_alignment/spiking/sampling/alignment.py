@@ -32,7 +32,7 @@ import tensorflow as tf
 from tf_alignment._support.arguments import boolean, integer, number, one_of
 from tf_alignment.spiking.sampling.pairs import chance, exponential, pair_sums, triangular
 
-__all__ = ["SpikeAlignment"]
+__all__ = ["SpikeAlignment", "mismatched"]
 
 _KERNELS = ("exponential", "triangular")
 
@@ -112,8 +112,7 @@ class SpikeAlignment:
         """
         if not self.synapse_mismatch:
             return None
-        drawn = np.random.default_rng(seed).normal(1.0, self.synapse_mismatch, (2, *shape))
-        up, down = np.maximum(drawn, 0.0).astype(np.float32)
+        up, down = mismatched((2, *shape), self.synapse_mismatch, seed)
         return up, down
 
     def sums(self, lower: tf.Tensor, upper: tf.Tensor, history: int = 0, gains: Any = None) -> Any:
@@ -143,3 +142,18 @@ class SpikeAlignment:
         if not self.subtract_rates:
             return found
         return found - chance(lower, upper, kernel, history)
+
+
+def mismatched(shape: tuple[int, ...], spread: float, seed: int) -> np.ndarray:
+    """Draw fixed gains of devices or cells that differ: normal around 1, and none below 0.
+
+    Args:
+        shape: Shape of the array.
+        spread: Standard deviation of the gains.
+        seed: Seed of the draw.
+
+    Returns:
+        Array of float32.
+    """
+    drawn = np.random.default_rng(seed).normal(1.0, spread, shape)
+    return np.maximum(drawn, 0.0).astype(np.float32)

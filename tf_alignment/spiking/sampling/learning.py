@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -22,7 +21,7 @@ from tf_alignment._support.arguments import (
 )
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment._support.tracing import traced_once
-from tf_alignment.spiking.sampling.alignment import SpikeAlignment
+from tf_alignment.spiking.sampling.alignment import SpikeAlignment, mismatched
 from tf_alignment.spiking.sampling.layered import LayeredNetwork, Layers
 from tf_alignment.spiking.sampling.neuron import (
     Neuron,
@@ -134,11 +133,10 @@ class FeedbackLearning:
         spread = number("neuron_mismatch", neuron_mismatch, least=0)
         self._neuron_gains = None
         if spread:
-            draws = [
-                np.random.default_rng(derived_seed(self.seed, "gains", i)).normal(1.0, spread, n)
+            self._neuron_gains = [
+                mismatched((n,), spread, derived_seed(self.seed, "gains", i))
                 for i, n in enumerate(sizes)
             ]
-            self._neuron_gains = [np.maximum(draw, 0.0).astype(np.float32) for draw in draws]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
         self._run = traced_once(self._blocks, jit_compile=jit_compile, autograph=False)
 
