@@ -45,25 +45,6 @@ COLOURS = {
 SCHEMES = {"light": ("#ffffff", "#222222"), "dark": ("#1e2129", "#d5d8e2")}
 
 
-def study(methods: list[str], seeds: int, epochs: int, quick: bool) -> ta.studies.Study:
-    """The methods from so many seeds; quick is one epoch from one seed at one rate."""
-    return ta.studies.Study(
-        build=functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
-        data="digits",
-        variants=methods,
-        compile={
-            "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
-            "steps_per_execution": 4,
-        },
-        epochs=1 if quick else epochs,
-        batch_size=32,
-        seeds=1 if quick else seeds,
-        tuning=None if quick else {"learning_rate": (0.02, 0.05, 0.1)},
-        probe=256,
-        title="At a glance: five methods on handwritten digits",
-    )
-
-
 def draw(results: Any, path: Path, scheme: str) -> None:
     """Test accuracy and gradient angle over the epochs: mean and range over the seeds."""
     import matplotlib as mpl
@@ -123,8 +104,23 @@ def main() -> None:
         __doc__, "at_a_glance", seeds=5, epochs="20", data=False, jobs=True, methods=KNOWS
     )
     given = parser.parse_args()
-    made = study(given.methods or list(KNOWS), given.seeds, given.epochs or 20, given.quick)
-    results = made.run(given.output, jobs=given.jobs)
+    results = common.study(
+        given,
+        "",
+        functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
+        "digits",
+        given.methods or list(KNOWS),
+        compile={
+            "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
+            "steps_per_execution": 4,
+        },
+        epochs=given.epochs or (1 if given.quick else 20),
+        batch_size=32,
+        tuning=None if given.quick else {"learning_rate": (0.02, 0.05, 0.1)},
+        cost=True,
+        probe=256,
+        title="At a glance: five methods on handwritten digits",
+    )
     common.ended(results)
     results.to_json(given.output / "at_a_glance.json")
     for scheme in SCHEMES:

@@ -20,7 +20,20 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # a dataset that is missing i
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and ends with exit code 2."""
+    """A parser that says in one line what is wrong, and ends with exit code 2.
+
+    Attributes:
+        usual_seeds: What stands for `--seeds` that is not given, but for 1 with `--quick`.
+    """
+
+    usual_seeds = 1
+
+    def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
+        """Read the command line."""
+        given = super().parse_args(*arguments)
+        if getattr(given, "seeds", 1) is None:
+            given.seeds = 1 if given.quick else self.usual_seeds
+        return given
 
     def error(self, message: str) -> NoReturn:
         """Print the line and end."""
@@ -36,19 +49,17 @@ def new_parser(
     epochs: str | None = None,
     data: bool = True,
     jobs: bool = False,
-    strategy: bool = False,
 ) -> Parser:
     """A command line with the flags that all scripts share.
 
     Args:
         text: The script's docstring; its first line is the description.
         folder: Where in `results` files go by default.
-        seeds: The default of `--seeds`; None for a script without it.
+        seeds: The default of `--seeds` without `--quick`; None for a script without the flag.
         methods: What `--methods` chooses from; by default there is no such flag.
         epochs: Says the default of `--epochs`; None for a script without it.
         data: Whether there is `--data-dir`, for `ta.data`.
-        jobs: Whether there is `--jobs`: for a script that makes a study.
-        strategy: Whether there is `--strategy`: for a script that trains with `model.fit`.
+        jobs: Whether there are `--jobs` and `--strategy`: for a script that makes a study.
     """
     new = Parser(_program(), description=text.splitlines()[0])
     new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
@@ -62,12 +73,12 @@ def new_parser(
             "--methods", nargs="+", type=row(names), metavar="ID", help=f"out of {known}"
         )
     if seeds is not None:
-        new.add_argument("--seeds", type=positive, default=seeds, help=f"runs of each ({seeds})")
+        new.usual_seeds = seeds
+        new.add_argument("--seeds", type=positive, help=f"runs of each ({seeds}; --quick: 1)")
     if epochs is not None:
         new.add_argument("--epochs", type=positive, help=f"passes over the data ({epochs})")
     if jobs:
         new.add_argument("--jobs", type=positive, help="runs at a time (one a core)")
-    if strategy:
         known = ", ".join(ta.distribute.NAMES)
         new.add_argument("--strategy", default="default", type=_strategy, help=f"out of {known}")
     return new

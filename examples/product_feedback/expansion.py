@@ -17,7 +17,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.curves import with_deviation
+from examples.curves import last, with_deviation
 from examples.product_feedback import study
 from examples.product_feedback.mnist import DIGITS, network
 
@@ -102,16 +102,15 @@ def train(arguments: Any, expansions: tuple[float, ...]) -> list[common.Numbers]
 
 def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
     """What a layer ends with, by expansion: `{measure: (seeds,)}`."""
-    found = {}
-    for expansion in dict.fromkeys(run["expansion"] for run in runs):
-        own = [run for run in runs if run["expansion"] == expansion]
-        found[expansion] = {
-            "angle": np.array([run["curves"][f"{layer}/angle"][-1] for run in own]),
-            "norm_ratio": np.array([run["curves"][f"{layer}/norm_ratio"][-1] for run in own]),
+    return {
+        expansion: {
+            "angle": last(own, f"{layer}/angle"),
+            "norm_ratio": last(own, f"{layer}/norm_ratio"),
             "settled": np.array([run["settled_angle"][layer] for run in own]),
-            "accuracy": np.array([run["curves"]["accuracy"][-1] for run in own]),
+            "accuracy": last(own, "accuracy", 100),
         }
-    return found
+        for expansion, own in common.grouped(runs, "expansion").items()
+    }
 
 
 def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
@@ -140,7 +139,7 @@ def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
                 with_deviation(few[expansion]["angle"], 1),
                 f"{float(ta.analysis.product_norm_ratio(expansion)):.3f}",
                 with_deviation(low["norm_ratio"], 3),
-                with_deviation(100 * low["accuracy"], 1),
+                with_deviation(low["accuracy"], 1),
             )
         )
     return common.markdown(columns, rows)
@@ -150,10 +149,9 @@ def draw(
     simulated: list[common.Numbers],
     spectra: dict[float, np.ndarray],
     runs: list[common.Numbers],
-    file: Any,
-) -> None:
-    """Write the figure: eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
-    figure, axes = common.new_figure(1, 2 + len(spectra))
+) -> Any:
+    """Eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
+    figure, axes = common.new_figure(2, 2)
     fine = np.logspace(0, 2, 200)
     ratios = np.array([one["expansion"] for one in simulated])
     mean = np.array([np.mean(one["eigenvalue_mean"]) for one in simulated])
@@ -183,13 +181,14 @@ def draw(
         )
     panel.set(xscale="log", xlabel="expansion", ylabel="path angle (degrees)", ylim=(0, 55))
     panel.legend(frameon=False)
-    for panel, (expansion, eigenvalues) in zip(axes[0, 2:], spectra.items(), strict=True):
+    for panel, (expansion, eigenvalues) in zip(axes[1], spectra.items(), strict=True):
         panel.hist(eigenvalues, bins=60, density=True, color="#56B4E9", alpha=0.6)
         low, high = ta.analysis.marchenko_pastur_support(expansion)
         v = np.linspace(low, high, 400)
         panel.plot(v, ta.analysis.marchenko_pastur_density(v, expansion), "k--", linewidth=1)
         panel.set(xlabel=f"eigenvalues of BᵀB, expansion {expansion:g}", ylabel="density")
-    figure.savefig(file, dpi=110)
+    common.caption(figure, "means, ± 1 standard deviation; dashed: theory")
+    return figure
 
 
 def main() -> None:
@@ -214,15 +213,8 @@ def main() -> None:
     few = {expansion: simulate(expansion, draws, outputs=10) for expansion in expansions}
     print("", table(runs, few), sep="\n")
     name = "expansion-quick" if arguments.quick else "expansion"
-    report = {
-        "versions": common.versions(),
-        "simulated": simulated,
-        "ten_outputs": list(few.values()),
-        "runs": runs,
-    }
-    common.write_json(arguments.output / f"{name}.json", report)
-    draw(simulated, spectra, runs, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json")
+    numbers = {"simulated": simulated, "ten_outputs": list(few.values()), "runs": runs}
+    common.write(arguments.output / name, numbers, draw(simulated, spectra, runs))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def crops(run: Any) -> common.Crops:
 
 def main() -> None:
     """Train, draw and print."""
-    parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1, strategy=True)
+    parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1)
     arguments = parser.parse_args()
     name, recipe, width, classes = "imagenet", RECIPE, 64, 1000
     if arguments.quick:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -198,24 +197,20 @@ def runs_of(
     Returns:
         All runs, settings and curves, as in the files of docs/results.
     """
-    study = ta.studies.Study(
+    results = common.study(
+        arguments,
+        name,
         network,
         source,
         variants,
         compile={"optimizer": optimizer, "jit_compile": compiled},
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
-        seeds=1 if arguments.quick else arguments.seeds,
-        data_dir=getattr(arguments, "data_dir", None),
         settings={"recipe": dataclasses.asdict(recipe), "data": dict(settings)},
         finish=[settled_angles, *finish],
         probe=probe,
         on_divergence="warn",
-        cost=False,
-        strategy=getattr(arguments, "strategy", "default"),
-        title=name,
     )
-    results = study.run(arguments.output / name, jobs=arguments.jobs)
     weights = network().count_params()
     chosen = {row.name: row.settings for row in variants}
     return [
@@ -266,12 +261,7 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def parser(
-    text: str,
-    epochs: str,
-    width: int,
-    methods: Sequence[str] = METHODS,
-    seeds: int = 5,
-    strategy: bool = False,
+    text: str, epochs: str, width: int, methods: Sequence[str] = METHODS, seeds: int = 5
 ) -> argparse.ArgumentParser:
     """The command line of the scripts that train one network with several methods.
 
@@ -281,16 +271,9 @@ def parser(
         width: The default width.
         methods: The default methods.
         seeds: The default number of seeds.
-        strategy: See `command_line.new_parser`.
     """
     new = command_line.new_parser(
-        text,
-        "product_feedback",
-        methods=METHODS,
-        epochs=epochs,
-        seeds=seeds,
-        jobs=True,
-        strategy=strategy,
+        text, "product_feedback", methods=METHODS, epochs=epochs, seeds=seeds, jobs=True
     )
     new.add_argument("--width", type=command_line.positive, help=f"of the layers ({width})")
     new.set_defaults(methods=list(methods))
@@ -332,10 +315,5 @@ def carry_out(
         "angle": float(ta.analysis.product_path_angle(10.0)),
         "norm_ratio": float(ta.analysis.product_norm_ratio(10.0)),
     }
-    stem: Path = arguments.output / name
-    common.write_json(
-        stem.with_name(f"{name}.json"),
-        {"versions": common.versions(), "formula": formula, "runs": runs},
-    )
-    figures.draw(runs, stem.with_name(f"{name}.png"), 10.0)
-    print(f"\nFigure and numbers: {stem}.png and .json", flush=True)
+    figure = figures.draw(runs, 10.0)
+    common.write(arguments.output / name, {"formula": formula, "runs": runs}, figure)

@@ -32,7 +32,7 @@ SAMPLE = 2000  # weights, and units, in a scatter plot
 # As in the paper: passes, filters of each convolution, units of the hidden dense layers, simulated
 # seconds a layer before each epoch.
 PAPER = {"epochs": 100, "filters": 64, "units": (384, 192), "duration": 30.0}
-QUICK = {"epochs": 3, "filters": 8, "units": (48, 24), "duration": 10.0}
+QUICK = {"epochs": 2, "filters": 8, "units": (48, 24), "duration": 10.0}
 BATCH, RATE = 32, 0.01
 
 
@@ -176,36 +176,34 @@ def main() -> None:
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     given = parser.parse_args()
     name = "digits" if given.quick else given.dataset
+    methods = given.methods or (("fa", "rdd") if given.quick else METHODS)
     settings: common.Numbers = {"dataset": name, "estimator": given.estimator, "batch_size": BATCH}
     settings |= {**(QUICK if given.quick else PAPER), "rate": RATE}
     settings |= {n: v for n in PAPER if (v := getattr(given, n, None)) is not None}
     found = datasets.load(name, given.data_dir)
     size, channels = found.train.x.shape[2:]
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        name,
         functools.partial(
             convolutional, size, channels, found.classes, settings["filters"], settings["units"]
         ),
         data,
-        [variant(method, given.estimator) for method in given.methods or METHODS],
+        [variant(method, given.estimator) for method in methods],
         compile={"optimizer": keras.optimizers.SGD(RATE, momentum=0.9)},
         epochs=settings["epochs"],
         batch_size=BATCH,
-        seeds=given.seeds,
-        data_dir=given.data_dir,
         settings=settings,
         prepare=[start],
         measure=[measure],
         finish=[finish],
         probe=0,
         on_divergence=None,
-        cost=False,
-        title=name,
-    ).run(given.output / name, jobs=given.jobs)
+    )
     runs = [to_page(run, settings) for run in common.ended(results)]
     print("", table(runs), "", sep="\n")
-    stem = given.output / name
     common.write_json(given.output / f"{name}.json", {"versions": common.versions(), "runs": runs})
-    for file in figures.draw(runs, stem):
+    for file in figures.draw(runs, given.output / name):
         print(f"written: {file}")
 
 

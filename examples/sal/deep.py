@@ -14,6 +14,7 @@ one every epoch, makes W grow until training diverges (on MNIST after ten epochs
 
 from __future__ import annotations
 
+import argparse
 import functools
 from typing import Any
 
@@ -23,6 +24,7 @@ import tf_alignment as ta
 from examples import command_line, common, networks
 from examples.rdd import data as rdd_data
 from examples.rdd import network as rdd_network
+from examples.sal.files import write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
@@ -81,18 +83,17 @@ def table(runs: dict[str, common.Numbers]) -> str:
     return common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s"), rows)
 
 
-def draw(runs: dict[str, dict[str, Any]]) -> Any:
+def draw(runs: dict[str, common.Numbers]) -> Any:
     """Accuracy, and the first layer's gradient angle, over epochs."""
-    figure, [[accuracy, angle]] = common.new_figure(1, 2)
-    for method, run in runs.items():
-        curves = run["curves"]
-        epochs = range(1, len(curves["val_accuracy"]) + 1)
-        accuracy.plot(epochs, [100 * a for a in curves["val_accuracy"]], label=method)
-        angle.plot(epochs, curves[run["first layer"]], label=method)
-    accuracy.set(xlabel="epoch", ylabel="test accuracy, %")
-    angle.set(xlabel="epoch", ylabel="gradient angle, first layer (°)")
-    accuracy.legend()
-    return figure
+    labels = {"accuracy": "test accuracy", "angle": "gradient angle, first layer (°)"}
+    curves = {
+        method: {
+            "accuracy": run["curves"]["val_accuracy"],
+            "angle": run["curves"][run["first layer"]],
+        }
+        for method, run in runs.items()
+    }
+    return ta.plots.learning_curves(curves, labels=labels)
 
 
 def main() -> None:
@@ -126,7 +127,9 @@ def main() -> None:
         balanced=not given.unbalanced,
     )
     name = f"deep-{given.network}-{settings['dataset']}"
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        name,
         functools.partial(NETWORKS[given.network], found.train.x.shape[1:], found.classes),
         data,
         [
@@ -146,24 +149,16 @@ def main() -> None:
         epochs=given.epochs or (4 if given.quick else 6),
         batch_size=BATCH,
         seeds=range(1, 1 + given.seeds),  # the seed of the kept results is 1
-        data_dir=given.data_dir,
         settings=settings,
         probe=256,
-        cost=False,
-        title=name,
-    ).run(given.output / name, jobs=given.jobs)
+    )
     ended = common.ended(results)
     if given.seeds > 1:
         print("", results.table(), sep="\n")
     # figure and file are of the first seed
     runs = {run["variant"]: to_page(run) for run in ended if run["seed"] == ended[0]["seed"]}
     print("", table(runs), sep="\n")
-    arguments = {k: v for k, v in vars(given).items() if k not in ("output", "data_dir", "jobs")}
-    file = given.output / f"{name}.json"
-    content = {"versions": common.versions(), "arguments": {**arguments, **settings}, "runs": runs}
-    common.write_json(file, content)
-    draw(runs).savefig(given.output / f"{name}.png", dpi=130)
-    print(f"\nNumbers: {file}\nFigure: {given.output / name}.png")
+    write(argparse.Namespace(**{**vars(given), **settings}), name, {"runs": runs}, draw(runs))
 
 
 if __name__ == "__main__":

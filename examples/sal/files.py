@@ -25,7 +25,7 @@ def unfinished(arguments: argparse.Namespace, name: str) -> Path:
 
 
 def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Any) -> None:
-    """Write `<name>.json`, whole or not at all, and `<name>.png`.
+    """Write `<name>.json` and `<name>.png`.
 
     Args:
         arguments: The command line, kept with the numbers.
@@ -33,12 +33,5 @@ def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], fig
         results: The numbers.
         figure: The matplotlib figure.
     """
-    content = {
-        "versions": common.versions(),
-        "arguments": {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir")},
-        **results,
-    }
-    file = arguments.output / f"{name}.json"
-    common.write_json(file, content)
-    figure.savefig(arguments.output / f"{name}.png", dpi=130)
-    print(f"\nNumbers: {file}\nFigure: {arguments.output / name}.png")
+    kept = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "jobs")}
+    common.write(arguments.output / name, {"arguments": kept, **results}, figure)

@@ -174,7 +174,7 @@ def draw(results: dict[str, Any]) -> Any:
         if name != "copy":
             scatter.plot(curves["W2"], curves["B"], ".", label=name)
     scatter.plot([-RANGE, 2 * RANGE], [-RANGE, 2 * RANGE], color="grey", lw=0.8)
-    error.set(xlabel="epoch", ylabel="rms error of the output rate")
+    error.set(xlabel="epoch", ylabel="rms error of the output")
     distance.set(xlabel="epoch", ylabel="|B − W₂|, median")
     scatter.set(xlabel="W₂", ylabel="B")
     error.legend()

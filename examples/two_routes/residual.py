@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ __all__ = [
     "probe",
     "runs",
     "settings_of",
-    "study",
     "variant",
 ]
 
@@ -304,39 +304,12 @@ def save_model(run: Any) -> common.Numbers:
     """Keep the trained network, and beside it its settings."""
     file = model_file(run.directory, of_run(run))
     file.parent.mkdir(exist_ok=True)
-    run.model.save(file)
+    # whole or not at all: of workers that train together every one does so
+    new = file.with_name(f".{os.getpid()}-{file.name}")
+    run.model.save(new)
+    os.replace(new, file)
     common.write_json(file.with_suffix(".json"), {"settings": of_run(run).kept})
     return {}
-
-
-def study(
-    given: argparse.Namespace,
-    cases: Sequence[ta.studies.Case],
-    variants: Sequence[ta.studies.Variant],
-    seeds: Sequence[int],
-    **options: Any,
-) -> ta.studies.Study:
-    """Methods on networks, by the recipe.
-
-    Args:
-        given: Of the command line.
-        cases: See `case`.
-        variants: See `variant`.
-        seeds: Which.
-        **options: Of `ta.studies.Study`, over these.
-    """
-    settings = settings_of(given)
-    defaults: dict[str, Any] = {
-        "compile": {"optimizer": optimizer_of},
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "data_dir": given.data_dir,
-        "cost": False,
-        "strategy": given.strategy,
-        "finish": [save_model],
-        "probe": 64 if settings.dataset == IMAGENET else 128,
-    }
-    return ta.studies.Study(list(cases), data, variants, seeds=seeds, **{**defaults, **options})
 
 
 def runs(
@@ -344,21 +317,32 @@ def runs(
     cases: Sequence[ta.studies.Case],
     variants: Sequence[ta.studies.Variant],
     seeds: Sequence[int],
+    folder: str = "",
     **options: Any,
 ) -> list[common.Numbers]:
-    """Train what is missing.
+    """Train what is missing by the recipe.
 
     Args:
         given: Of the command line; files go into its `output`.
         cases: See `case`.
         variants: See `variant`.
         seeds: Which.
-        **options: Of `ta.studies.Study`.
+        folder: In `output`.
+        **options: Of `common.study`.
 
     Returns:
         Settings, curves over the epochs, and whether training diverged, of each run.
     """
-    results = study(given, cases, variants, seeds, **options).run(given.output, jobs=given.jobs)
+    settings = settings_of(given)
+    defaults: dict[str, Any] = {
+        "compile": {"optimizer": optimizer_of},
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "finish": [save_model],
+        "probe": 64 if settings.dataset == IMAGENET else 128,
+        "seeds": seeds,
+    }
+    results = common.study(given, folder, list(cases), data, variants, **{**defaults, **options})
     if given.tensorboard:
         write_tensorboard(results, given.output / "tensorboard")
     networks = {each.name: each.settings for each in cases}
@@ -389,7 +373,7 @@ def arguments_of(text: str, **options: Any) -> command_line.Parser:
         text: The script's docstring.
         **options: Of `command_line.new_parser`.
     """
-    parser = command_line.new_parser(text, "two_routes", jobs=True, strategy=True, **options)
+    parser = command_line.new_parser(text, "two_routes", jobs=True, **options)
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
         if field.name in ("method", "depth", "seed", "noise", "rule"):

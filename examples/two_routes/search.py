@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import warnings
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -131,15 +130,13 @@ class Search:
         study = self.open()
         best = rule(self.base, study.best_params)
         content = {
-            "versions": common.versions(),
             "settings": study.user_attrs,
             "accuracy": study.best_value,
             "rule": keras.saving.serialize_keras_object(best),
             "trials": [{**t.params, "accuracy": t.value} for t in complete(study)],
         }
-        common.write_json(self.file, content)
-        draw(study, self.file.with_suffix(".png"))
         print(f"\n{100 * study.best_value:.1f} % on held-out examples:\n{best!r}")
+        common.write(self.file.with_suffix(""), content, draw(study))
 
 
 def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
@@ -152,16 +149,17 @@ def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> floa
         number: Of the process, which has a directory of its own.
     """
     settings = residual.settings_of(given)
-    results = residual.study(
-        given,
+    [run] = residual.runs(
+        argparse.Namespace(**{**vars(given), "jobs": 1}),
         [residual.case(f"depth {settings.depth}", settings, given.data_dir)],
         [residual.variant(name, keras.saving.serialize_keras_object(tried))],
         [given.seed],
+        f"trials/{number}",
         finish=[],
-    ).run(given.output / "trials" / str(number), jobs=1, verbose=0)
-    [run] = common.ended(results)
-    accuracy = (run["curves"].get("val_accuracy") or [None])[-1]
-    return 0.0 if run["status"] == "diverged" or accuracy is None else float(accuracy)
+        verbose=0,
+    )
+    accuracy = run["curves"].get("val_accuracy") or [0.0]
+    return 0.0 if run["diverged"] else float(accuracy[-1])
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -177,17 +175,17 @@ def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     print(f"trial {trial.number:>3}: {100 * (trial.value or 0):5.2f} %  {tried}", flush=True)
 
 
-def draw(study: optuna.Study, file: Path) -> None:
+def draw(study: optuna.Study) -> Any:
     """Accuracy over the trials, and against everything that was searched for."""
     trials = complete(study)
     names = list(dict.fromkeys(name for t in trials for name in t.params))
     rows = -(-(1 + len(names)) // 4)
-    figure, panels = common.new_figure(rows, min(4, 1 + len(names)), width=3.0)
+    figure, panels = common.new_figure(rows, min(4, 1 + len(names)), height=2.2)
     accuracies = 100 * np.array([t.value for t in trials])
     over, *rest = panels.flat
     over.plot(accuracies, ".", label="trial")
     over.plot(np.maximum.accumulate(accuracies), label="best so far")
-    over.set(xlabel="trial", ylabel="accuracy on held-out examples, %")
+    over.set(xlabel="trial", ylabel="held-out accuracy, %")
     over.legend(fontsize=7)
     for panel, name in zip(rest, names, strict=False):
         having = [(t.params[name], 100 * t.value) for t in trials if name in t.params]
@@ -198,8 +196,8 @@ def draw(study: optuna.Study, file: Path) -> None:
         if numbers:
             panel.set_xscale("log")
     for panel in rest[len(names) :]:
-        panel.set_axis_off()
-    figure.savefig(file, dpi=110)
+        panel.remove()
+    return figure
 
 
 def parse() -> argparse.Namespace:

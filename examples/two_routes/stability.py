@@ -185,7 +185,7 @@ def draw_flow(panel: Any, title: str, rule: Any) -> Any:
     panel.plot(points, points, "o", color="C3", markersize=5)
     panel.grid(visible=False)
     panel.set(xlabel="$w$", ylabel="$b$", aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
-    panel.set_title(f"{title}: {verdict}", fontsize=9)
+    panel.set_title(f"{title}\n{verdict}", fontsize=9)
     return ground
 
 
@@ -203,15 +203,15 @@ def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
     panel.set_title(title, fontsize=9)
 
 
-def draw(model: keras.Model, rows: list[Row], file: Path) -> None:
+def draw(model: keras.Model, rows: list[Row]) -> Any:
     """Flows, and the first layer, the one between that is closest to symmetric, and the last."""
-    figure, axes = common.new_figure(3, 3, width=3.4)
+    figure, axes = common.new_figure(3, 3)
     for panel, (title, rule) in zip(axes[:2].flat, FLOWS.items(), strict=True):
         figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude")
     between = min(rows[1:-1], key=lambda row: abs(np.log(row.ratio)))
     for panel, row in zip(axes[2], (rows[0], between, rows[-1]), strict=True):
         draw_scatter(panel, model, row)
-    figure.savefig(file, dpi=110)
+    return figure
 
 
 def train(given: argparse.Namespace) -> tuple[Settings, Path]:
@@ -269,12 +269,8 @@ def main() -> None:
     x, _ = residual.probe(settings, arguments.data_dir)
     rows = measure(model, x)
     print(table(rows, arguments.factor))
-    stem = f"stability-{file.stem}"
-    content = {"versions": common.versions(), "settings": settings.kept}
-    layers = [dataclasses.asdict(row) for row in rows]
-    common.write_json(arguments.output / f"{stem}.json", {**content, "layers": layers})
-    draw(model, rows, arguments.output / f"{stem}.png")
-    print(f"\nNumbers and figure: {arguments.output / stem}.json and .png")
+    content = {"settings": settings.kept, "layers": [dataclasses.asdict(row) for row in rows]}
+    common.write(arguments.output / f"stability-{file.stem}", content, draw(model, rows))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ def parser(**options):
 
 
 def test_flags_and_their_defaults():
-    given = parser(jobs=True, strategy=True).parse_args([])
+    given = parser(jobs=True).parse_args([])
     assert str(given.output) == "results/folder" and given.seeds == 2
+    assert parser().parse_args(["--quick"]).seeds == 1
+    assert parser().parse_args(["--quick", "--seeds", "3"]).seeds == 3
     for name in ("methods", "epochs", "jobs", "data_dir"):
         assert getattr(given, name) is None
     assert given.quick is False and given.strategy == "default"
@@ -49,14 +51,14 @@ def test_methods_go_by_their_long_names_too():
 )
 def test_a_wrong_value_is_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        parser(strategy=True).parse_args(arguments)
+        parser(jobs=True).parse_args(arguments)
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
 
 
 def test_a_tpu_has_a_name():
-    assert parser(strategy=True).parse_args(["--strategy", "tpu:mine"]).strategy == "tpu:mine"
+    assert parser(jobs=True).parse_args(["--strategy", "tpu:mine"]).strategy == "tpu:mine"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,29 @@ def test_commands_are_found():
     assert len(COMMANDS) > 25 and len({words[0] for words in COMMANDS}) > 15
     page = "    A=\"--one 1\"\n    python -m examples.some.script $A \\\n        --two '2 3'\n"
     assert list(commands(page)) == [("some.script", ["--one", "1", "--two", "2 3"])]
+
+
+# these do not train with `fit`: they measure one phase, or simulate neurons
+WITHOUT_STUDY = {"rdd.weights", "node_perturbation.fixed_weights"}
+WITHOUT_STUDY |= {f"sal.{name}" for name in ("bias", "boltzmann", "microcircuit", "scatter")}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_script_has_the_same_flags(module, monkeypatch):
+    def parse_args(self, *arguments):
+        raise Parsed(self)
+
+    monkeypatch.setattr(command_line.Parser, "parse_args", parse_args)
+    with pytest.raises(Parsed) as found:
+        importlib.import_module(f"examples.{module}").main()
+    flags = {flag for action in found.value.args[0]._actions for flag in action.option_strings}
+    expected = {"--quick", "--output"}
+    if module not in WITHOUT_STUDY:
+        expected |= {"--jobs", "--strategy"}
+        assert flags & {"--seeds", "--seed"}
+    assert expected <= flags
+    text = (scripts.ROOT / "examples" / f"{module.replace('.', '/')}.py").read_text("utf-8")
+    assert "model.fit(" not in text or module in WITHOUT_STUDY  # what trains is a study
 
 
 @pytest.mark.slow
