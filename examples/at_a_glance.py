@@ -101,7 +101,14 @@ def table(results: Any) -> str:
 def main() -> None:
     """Run what is missing, draw, and print the table."""
     parser = command_line.new_parser(
-        __doc__, "at_a_glance", seeds=5, epochs="20", data=False, jobs=True, methods=KNOWS
+        __doc__,
+        "at_a_glance",
+        seeds=5,
+        epochs="20",
+        data=False,
+        jobs=True,
+        methods=KNOWS,
+        quick=("backprop", "kp"),
     )
     given = parser.parse_args()
     results = common.study(
@@ -109,7 +116,7 @@ def main() -> None:
         "",
         functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
         "digits",
-        given.methods or list(KNOWS),
+        given.methods,
         compile={
             "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
             "steps_per_execution": 4,

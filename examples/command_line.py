@@ -23,16 +23,19 @@ class Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong, and ends with exit code 2.
 
     Attributes:
-        usual_seeds: What stands for `--seeds` that is not given, but for 1 with `--quick`.
+        usual: What stands for flags that are not given, `{name: (value, value with --quick)}`.
     """
 
-    usual_seeds = 1
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.usual: dict[str, tuple[Any, Any]] = {}
 
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Read the command line."""
         given = super().parse_args(*arguments)
-        if getattr(given, "seeds", 1) is None:
-            given.seeds = 1 if given.quick else self.usual_seeds
+        for name, values in self.usual.items():
+            if getattr(given, name) is None:
+                setattr(given, name, values[given.quick])
         return given
 
     def error(self, message: str) -> NoReturn:
@@ -46,6 +49,8 @@ def new_parser(
     *,
     seeds: int | None = None,
     methods: Iterable[str] = (),
+    usual: Iterable[str] = (),
+    quick: Iterable[str] = (),
     epochs: str | None = None,
     data: bool = True,
     jobs: bool = False,
@@ -57,6 +62,8 @@ def new_parser(
         folder: Where in `results` files go by default.
         seeds: The default of `--seeds` without `--quick`; None for a script without the flag.
         methods: What `--methods` chooses from; by default there is no such flag.
+        usual: The default of `--methods`, if not all.
+        quick: Its default with `--quick`, if another.
         epochs: Says the default of `--epochs`; None for a script without it.
         data: Whether there is `--data-dir`, for `ta.data`.
         jobs: Whether there are `--jobs` and `--strategy`: for a script that makes a study.
@@ -72,8 +79,10 @@ def new_parser(
         new.add_argument(
             "--methods", nargs="+", type=row(names), metavar="ID", help=f"out of {known}"
         )
+        chosen = list(usual) or names
+        new.usual["methods"] = chosen, list(quick) or chosen
     if seeds is not None:
-        new.usual_seeds = seeds
+        new.usual["seeds"] = seeds, 1
         new.add_argument("--seeds", type=positive, help=f"runs of each ({seeds}; --quick: 1)")
     if epochs is not None:
         new.add_argument("--epochs", type=positive, help=f"passes over the data ({epochs})")
@@ -92,11 +101,7 @@ def positive(text: str) -> int:
 
 
 def row(names: Iterable[str]) -> Callable[[str], str]:
-    """Reads a name out of several; a method of the library by its long names too.
-
-    Args:
-        names: Ids of methods, and whatever else the script trains.
-    """
+    """Reads a name out of several; a method of the library by its long names too."""
     known = list(names)
 
     def read(text: str) -> str:
@@ -115,9 +120,6 @@ def row(names: Iterable[str]) -> Callable[[str], str]:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script.
-
-    Args:
-        main: What it does.
 
     Raises:
         SystemExit: After one line, with exit code 2 for input that is wrong or data that are

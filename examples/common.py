@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "Numbers",
     "caption",
     "centred",
+    "completed",
     "ended",
     "finished",
     "grouped",
@@ -70,11 +71,7 @@ def centred(data: ta.data.Arrays, flat: bool) -> ta.data.Arrays:
 
 
 class Crops:
-    """Cropped images as a study's `Source`.
-
-    Args:
-        images: Where from.
-    """
+    """Cropped images as a study's `Source`."""
 
     def __init__(self, images: ta.data.Images) -> None:
         self.images, self.size = images, images.size
@@ -124,9 +121,6 @@ def study(
 def ended(results: ta.studies.Results) -> list[Numbers]:
     """The runs of a study that came to an end; what failed is said.
 
-    Args:
-        results: Of the study.
-
     Raises:
         ValueError: If none did.
     """
@@ -141,6 +135,33 @@ def ended(results: ta.studies.Results) -> list[Numbers]:
 def versions() -> dict[str, str]:
     """What the numbers were made with."""
     return {m.__name__: m.__version__ for m in (ta, keras, tf)}
+
+
+def completed(
+    file: Path,
+    names: Sequence[str],
+    wanted: Iterable[tuple[Any, ...]],
+    make: Callable[[list[tuple[Any, ...]]], list[Numbers]],
+) -> list[Numbers]:
+    """All runs of a file, after those that are missing have been made and added.
+
+    Args:
+        file: JSON file with a list of runs.
+        names: Entries that tell runs apart.
+        wanted: Their values in the runs that there are to be.
+        make: Makes runs, given the values of the missing ones; what it makes besides is left out.
+    """
+    runs: list[Numbers] = read_json(file) or []
+
+    def key(run: Numbers) -> tuple[Any, ...]:
+        return tuple(run[name] for name in names)
+
+    known = {key(run) for run in runs}
+    missing = [values for values in wanted if values not in known]
+    if missing:
+        runs += [run for run in make(missing) if key(run) not in known]
+        write_json(file, runs)
+    return runs
 
 
 def finished(file: Path, settings: Numbers) -> Numbers | None:

@@ -19,12 +19,7 @@ __all__ = ["last", "stacked", "with_deviation", "with_error"]
 
 
 def stacked(runs: Iterable[dict[str, Any]], curve: str) -> np.ndarray:
-    """A curve of several runs, `(runs, points)`, NaN where one has no value.
-
-    Args:
-        runs: Each with `curves`.
-        curve: Which of them.
-    """
+    """A curve of several runs, `(runs, points)`, NaN where one has no value."""
     rows = [np.array(r["curves"].get(curve, [math.nan]), float) for r in runs]
     length = max(map(len, rows))
     return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])

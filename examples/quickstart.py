@@ -92,6 +92,7 @@ def main() -> None:
         __doc__,
         "quickstart",
         methods=ta.feedback.METHODS,
+        quick=QUICK,
         epochs="12 on digits, 4 on mnist",
         seeds=3,
         jobs=True,
@@ -101,7 +102,7 @@ def main() -> None:
     name, seeds = "digits" if given.quick else given.dataset, given.seeds
     settings = SETTINGS[name]
     epochs = given.epochs or (2 if given.quick else settings.epochs)
-    methods = list(dict.fromkeys(given.methods or (QUICK if given.quick else ta.feedback.METHODS)))
+    methods = list(dict.fromkeys(given.methods))
     data = ta.data.load(name, given.data_dir)
     print(
         f"{name}: {len(data.train.y)} images to train on, {len(data.test.y)} to test on; "

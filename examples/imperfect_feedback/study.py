@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,6 @@ from examples import command_line, common
 from tf_alignment.plots.values import sweep_lines
 
 METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
-QUICK_METHODS = ("fa", "sa")
 Case = tuple[str, str | None, float]
 CASE = ("method", "defect", "value")
 KINDS = {"accuracy": (100, "test accuracy, %"), "gradient_angle": (1, "gradient angle, °")}
@@ -98,14 +97,8 @@ def rule(method: str, defect: str | None, value: float) -> Any:
     return ta.feedback.Imperfect(inner, seed=1, **given)
 
 
-def train(given: argparse.Namespace, cases: Sequence[Case], epochs: int) -> list[common.Numbers]:
-    """Train what is missing of all methods over all paths.
-
-    Args:
-        given: Command line.
-        cases: Method, defect and its value.
-        epochs: Passes over the data.
-    """
+def train(given: argparse.Namespace, cases: Iterable[Case], epochs: int) -> list[common.Numbers]:
+    """Train what is missing of all methods over all paths."""
     settings = SETTINGS[given.data]
     named = {
         f"{method}, {defect or 'ideal'} {value:g}": (method, defect, value)
@@ -144,13 +137,7 @@ def train(given: argparse.Namespace, cases: Sequence[Case], epochs: int) -> list
 
 
 def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> None:
-    """One panel per defect, one line per method; dotted lines are methods over an ideal path.
-
-    Args:
-        runs: All runs of one dataset.
-        path: File to write.
-        kind: Out of `KINDS`.
-    """
+    """One panel per defect, one line per method; dotted lines are methods over an ideal path."""
     (scale, label), groups = KINDS[kind], common.grouped(runs, *CASE)
     numbers = {case: [scale * run[kind] for run in own] for case, own in groups.items()}
     names = [d for d in DEFECTS if any(case[1] == d for case in numbers)]
@@ -205,33 +192,36 @@ def table(runs: list[common.Numbers]) -> str:
 def main() -> None:
     """Run what is missing, print the table and draw the figure."""
     parser = command_line.new_parser(
-        __doc__, "imperfect_feedback", methods=METHODS, epochs="of the dataset", seeds=3, jobs=True
+        __doc__,
+        "imperfect_feedback",
+        methods=METHODS,
+        quick=("fa", "sa"),
+        epochs="of the dataset",
+        seeds=3,
+        jobs=True,
     )
     parser.add_argument("--data", choices=list(SETTINGS), default="digits")
     parser.add_argument("--defects", nargs="+", choices=list(DEFECTS))
     given = parser.parse_args()
     values = QUICK if given.quick else DEFECTS
-    methods = given.methods or (QUICK_METHODS if given.quick else METHODS)
     if given.quick:
         given.data, given.epochs = "digits", given.epochs or 2
     file = given.output / f"{given.data}.json"
-    runs: list[common.Numbers] = common.read_json(file) or []
     load(given.data, given.data_dir)  # what is missing is said here
     epochs = given.epochs or SETTINGS[given.data].epochs
     paths: list[tuple[str | None, float]] = [(None, 0.0)]
     paths += [(d, v) for d in given.defects or values for v in values.get(d, DEFECTS[d])]
-    names = (*CASE, "seed", "epochs")
-    known = {tuple(run[name] for name in names) for run in runs}
-    missing = [
-        (method, *path)
-        for path in paths
-        for method in methods
-        if any((method, *path, seed, epochs) not in known for seed in range(given.seeds))
-    ]
-    if missing:
-        new = train(given, missing, epochs)
-        runs += [run for run in new if tuple(run[name] for name in names) not in known]
-        common.write_json(file, runs)
+    runs = common.completed(
+        file,
+        (*CASE, "seed", "epochs"),
+        [
+            (m, *path, s, epochs)
+            for path in paths
+            for m in given.methods
+            for s in range(given.seeds)
+        ],
+        lambda missing: train(given, dict.fromkeys(run[:3] for run in missing), epochs),
+    )
     print(table(runs))
     for kind in KINDS:
         ending = "" if kind == "accuracy" else "-angle"

@@ -135,14 +135,7 @@ def latent_plane(run: Any) -> Numbers:
 
 
 def variant(row: str, inputs: int, hidden: int, rate: float | None) -> ta.studies.Variant:
-    """A row of the table.
-
-    Args:
-        row: Out of `ROWS`.
-        inputs: Pixels.
-        hidden: Units of the two wide hidden layers.
-        rate: Learning rate, or None for the row's.
-    """
+    """A row of the table."""
     name, _, noisy = row.partition("+")
     method = METHODS[name]
     rate = rate or method.rate
@@ -190,13 +183,7 @@ def table(results: list[Numbers]) -> str:
 
 
 def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) -> Any:
-    """Test loss by row; below, latent plane and reconstructions of the first seed.
-
-    Args:
-        results: All runs.
-        originals: Test images.
-        labels: Their digits.
-    """
+    """Test loss by row; below, latent plane and reconstructions of the first seed."""
     groups = by_row(results)
     shown = {name: runs[0] for name, runs in groups.items() if "latent" in runs[0]}
     columns = 4
@@ -237,16 +224,15 @@ def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "1000000", 3, ROWS)
+    command = parser(__doc__, "1000000", 3, ROWS, quick=["backprop", "fa", "np"])
     command.add_argument(
         "--hidden", type=command_line.positive, default=200, help="hidden units (200)"
     )
     given = command.parse_args()
     name, dataset, iterations = f"autoencoder-{given.hidden}", "mnist", 1_000_000
-    rate, rows = None, given.methods or ROWS
+    rate = None
     if given.quick:
         name, dataset, iterations, rate = "autoencoder-quick", "digits", 1_000, 1e-3
-        rows = given.methods or ["backprop", "fa", "np"]
     originals, labels = images(dataset, given.data_dir, "test")
     examples, inputs = images(dataset, given.data_dir, "train")[0].shape
     carry_out(
@@ -254,7 +240,7 @@ def main() -> None:
         name,
         functools.partial(network, inputs, given.hidden, 0.0, 0.0),
         data,
-        [variant(row, inputs, given.hidden, rate) for row in rows],
+        [variant(row, inputs, given.hidden, rate) for row in given.methods],
         {"dataset": dataset, "hidden": given.hidden, "rate": rate},
         table,
         functools.partial(figure, originals=originals, labels=labels),

@@ -96,12 +96,7 @@ def phase(run: Any, row: str) -> ta.phases.Phase:
 
 
 def variant(row: str, build: Any) -> ta.studies.Variant:
-    """A row of the table.
-
-    Args:
-        row: Out of `PUBLISHED`.
-        build: `network` without its last argument.
-    """
+    """A row of the table."""
     name, _, noisy = row.partition("+")
     return ta.studies.Variant(
         row,
@@ -144,16 +139,17 @@ def figure(results: list[Numbers]) -> Any:
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "78000, 200 epochs", 5, list(PUBLISHED))
+    command = parser(
+        __doc__, "78000, 200 epochs", 5, list(PUBLISHED), quick=["backprop", "dfa", "np"]
+    )
     command.add_argument("--dataset", choices=("cifar10", "cifar100"), default="cifar10")
     command.add_argument("--width", type=float, default=1.0, help="scale of all layers (1.0)")
     command.add_argument("--rate", type=float, default=RATE, help=f"of Adam ({RATE})")
     given = command.parse_args()
     name, dataset, iterations = given.dataset, given.dataset, 78_000
-    width, rate, rows = given.width, given.rate, given.methods or list(PUBLISHED)
+    width, rate = given.width, given.rate
     if given.quick:
         name, dataset, iterations, width, rate = "cnn-quick", "digits", 44, 0.06, 1e-3
-        rows = given.methods or ["backprop", "dfa", "np"]
     found = images(dataset, given.data_dir)
     examples, *shape = found.train.x.shape
     build = functools.partial(network, tuple(shape), found.classes, width)
@@ -162,7 +158,7 @@ def main() -> None:
         name,
         functools.partial(build, 0.0),
         data,
-        [variant(row, build) for row in rows],
+        [variant(row, build) for row in given.methods],
         {"dataset": dataset, "width": width, "rate": rate},
         table,
         figure,

@@ -20,18 +20,12 @@ load = functools.cache(ta.data.load)
 
 
 def parser(
-    text: str, iterations: str, seeds: int, rows: Sequence[str], jobs: bool = True
+    text: str, iterations: str, seeds: int, rows: Sequence[str], jobs: bool = True, **methods: Any
 ) -> command_line.Parser:
-    """The command line that the training scripts share.
-
-    Args:
-        text: The script's docstring.
-        iterations: Says the default number of training steps.
-        seeds: The default number of seeds.
-        rows: Of the table, out of which `--methods` chooses.
-        jobs: See `command_line.new_parser`.
-    """
-    new = command_line.new_parser(text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs)
+    """The command line that the training scripts share."""
+    new = command_line.new_parser(
+        text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs, **methods
+    )
     new.add_argument(
         "--iterations", type=command_line.positive, help=f"training steps ({iterations})"
     )

@@ -56,6 +56,7 @@ ESTIMATORS: dict[str, Numbers] = {
 }
 
 
+QUICK = ("published", "control variate", "normalised steps")
 DASHES = {"published": "-", "control variate": "--"}
 PANELS = [
     (UPPER, "relative_error", "relative error of B, upper"),
@@ -173,17 +174,16 @@ def draw(results: list[Numbers]) -> Any:
 
 def main() -> None:
     """Learn, draw and print."""
-    command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False)
+    command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False, quick=QUICK)
     command.add_argument(
         "--width-seeds", type=command_line.positive, help="runs each width (as --seeds)"
     )
     given = command.parse_args()
     name, dataset, checkpoints = "fixed-weights", "mnist", CHECKPOINTS
-    noises, widths, kinds = NOISE, WIDTHS, given.methods or list(ESTIMATORS)
+    noises, widths, kinds = NOISE, WIDTHS, given.methods
     if given.quick:
         name, dataset, checkpoints = "fixed-weights-quick", "digits", [100, 1000]
         noises, widths = [1e-2, 1e-1], [30, 100]
-        kinds = given.methods or ["published", "control variate", "normalised steps"]
     if given.iterations:
         before = [c for c in checkpoints if c < given.iterations]
         checkpoints = [*before, given.iterations]

@@ -182,19 +182,18 @@ def figure(results: list[Numbers]) -> Any:
 
 def main() -> None:
     """Train, draw and print."""
-    given = parser(__doc__, "2000000", 5, list(ROWS)).parse_args()
+    quick = ["backprop", "fa", "np 0.01"]
+    given = parser(__doc__, "2000000", 5, list(ROWS), usual=DEFAULT, quick=quick).parse_args()
     name, dataset, iterations, rate = "perceptron", "mnist", 2_000_000, RATE
-    rows = given.methods or DEFAULT
     if given.quick:
         name, dataset, iterations, rate = "perceptron-quick", "digits", 1_000, 0.5
-        rows = given.methods or ["backprop", "fa", "np 0.01"]
     x, _ = vectors(dataset, given.data_dir)
     carry_out(
         given,
         name,
         functools.partial(network, x.shape[1]),
         data,
-        [variant(row) for row in rows],
+        [variant(row) for row in given.methods],
         {"dataset": dataset, "rate": rate, "warmup": 1000},
         table,
         figure,

@@ -13,8 +13,10 @@ are in the JSON file are not made again.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -98,49 +100,58 @@ def table(runs: list[common.Numbers]) -> str:
     return common.markdown(head, rows)
 
 
+def train(given: argparse.Namespace, variants: Iterable[str], epochs: int) -> list[common.Numbers]:
+    """Train variants from all seeds."""
+    settings = SETTINGS[given.data]
+    results = common.study(
+        given,
+        given.data,
+        functools.partial(network, given.data),
+        data,
+        [ta.studies.Variant(name, VARIANTS[name]) for name in variants],
+        compile={"optimizer": optimizer, "steps_per_execution": 4},
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        settings={"network": given.data, "rate": settings.rate},
+        probe=256,
+        on_divergence="warn",
+    )
+    return [
+        {
+            "data": given.data,
+            "variant": run["variant"],
+            "seed": run["seed"],
+            "epochs": epochs,
+            **{name: (run["curves"].get(of) or [None])[-1] for name, of in MEASURES.items()},
+            "seconds": run["seconds"],
+        }
+        for run in common.ended(results)
+    ]
+
+
 def main() -> None:
     """Run what is missing and print the table."""
     parser = command_line.new_parser(
         __doc__, "own_activity", epochs="of the network", seeds=3, jobs=True
     )
     parser.add_argument("data", nargs="?", choices=list(SETTINGS), default="digits")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
     given = parser.parse_args()
+    names = given.variants or (["backprop", "aa, covariance"] if given.quick else list(VARIANTS))
     if given.quick:
         given.data, given.epochs = "digits", given.epochs or 1
-    if given.output.suffix != ".json":
-        given.output /= f"{given.data}.json"
-    settings = SETTINGS[given.data]
-    epochs = given.epochs or settings.epochs
+    file = given.output
+    if file.suffix != ".json":
+        file /= f"{given.data}.json"
+    given.output = file.parent
+    epochs = given.epochs or SETTINGS[given.data].epochs
     load(given.data, given.data_dir)  # what is missing is said here
-    runs: list[common.Numbers] = common.read_json(given.output) or []
-    known = {(r["variant"], r["seed"]) for r in runs if r["epochs"] == epochs}
-    missing = [
-        name
-        for name in given.variants
-        if any((name, seed) not in known for seed in range(given.seeds))
-    ]
-    if missing:
-        file, given.output = given.output, given.output.parent
-        results = common.study(
-            given,
-            file.stem,
-            functools.partial(network, given.data),
-            data,
-            [ta.studies.Variant(name, VARIANTS[name]) for name in missing],
-            compile={"optimizer": optimizer, "steps_per_execution": 4},
-            epochs=epochs,
-            batch_size=settings.batch_size,
-            settings={"network": given.data, "rate": settings.rate},
-            probe=256,
-            on_divergence="warn",
-        )
-        for run in common.ended(results):
-            key = {"data": given.data, **{n: run[n] for n in ("variant", "seed")}, "epochs": epochs}
-            last = {name: (run["curves"].get(of) or [None])[-1] for name, of in MEASURES.items()}
-            if (run["variant"], run["seed"]) not in known:
-                runs.append({**key, **last, "seconds": run["seconds"]})
-        common.write_json(file, runs)
+    runs = common.completed(
+        file,
+        ("variant", "seed", "epochs"),
+        [(name, seed, epochs) for name in names for seed in range(given.seeds)],
+        lambda missing: train(given, dict.fromkeys(name for name, *_ in missing), epochs),
+    )
     print(table([run for run in runs if run["epochs"] == epochs]))
 
 

@@ -105,11 +105,7 @@ class MixedFeedback(ta.feedback.ProductFeedback):
 
 
 def direct_synapses(weights: Any) -> tf.Tensor:
-    """The synapses that lead straight back, of the forward kernel's shape; 0 where there is none.
-
-    Args:
-        weights: `{name: tensor}` of `MixedFeedback`.
-    """
+    """The synapses of `MixedFeedback` that lead straight back; 0 where there is none."""
     kinds = tf.convert_to_tensor(weights["kinds"])
     plastic = tf.convert_to_tensor(weights["feedback_kernel"])
     fixed = tf.convert_to_tensor(weights["fixed_kernel"])
@@ -157,10 +153,6 @@ def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
 
 def simulate(pairs: int, seed: int = 0) -> common.Numbers:
     """The paper's model of the cortex, by drawing pairs.
-
-    Args:
-        pairs: How many.
-        seed: Of the random numbers.
 
     Returns:
         Correlation and angle over all pairs, simulated and by formula.

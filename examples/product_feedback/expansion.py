@@ -33,11 +33,6 @@ QUICK = study.Recipe(4, 16, 0.05, (3,), 0.2, 0.4, 1e-4, coupled=False, first_epo
 def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np.ndarray:
     """A random B as the layers draw it: uniform with variance 1/population.
 
-    Args:
-        rng: Source of random numbers.
-        expansion: Population over `outputs`.
-        outputs: Columns of B.
-
     Returns:
         `(population, outputs)`.
     """
@@ -48,12 +43,6 @@ def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np
 
 def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0) -> common.Numbers:
     """Draw W and B and set `R = W Bᵀ`.
-
-    Args:
-        expansion: Population over `outputs`.
-        draws: How often.
-        outputs: Columns of W.
-        seed: Of the random numbers.
 
     Returns:
         Path angles and norm ratios of the draws, and mean and deviation of the eigenvalues of

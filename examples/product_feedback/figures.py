@@ -54,12 +54,7 @@ def table(runs: Sequence[Numbers]) -> str:
 
 
 def draw(runs: Sequence[Numbers], expansion: float) -> Any:
-    """Figure 2: accuracy, and one panel a measure and layer; the theory of `pfa` dashed.
-
-    Args:
-        runs: All runs.
-        expansion: Of product feedback.
-    """
+    """Figure 2: accuracy, and one panel a measure and layer; the theory of `pfa` dashed."""
     labels = {"accuracy": "test accuracy", **shown(runs)}
     methods = {
         method: {curve: stacked(own, curve) for curve in labels}

@@ -104,9 +104,6 @@ def settled_angles(run: Any) -> Numbers:
     Then `R = W Bᵀ`, and the path is `W BᵀB`. The theory's angle is the mean of this over random `B`
     for weights without a preferred direction; a layer with few units has its own.
 
-    Args:
-        run: With a model, with or without product feedback.
-
     Returns:
         `{"settled_angle": {layer name: degrees}}`, empty without product feedback.
     """
@@ -239,9 +236,6 @@ def to_page(
 def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """What a run's history holds, under shorter names.
 
-    Args:
-        history: `{name: values over the epochs}` of a model with an `AlignmentMonitor`.
-
     Returns:
         `accuracy`, `train_accuracy`, `loss`, and for each layer `<layer>/angle` (of weights or of
         the path), `<layer>/gradient_angle` and `<layer>/norm_ratio`.
@@ -261,22 +255,19 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def parser(
-    text: str, epochs: str, width: int, methods: Sequence[str] = METHODS, seeds: int = 5
-) -> argparse.ArgumentParser:
-    """The command line of the scripts that train one network with several methods.
-
-    Args:
-        text: The script's docstring.
-        epochs: Says the default number of epochs.
-        width: The default width.
-        methods: The default methods.
-        seeds: The default number of seeds.
-    """
+    text: str, epochs: str, width: int, seeds: int = 5, **methods: Any
+) -> command_line.Parser:
+    """The command line of the scripts that train one network with several methods."""
     new = command_line.new_parser(
-        text, "product_feedback", methods=METHODS, epochs=epochs, seeds=seeds, jobs=True
+        text,
+        "product_feedback",
+        methods=METHODS,
+        epochs=epochs,
+        seeds=seeds,
+        jobs=True,
+        **methods,
     )
     new.add_argument("--width", type=command_line.positive, help=f"of the layers ({width})")
-    new.set_defaults(methods=list(methods))
     return new
 
 
@@ -291,18 +282,7 @@ def carry_out(
     input_layer: bool = False,
     **options: Any,
 ) -> None:
-    """Train with all methods, print the table, write figure and numbers.
-
-    Args:
-        arguments: Of `parser`.
-        name: Of the files.
-        network: Builds the stock network.
-        source: What to train and test on: a function of the run.
-        recipe: How to train.
-        rates: Learning rates of methods that differ from the recipe's.
-        input_layer: See `variant`.
-        **options: Of `runs_of`.
-    """
+    """Train with all methods, print the table, write figure and numbers."""
     print(f"{name}: {recipe}", flush=True)
     rates = rates or {}
     variants = [

@@ -20,10 +20,6 @@ NAMES = {"bp": "backprop"}  # in files that were written before it was called as
 def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
     """Draw all figures for which there are runs.
 
-    Args:
-        runs: Of `train.py`.
-        stem: Path of the files, without `-figure3a.png`.
-
     Returns:
         What was written.
     """

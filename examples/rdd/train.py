@@ -89,12 +89,7 @@ def finish(run: Any) -> common.Numbers:
 
 
 def variant(method: str, estimator: str) -> ta.studies.Variant:
-    """A row of the study.
-
-    Args:
-        method: Out of `METHODS`.
-        estimator: Of `rdd`.
-    """
+    """A row of the study."""
     estimators = {"rdd": estimator, "mirror": "mirror"}
     aligned = method in estimators
     return ta.studies.Variant(
@@ -168,7 +163,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Train, print and draw."""
     parser = command_line.new_parser(
-        __doc__, "rdd", methods=METHODS, epochs="100", seeds=1, jobs=True
+        __doc__, "rdd", methods=METHODS, quick=("fa", "rdd"), epochs="100", seeds=1, jobs=True
     )
     parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
     parser.add_argument("--filters", type=command_line.positive, help="of each convolution (64)")
@@ -176,7 +171,6 @@ def main() -> None:
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     given = parser.parse_args()
     name = "digits" if given.quick else given.dataset
-    methods = given.methods or (("fa", "rdd") if given.quick else METHODS)
     settings: common.Numbers = {"dataset": name, "estimator": given.estimator, "batch_size": BATCH}
     settings |= {**(QUICK if given.quick else PAPER), "rate": RATE}
     settings |= {n: v for n in PAPER if (v := getattr(given, n, None)) is not None}
@@ -189,7 +183,7 @@ def main() -> None:
             convolutional, size, channels, found.classes, settings["filters"], settings["units"]
         ),
         data,
-        [variant(method, given.estimator) for method in methods],
+        [variant(method, given.estimator) for method in given.methods],
         compile={"optimizer": keras.optimizers.SGD(RATE, momentum=0.9)},
         epochs=settings["epochs"],
         batch_size=BATCH,

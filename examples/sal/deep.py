@@ -99,7 +99,13 @@ def draw(runs: dict[str, common.Numbers]) -> Any:
 def main() -> None:
     """Train, print, draw."""
     parser = command_line.new_parser(
-        __doc__, "sal", methods=METHODS, epochs="6, or 4 with --quick", seeds=1, jobs=True
+        __doc__,
+        "sal",
+        methods=METHODS,
+        quick=("backprop", "sal"),
+        epochs="6, or 2 with --quick",
+        seeds=1,
+        jobs=True,
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
@@ -139,14 +145,14 @@ def main() -> None:
                 feedback_initializer=None,
                 phases=[sal] if method == "sal" else [],
             )
-            for method in given.methods or METHODS
+            for method in given.methods
         ],
         compile={
             "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
             # XLA is slow in convolutions on a CPU
             "jit_compile": given.network == "perceptron",
         },
-        epochs=given.epochs or (4 if given.quick else 6),
+        epochs=given.epochs or (2 if given.quick else 6),
         batch_size=BATCH,
         seeds=range(1, 1 + given.seeds),  # the seed of the kept results is 1
         settings=settings,

@@ -25,13 +25,6 @@ def unfinished(arguments: argparse.Namespace, name: str) -> Path:
 
 
 def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Any) -> None:
-    """Write `<name>.json` and `<name>.png`.
-
-    Args:
-        arguments: The command line, kept with the numbers.
-        name: Of the files.
-        results: The numbers.
-        figure: The matplotlib figure.
-    """
+    """Write `<name>.json` and `<name>.png`."""
     kept = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "jobs")}
     common.write(arguments.output / name, {"arguments": kept, **results}, figure)

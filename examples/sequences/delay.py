@@ -112,24 +112,19 @@ def main(arguments: list[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     steps, networks = (4, ["simple-12"]) if given.quick else (600, list(NETWORKS))
-    file = given.output / "delay.json"
-    runs: list[common.Numbers] = common.read_json(file) or []
-    names, rows = ("network", "method", "seed", "steps"), []
+    rows = []
     for network in networks:
-        known = {tuple(run[name] for name in names) for run in runs}
-        wanted = {(network, m, seed, steps) for m in METHODS for seed in range(given.seeds)}
-        if wanted - known:
-            new = train(given, network, steps)
-            runs += [run for run in new if tuple(run[name] for name in names) not in known]
-            common.write_json(file, runs)
+        runs = common.completed(
+            given.output / "delay.json",
+            ("network", "method", "seed", "steps"),
+            [(network, method, seed, steps) for method in METHODS for seed in range(given.seeds)],
+            lambda missing: train(given, missing[0][0], steps),
+        )
         groups = common.grouped(runs, "network", "method", "steps")
-        accuracies = [
-            common.mean_of([run["accuracy"] for run in groups.get((network, m, steps), [])])
-            for m in METHODS
-        ]
+        found = [[run["accuracy"] for run in groups[network, m, steps]] for m in METHODS]
         cell, gain, length = NETWORKS[network]
-        row = (cell.__name__, f"{gain:g}", str(length), *(found.text(2) for found in accuracies))
-        rows.append(row)
+        cells = (common.mean_of(values).text(2) for values in found)
+        rows.append((cell.__name__, f"{gain:g}", str(length), *cells))
     print(common.markdown(("cell", "gain", "length", *METHODS), rows))
 
 

@@ -43,12 +43,7 @@ def data(run: Any) -> tuple[Any, Any]:
 
 
 def eprop(stock: Any, readout: str) -> keras.Model:
-    """The LSTM with e-prop, and with a method in its readout.
-
-    Args:
-        stock: Makes the network, in stock Keras.
-        readout: The method.
-    """
+    """The LSTM with e-prop, and with a method in its readout."""
     made = stock()
     [entry] = made.inputs
     embedding, recurrent, dense = made.layers
@@ -66,13 +61,7 @@ def eprop(stock: Any, readout: str) -> keras.Model:
 
 
 def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
-    """A row of the study.
-
-    Args:
-        network: Out of `NETWORKS`.
-        method: Out of `METHODS`; e-prop's are for the LSTM.
-        stock: Makes the network, in stock Keras.
-    """
+    """A row of the study."""
     if method not in EPROP:
         return ta.studies.Variant(method, method)
     if network != "lstm":
@@ -81,13 +70,7 @@ def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
 
 
 def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
-    """AdamW after a warm-up, falling to a tenth; what learns by alignment has plain SGD.
-
-    Args:
-        run: Of the study.
-        rate: Highest learning rate.
-        decay: Weight decay of kernels and of the feedback weights that follow them.
-    """
+    """AdamW after a warm-up, falling to a tenth; what learns by alignment has plain SGD."""
     warmup = max(1, run.steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, run.steps - warmup), alpha=0.1, warmup_target=rate, warmup_steps=warmup
@@ -127,7 +110,13 @@ def table(output: Path) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
     parser = command_line.new_parser(
-        __doc__ or "", "sequences", methods=METHODS, epochs="6", seeds=1, jobs=True
+        __doc__ or "",
+        "sequences",
+        methods=METHODS,
+        usual=("backprop", "fa", "sa"),
+        epochs="6",
+        seeds=1,
+        jobs=True,
     )
     parser.add_argument("--network", choices=tuple(NETWORKS), default="lstm")
     parser.add_argument("--length", type=positive, default=64)
@@ -137,7 +126,6 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.epochs = given.epochs or (1 if given.quick else 6)
     given.length = 16 if given.quick else given.length
-    methods = given.methods or ["backprop", "fa", "sa"]
     settings: Numbers = {
         **{n: getattr(given, n) for n in ("network", "epochs", "rate", "decay", "batch")},
         "sizes": QUICK[given.network] if given.quick else {},
@@ -146,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     files = {
         (method, seed): given.output
         / f"{given.network}-{method}-{given.rate:g}-{given.decay:g}-{seed}.json"
-        for method in methods
+        for method in given.methods
         for seed in range(given.seeds)
     }
     missing = {

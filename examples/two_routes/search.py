@@ -69,11 +69,7 @@ def rule(base: Any, changes: dict[str, Any]) -> Any:
 
 
 class Search:
-    """Trials of one rule on one network; every process of a study has its own.
-
-    Args:
-        given: Of the command line.
-    """
+    """Trials of one rule on one network; every process of a study has its own."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -107,11 +103,7 @@ class Search:
         return study
 
     def run(self, number: int = 0) -> None:
-        """Try until the study has as many trials as are wanted.
-
-        Args:
-            number: Of the process.
-        """
+        """Try until the study has as many trials as are wanted."""
         study = self.open()
         self.number = number
         # what was done before counts for a seed, or a search that goes on would repeat itself
@@ -140,14 +132,7 @@ class Search:
 
 
 def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
-    """Train with a rule; the accuracy on held-out examples, 0 if training diverged.
-
-    Args:
-        given: Of the command line.
-        name: Of the method in files.
-        tried: The rule.
-        number: Of the process, which has a directory of its own.
-    """
+    """Train with a rule; the accuracy on held-out examples, 0 if training diverged."""
     settings = residual.settings_of(given)
     [run] = residual.runs(
         argparse.Namespace(**{**vars(given), "jobs": 1}),

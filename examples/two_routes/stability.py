@@ -77,10 +77,6 @@ class Row:
 def measure(model: keras.Model, images: Any) -> list[Row]:
     """One row a layer that a mirror has trained on its own activity.
 
-    Args:
-        model: The trained network.
-        images: On which powers are measured, `(n, ...)`.
-
     Raises:
         ValueError: If there are fewer than three such layers, or it has blown up.
     """

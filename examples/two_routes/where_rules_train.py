@@ -81,9 +81,6 @@ def optimizer(run: Any) -> keras.optimizers.Optimizer:
 def measure(given: argparse.Namespace) -> dict[str, float]:
     """Fill in all cells that are not there yet: a case a forward rate, a variant a rule and rate.
 
-    Args:
-        given: The command line.
-
     Returns:
         Test accuracies in percent, 10 (chance) for a run that blew up, by `key`.
     """
@@ -195,7 +192,7 @@ def parse() -> argparse.Namespace:
     ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
     names = arguments.rules
     if arguments.quick:
-        names, arguments.forward, arguments.feedback = names[:2], (0.003, 0.01), (0.03, 0.3)
+        names, arguments.forward, arguments.feedback = names[:1], (0.003, 0.01), (0.03, 0.3)
     arguments.rules = {name: RULES[name] for name in names}
     return arguments
 

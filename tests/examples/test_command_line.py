@@ -28,7 +28,12 @@ def test_flags_and_their_defaults():
     assert str(given.output) == "results/folder" and given.seeds == 2
     assert parser().parse_args(["--quick"]).seeds == 1
     assert parser().parse_args(["--quick", "--seeds", "3"]).seeds == 3
-    for name in ("methods", "epochs", "jobs", "data_dir"):
+    assert given.methods == ["backprop", "kp", "rdd"]
+    some = parser(usual=["kp", "rdd"], quick=["rdd"])
+    assert some.parse_args([]).methods == ["kp", "rdd"]
+    assert some.parse_args(["--quick"]).methods == ["rdd"]
+    assert some.parse_args(["--quick", "--methods", "kp"]).methods == ["kp"]
+    for name in ("epochs", "jobs", "data_dir"):
         assert getattr(given, name) is None
     assert given.quick is False and given.strategy == "default"
     assert not hasattr(parser(data=False).parse_args([]), "data_dir")

@@ -26,6 +26,15 @@ def test_one_panel_a_quantity_and_one_line_a_method():
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0.55, 0.85, 0.96])
 
 
+def test_values_have_positions_on_the_axis():
+    figure = plots.learning_curves(RUNS, positions=[0, 10, 20, 30], unit="iteration")
+    panel = figure.axes[0]
+    assert panel.get_xlabel() == "iteration"
+    np.testing.assert_allclose(panel.lines[0].get_xdata(), [0, 10, 20])
+    with pytest.raises(ValueError, match="must have at least 3 values"):
+        plots.learning_curves(RUNS, positions=[0, 10])
+
+
 def test_the_band_is_one_standard_deviation():
     figure = plots.learning_curves({"fa": {"angle": [[90.0, 80.0], [90.0, 60.0]]}})
     (band,) = figure.axes[0].collections
