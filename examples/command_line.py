@@ -30,6 +30,23 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **options)
         self.usual: dict[str, tuple[Any, Any]] = {}
 
+    def number(
+        self, flag: str, text: str, usual: Any = None, quick: Any = None, kind: Any = None
+    ) -> None:
+        """Add a flag with a number, by default an integer of at least 1.
+
+        Args:
+            flag: With its dashes.
+            text: Its help, to which the defaults are added.
+            usual: The default, if there is one.
+            quick: The default with `--quick`, if another.
+            kind: `float` or `int`.
+        """
+        if usual is not None:
+            self.usual[flag.strip("-").replace("-", "_")] = usual, quick or usual
+            text += f" ({usual}; --quick: {quick})" if quick else f" ({usual})"
+        self.add_argument(flag, type=kind or positive, help=text)
+
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Read the command line."""
         given = super().parse_args(*arguments)
@@ -82,12 +99,11 @@ def new_parser(
         chosen = list(usual) or names
         new.usual["methods"] = chosen, list(quick) or chosen
     if seeds is not None:
-        new.usual["seeds"] = seeds, 1
-        new.add_argument("--seeds", type=positive, help=f"runs of each ({seeds}; --quick: 1)")
+        new.number("--seeds", "runs of each", seeds, 1)
     if epochs is not None:
-        new.add_argument("--epochs", type=positive, help=f"passes over the data ({epochs})")
+        new.number("--epochs", f"passes over the data ({epochs})")
     if jobs:
-        new.add_argument("--jobs", type=positive, help="runs at a time (one a core)")
+        new.number("--jobs", "runs at a time (one a core)")
         known = ", ".join(ta.distribute.NAMES)
         new.add_argument("--strategy", default="default", type=_strategy, help=f"out of {known}")
     return new

@@ -225,9 +225,7 @@ def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Train, draw and print."""
     command = parser(__doc__, "1000000", 3, ROWS, quick=["backprop", "fa", "np"])
-    command.add_argument(
-        "--hidden", type=command_line.positive, default=200, help="hidden units (200)"
-    )
+    command.number("--hidden", "hidden units", 200)
     given = command.parse_args()
     name, dataset, iterations = f"autoencoder-{given.hidden}", "mnist", 1_000_000
     rate = None

@@ -133,7 +133,7 @@ def table(results: list[Numbers]) -> str:
 
 def figure(results: list[Numbers]) -> Any:
     """Accuracy, and gradient angles from the lowest layer to the highest."""
-    angles = {f"{layer}/gradient_angle": f"gradient angle (°), {layer}" for layer in LAYERS}
+    angles = {f"{layer}/gradient_angle": f"gradient angle (°)\n{layer}" for layer in LAYERS}
     return draw(results, {"test_accuracy": "test accuracy (%)", **angles})
 
 
@@ -143,27 +143,26 @@ def main() -> None:
         __doc__, "78000, 200 epochs", 5, list(PUBLISHED), quick=["backprop", "dfa", "np"]
     )
     command.add_argument("--dataset", choices=("cifar10", "cifar100"), default="cifar10")
-    command.add_argument("--width", type=float, default=1.0, help="scale of all layers (1.0)")
-    command.add_argument("--rate", type=float, default=RATE, help=f"of Adam ({RATE})")
+    command.number("--width", "scale of all layers", 1.0, 0.06, kind=float)
+    command.number("--rate", "of Adam", RATE, 1e-3, kind=float)
     given = command.parse_args()
     name, dataset, iterations = given.dataset, given.dataset, 78_000
-    width, rate = given.width, given.rate
     if given.quick:
-        name, dataset, iterations, width, rate = "cnn-quick", "digits", 44, 0.06, 1e-3
+        name, dataset, iterations = "cnn-quick", "digits", 44
     found = images(dataset, given.data_dir)
     examples, *shape = found.train.x.shape
-    build = functools.partial(network, tuple(shape), found.classes, width)
+    build = functools.partial(network, tuple(shape), found.classes, given.width)
     carry_out(
         given,
         name,
         functools.partial(build, 0.0),
         data,
         [variant(row, build) for row in given.methods],
-        {"dataset": dataset, "width": width, "rate": rate},
+        {"dataset": dataset, "width": given.width, "rate": given.rate},
         table,
         figure,
         compile={
-            "optimizer": keras.optimizers.Adam(rate, epsilon=1e-5),
+            "optimizer": keras.optimizers.Adam(given.rate, epsilon=1e-5),
             "steps_per_execution": min(examples // BATCH, 30),
         },
         epochs=passes_of(given.iterations or iterations, examples, BATCH),

@@ -26,9 +26,7 @@ def parser(
     new = command_line.new_parser(
         text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs, **methods
     )
-    new.add_argument(
-        "--iterations", type=command_line.positive, help=f"training steps ({iterations})"
-    )
+    new.number("--iterations", f"training steps ({iterations})")
     return new
 
 

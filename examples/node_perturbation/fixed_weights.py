@@ -175,9 +175,7 @@ def draw(results: list[Numbers]) -> Any:
 def main() -> None:
     """Learn, draw and print."""
     command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False, quick=QUICK)
-    command.add_argument(
-        "--width-seeds", type=command_line.positive, help="runs each width (as --seeds)"
-    )
+    command.number("--width-seeds", "runs each width (as --seeds)")
     given = command.parse_args()
     name, dataset, checkpoints = "fixed-weights", "mnist", CHECKPOINTS
     noises, widths, kinds = NOISE, WIDTHS, given.methods

@@ -169,7 +169,7 @@ def figure(results: list[Numbers]) -> Any:
     """The paper's panels A to D, for each layer's feedback."""
     labels = {"test_error": "test error (%)"}
     for measure, label in PANELS.items():
-        labels |= {f"{layer}/{measure}": f"{label}, {layer}" for layer in (LOWER, UPPER)}
+        labels |= {f"{layer}/{measure}": f"{label}\n{layer}" for layer in (LOWER, UPPER)}
     drawn = draw(results, labels)
     for panel in drawn.axes:
         if panel.get_ylabel() == labels["test_error"]:

@@ -183,11 +183,9 @@ def draw(
 def main() -> None:
     """Simulate, train, draw and print."""
     parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True, data=False)
-    parser.add_argument(
-        "--draws", type=command_line.positive, default=100, help="random W and B (100)"
-    )
+    parser.number("--draws", "random W and B", 100, 10)
     arguments = parser.parse_args()
-    draws = 10 if arguments.quick else arguments.draws
+    draws = arguments.draws
     simulated = [simulate(expansion, draws) for expansion in EXPANSIONS]
     for one in simulated:
         print(

@@ -32,7 +32,7 @@ def shown(runs: Iterable[Numbers]) -> dict[str, str]:
     layers = [name.rpartition("/")[0] for name in found if name.endswith("/gradient_angle")]
     chosen = np.linspace(0, len(layers) - 1, min(4, len(layers))).round().astype(int)
     return {
-        f"{layers[i]}/{measure}": f"{label}, {layers[i]}"
+        f"{layers[i]}/{measure}": f"{label}\n{layers[i]}"
         for measure, label in MEASURES.items()
         for i in chosen
         if any(np.any(run["curves"].get(f"{layers[i]}/{measure}", 0.0)) for run in longest)
@@ -50,7 +50,8 @@ def table(runs: Sequence[Numbers]) -> str:
         ]
         for method, own in grouped(runs, "method").items()
     ]
-    return markdown(("method", "test accuracy %", *curves.values()), rows)
+    heads = (label.replace("\n", ", ") for label in curves.values())
+    return markdown(("method", "test accuracy %", *heads), rows)
 
 
 def draw(runs: Sequence[Numbers], expansion: float) -> Any:
@@ -67,7 +68,7 @@ def draw(runs: Sequence[Numbers], expansion: float) -> Any:
     }
     every = np.concatenate([curves["accuracy"].ravel() for curves in methods.values()])
     for panel in figure.axes:
-        measure = panel.get_ylabel().partition(",")[0]
+        measure = panel.get_ylabel().partition("\n")[0]
         if measure in theory:
             panel.axhline(float(theory[measure]), color="black", linestyle="--", linewidth=0.8)
         if measure == labels["accuracy"]:

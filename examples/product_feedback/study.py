@@ -267,7 +267,7 @@ def parser(
         jobs=True,
         **methods,
     )
-    new.add_argument("--width", type=command_line.positive, help=f"of the layers ({width})")
+    new.number("--width", f"of the layers ({width})")
     return new
 
 

@@ -37,7 +37,7 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
             ("figure3a", "sign_agreement", "sign agreement"),
             ("figure4", "R_self", "$R_{self}$"),
         ):
-            labels = {f"{layer}/{measure}": f"{label}, {layer}" for layer in DENSE}
+            labels = {f"{layer}/{measure}": f"{label}\n{layer}" for layer in DENSE}
             figures[name] = ta.plots.learning_curves(curves, labels=labels, positions=epochs)
     if curves and whole:
         weights = {

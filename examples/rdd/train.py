@@ -166,8 +166,8 @@ def main() -> None:
         __doc__, "rdd", methods=METHODS, quick=("fa", "rdd"), epochs="100", seeds=1, jobs=True
     )
     parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
-    parser.add_argument("--filters", type=command_line.positive, help="of each convolution (64)")
-    parser.add_argument("--duration", type=float, help="simulated seconds a layer (30)")
+    parser.number("--filters", "of each convolution (64)")
+    parser.number("--duration", "simulated seconds a layer (30)", kind=float)
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     given = parser.parse_args()
     name = "digits" if given.quick else given.dataset

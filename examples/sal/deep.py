@@ -109,12 +109,10 @@ def main() -> None:
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
-    parser.add_argument("--rate", type=float, default=0.01, help="of W at the start (0.01)")
-    parser.add_argument(
-        "--steps", type=command_line.positive, help="of SAL before an epoch (4000; --quick: 2000)"
-    )
-    parser.add_argument("--feedback-rate", type=float, default=0.03, help="of SAL (0.03)")
-    parser.add_argument("--decay", type=float, default=0.01, help="weight decay of KP (0.01)")
+    parser.number("--rate", "of W at the start", 0.01, kind=float)
+    parser.number("--steps", "of SAL before an epoch", 4000, 2000)
+    parser.number("--feedback-rate", "of SAL", 0.03, kind=float)
+    parser.number("--decay", "weight decay of KP", 0.01, kind=float)
     parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
@@ -122,7 +120,7 @@ def main() -> None:
     settings = {
         "network": given.network,
         "dataset": given.dataset or ("digits" if given.quick else "mnist"),
-        "steps": given.steps or (2000 if given.quick else 4000),
+        "steps": given.steps,
         "unbalanced": given.unbalanced,
     }
     found = LOAD[given.network](settings["dataset"], given.data_dir)

@@ -9,10 +9,10 @@ from typing import Any
 from examples import command_line, common
 
 
-def new_parser(text: str) -> argparse.ArgumentParser:
+def new_parser(text: str) -> command_line.Parser:
     """The command line of a script that simulates: with `--seed`, without data."""
     parser = command_line.new_parser(text, "sal", data=False)
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (1)")
+    parser.number("--seed", "of all that is drawn", 1, kind=int)
     return parser
 
 

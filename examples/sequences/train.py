@@ -17,7 +17,6 @@ import keras
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.command_line import positive
 from examples.common import Numbers
 from examples.curves import with_deviation
 from examples.sequences.data import Text, shakespeare, source_text
@@ -119,13 +118,12 @@ def main(arguments: list[str] | None = None) -> None:
         jobs=True,
     )
     parser.add_argument("--network", choices=tuple(NETWORKS), default="lstm")
-    parser.add_argument("--length", type=positive, default=64)
-    parser.add_argument("--batch", type=positive, default=32)
-    parser.add_argument("--rate", type=float, default=0.01, help="learning rate of AdamW")
-    parser.add_argument("--decay", type=float, default=0.1, help="weight decay")
+    parser.number("--length", "characters of a window", 64, 16)
+    parser.number("--batch", "windows a step", 32)
+    parser.number("--rate", "learning rate of AdamW", 0.01, kind=float)
+    parser.number("--decay", "weight decay", 0.1, kind=float)
     given = parser.parse_args(arguments)
     given.epochs = given.epochs or (1 if given.quick else 6)
-    given.length = 16 if given.quick else given.length
     settings: Numbers = {
         **{n: getattr(given, n) for n in ("network", "epochs", "rate", "decay", "batch")},
         "sizes": QUICK[given.network] if given.quick else {},

@@ -181,19 +181,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--responses", type=Path, help=".npy, (images, neurons)")
     parser.add_argument("--ceiling", type=Path, help=".npy, (neurons,)")
     parser.add_argument("--layers", nargs="+", help="default: where residual blocks end")
-    parser.add_argument(
-        "--components", type=command_line.positive, default=25, help="of the map (25)"
-    )
-    parser.add_argument("--splits", type=command_line.positive, default=5, help="of the images (5)")
-    parser.add_argument(
-        "--inner-splits", type=command_line.positive, default=2, help="to choose by (2)"
-    )
-    parser.add_argument(
-        "--features",
-        type=command_line.positive,
-        default=2000,
-        help="kept of a layer, at most (2000)",
-    )
+    parser.number("--components", "of the map", 25)
+    parser.number("--splits", "of the images", 5)
+    parser.number("--inner-splits", "to choose by", 2)
+    parser.number("--features", "kept of a layer, at most", 2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     given = (arguments.models, arguments.stimuli, arguments.responses)

@@ -192,12 +192,10 @@ def parse() -> argparse.Namespace:
         "--rule", type=command_line.row(RULES), default="wm-published", metavar="ID"
     )
     parser.add_argument("--operations", action="store_true", help="search for categorical options")
-    parser.add_argument("--trials", type=command_line.positive, help="of the whole study (40)")
-    parser.add_argument("--depth", type=command_line.positive, help="default: 20; --quick: 8")
+    parser.number("--trials", "of the whole study", 40, 3)
+    parser.number("--depth", "default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    given.trials = given.trials or (3 if given.quick else 40)
-    return given
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -195,6 +195,7 @@ def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
         side = 1.1 * np.abs(values).max()
         limit(-side, side)
     panel.set(xlabel="forward weight", ylabel="feedback weight")
+    panel.locator_params(axis="x", nbins=3)
     title = f"{row.layer}\n‖B‖/‖W‖ {row.ratio:.2g}, slope {row.slope:.2g}"
     panel.set_title(title, fontsize=9)
 
@@ -203,7 +204,7 @@ def draw(model: keras.Model, rows: list[Row]) -> Any:
     """Flows, and the first layer, the one between that is closest to symmetric, and the last."""
     figure, axes = common.new_figure(3, 3)
     for panel, (title, rule) in zip(axes[:2].flat, FLOWS.items(), strict=True):
-        figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude")
+        figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude", shrink=0.6)
     between = min(rows[1:-1], key=lambda row: abs(np.log(row.ratio)))
     for panel, row in zip(axes[2], (rows[0], between, rows[-1]), strict=True):
         draw_scatter(panel, model, row)
@@ -240,14 +241,12 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = arguments_of(__doc__)
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
-    parser.add_argument("--depth", type=command_line.positive, help="default: 20")
+    parser.number("--depth", "default: 20")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alpha", type=float, help="of amp in training: 2e-5; --quick: 0.01")
-    parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
-    parser.add_argument("--factor", type=float, default=3.0, help="up to which all is stable (3)")
+    parser.number("--alpha", "of amp in training", 2e-5, 0.01, kind=float)
+    parser.number("--beta", "of decay in training", 0.2, kind=float)
+    parser.number("--factor", "up to which all is stable", 3.0, kind=float)
     arguments = parser.parse_args()
-    if arguments.alpha is None:
-        arguments.alpha = 0.01 if arguments.quick else 2e-5
     if arguments.epochs is None and not arguments.quick:
         arguments.epochs = 5
     return arguments

@@ -270,7 +270,7 @@ def over_epochs(panel: Any, label: str, unit: str = "epoch") -> None:
     ticker = require("matplotlib.ticker", "Drawing a figure")
     panel.set_xlabel(unit)
     panel.set_ylabel(label)
-    panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True, min_n_ticks=1))
     dress(panel)
 
 

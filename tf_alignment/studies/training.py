@@ -170,8 +170,9 @@ def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:
         options[name] = _constructed(options.get(name))
     # The loop of `fit` costs as much as a small step: leave it once for so many.
     options.setdefault("steps_per_execution", min(50, run.steps_per_epoch))
-    if distribute.worker(run.strategy)[1] > 1:  # TensorFlow cannot build a loop of their steps
-        options["steps_per_execution"] = 1
+    if distribute.worker(run.strategy)[1] > 1:
+        # TensorFlow has neither a loop around their steps, nor XLA for what they exchange
+        options |= {"steps_per_execution": 1, "jit_compile": False}
     model.compile(optimizer, **options)
 
 
