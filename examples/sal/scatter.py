@@ -156,7 +156,12 @@ def draw(results: dict[str, Any]) -> Any:
     for name, run in results["settings"].items():
         thousands = [time / 1000 for time in run["refractory times"]]
         over_time.plot(thousands, run["angles"], label=name)
-    over_time.set(xlabel="thousands of refractory times", ylabel="angle, degrees", ylim=(0, 95))
+    over_time.set(
+        xlabel="thousands of refractory times",
+        ylabel="angle, degrees",
+        ylim=(0, 95),
+        title="two layers of 50",
+    )
     over_time.legend(fontsize=7)
     names = list(results["imperfect"])
     bars.barh(names[::-1], [results["imperfect"][n]["angle"] for n in names[::-1]])

@@ -39,6 +39,21 @@ def test_flags_and_their_defaults():
     assert not hasattr(parser(data=False).parse_args([]), "data_dir")
 
 
+def test_numbers_have_a_default_and_another_one_with_quick():
+    some = parser()
+    some.number("--width-of", "how wide", 4, 2)
+    some.number("--decay", "how much", 0.5, kind=float)
+    some.number("--depth", "how deep")
+    given = some.parse_args([])
+    assert (given.width_of, given.decay, given.depth) == (4, 0.5, None)
+    assert some.parse_args(["--quick"]).width_of == 2
+    assert some.parse_args(["--quick", "--width-of", "7", "--decay", "0"]).width_of == 7
+    assert some.parse_args(["--decay", "0"]).decay == 0.0
+    assert "how wide (4; --quick: 2)" in some.format_help()
+    with pytest.raises(SystemExit):
+        some.parse_args(["--depth", "0"])
+
+
 def test_methods_go_by_their_long_names_too():
     given = parser().parse_args(["--methods", "Kolen-Pollack", "rdd", "back_propagation"])
     assert given.methods == ["kp", "rdd", "backprop"]
