@@ -23,7 +23,14 @@ import tf_alignment as ta
 from examples import command_line
 from examples.common import Numbers, caption, markdown, new_figure
 from examples.curves import stacked, with_error
-from examples.node_perturbation.experiment import by_row, carry_out, load, parser, passes_of
+from examples.node_perturbation.experiment import (
+    by_row,
+    carry_out,
+    iterations,
+    load,
+    parser,
+    passes_of,
+)
 from examples.node_perturbation.perceptron import half_squared_error
 from tf_alignment.plots.curves import line, over_epochs
 
@@ -192,10 +199,10 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
     for panel in axes[0]:
         panel.remove()
     loss, looks = figure.add_subplot(axes[0, 0].get_gridspec()[0, :-1]), ta.plots.styles(groups)
+    positions, unit = iterations(results)
     for name, runs in groups.items():
-        values = stacked(runs, "test_loss")
-        line(loss, values, looks[name], runs[0]["steps_a_pass"] * np.arange(1, 1 + values.shape[1]))
-    over_epochs(loss, "test loss", "iteration")
+        line(loss, stacked(runs, "test_loss"), looks[name], positions)
+    over_epochs(loss, "test loss", unit)
     loss.set_ylim(top=1.1 * np.nanquantile(stacked(results, "test_loss"), 0.9))
     loss.legend(loss.lines, groups, loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
     for panel in axes[1:].flat:
@@ -207,11 +214,9 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
         above.set_title(f"{name}: {run['latent_accuracy']:.0f} %", fontsize=9)
         made = np.array(run["reconstructions"])
         below.imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
-    caption(
-        figure,
-        "below: images in the latent plane, coloured by digit, and how many are told apart by it; "
-        "originals above their reconstructions",
-    )
+    if shown:
+        text = "images in the latent plane, coloured by digit, and how many are told apart by it"
+        caption(figure, f"below: {text}; originals above their reconstructions")
     return figure
 
 
@@ -227,10 +232,10 @@ def main() -> None:
     command = parser(__doc__, "1000000", 3, ROWS, quick=["backprop", "fa", "np"])
     command.number("--hidden", "hidden units", 200)
     given = command.parse_args()
-    name, dataset, iterations = f"autoencoder-{given.hidden}", "mnist", 1_000_000
+    name, dataset, steps = f"autoencoder-{given.hidden}", "mnist", 1_000_000
     rate = None
     if given.quick:
-        name, dataset, iterations, rate = "autoencoder-quick", "digits", 1_000, 1e-3
+        name, dataset, steps, rate = "autoencoder-quick", "digits", 1_000, 1e-3
     originals, labels = images(dataset, given.data_dir, "test")
     examples, inputs = images(dataset, given.data_dir, "train")[0].shape
     carry_out(
@@ -247,7 +252,7 @@ def main() -> None:
             "metrics": [],
             "steps_per_execution": min(examples // BATCH, 625),
         },
-        epochs=passes_of(given.iterations or iterations, examples, BATCH),
+        epochs=passes_of(given.iterations or steps, examples, BATCH),
         curves=curves,
         batch_size=BATCH,
         metric="val_loss",

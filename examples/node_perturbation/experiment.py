@@ -14,7 +14,17 @@ from examples import command_line, common
 from examples.common import Numbers
 from examples.curves import last, stacked, with_error
 
-__all__ = ["by_row", "carry_out", "draw", "end", "load", "own_curves", "parser", "passes_of"]
+__all__ = [
+    "by_row",
+    "carry_out",
+    "draw",
+    "end",
+    "iterations",
+    "load",
+    "own_curves",
+    "parser",
+    "passes_of",
+]
 
 load = functools.cache(ta.data.load)
 
@@ -108,6 +118,12 @@ def draw(runs: Sequence[Numbers], labels: Mapping[str, str]) -> Any:
     rows = {
         row: {curve: stacked(own, curve) for curve in labels} for row, own in by_row(runs).items()
     }
+    positions, unit = iterations(runs)
+    return ta.plots.learning_curves(rows, None, labels, positions=positions, unit=unit)
+
+
+def iterations(runs: Sequence[Numbers]) -> tuple[np.ndarray, str]:
+    """Iterations at the end of each pass, and their unit."""
     length = max(len(run["curves"]["loss"]) for run in runs)
-    iterations = runs[0]["steps_a_pass"] * np.arange(1, length + 1)
-    return ta.plots.learning_curves(rows, None, labels, positions=iterations, unit="iteration")
+    found = runs[0]["steps_a_pass"] * np.arange(1, length + 1)
+    return (found, "iteration") if found[-1] < 10_000 else (found / 1000, "1000 iterations")

@@ -155,8 +155,11 @@ def draw(results: list[Numbers]) -> Any:
                 right.loglog(x, mean, color=look.colour, linestyle=look.dashes, label=kind)
         for panel in (left, right):
             panel.set(xlabel="iteration", ylabel=label)
-    for panel, title in ((axes[0, 0], None), (axes[0, 1], "c = 0.01")):
-        panel.legend(fontsize=6, title=title, title_fontsize=7)
+    for panel, side, title in zip(
+        axes[0], ("left", "right"), ("by noise", "c = 0.01"), strict=True
+    ):
+        handles = panel.get_legend_handles_labels()
+        figure.legend(*handles, loc=f"outside upper {side}", title=title, ncols=2, fontsize=7)
     for panel, (layer, measure, label) in zip(axes[3], PANELS[:2], strict=True):
         for kind, dashes in DASHES.items():
             ends = {

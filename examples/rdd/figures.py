@@ -28,9 +28,9 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
     curves = {method: [run["curves"] for run in own] for method, own in groups.items()}
     errors = {f"{split}_error": f"{split} error (%)" for split in ("train", "test")}
     figures = {"figure5": ta.plots.learning_curves(curves, labels=errors)}
-    curves.pop("backprop", None)
+    aligned = [method for method in groups if method != "backprop"]
     whole = all("weights" in run for run in runs)  # files of docs/results have no single entries
-    if curves:
+    if aligned:
         # from before the first epoch
         epochs = range(1 + max(len(run["curves"]["test_error"]) for run in runs))
         for name, measure, label in (
@@ -39,10 +39,10 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
         ):
             labels = {f"{layer}/{measure}": f"{label}\n{layer}" for layer in DENSE}
             figures[name] = ta.plots.learning_curves(curves, labels=labels, positions=epochs)
-    if curves and whole:
+    if aligned and whole:
         weights = {
             method: {layer: np.array(groups[method][0]["weights"][layer]).T for layer in DENSE}
-            for method in curves
+            for method in aligned
         }
         figures["figure3b"] = ta.plots.weight_scatter(weights)
     if whole:

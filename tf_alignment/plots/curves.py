@@ -24,7 +24,7 @@ def learning_curves(
     path: str | os.PathLike[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
-    positions: Sequence[float] | None = None,
+    positions: Sequence[float] | np.ndarray | None = None,
     unit: str = "epoch",
 ) -> Any:
     """Draw one panel per quantity with one line per method, over the epochs.
