@@ -227,8 +227,8 @@ def assert_nothing_is_traced_twice(model, phase):
     for verbose in (0, 1, 0):
         phase.run(model, verbose=verbose)
     for plan in phase._plans.values():
-        functions = plan._observe, plan._add
-        assert [f.experimental_get_tracing_count() for f in functions] == [1, 1]
+        functions = plan._driven, plan._weigh, plan._above, plan._add
+        assert [f.experimental_get_tracing_count() for f in functions] == [1, 1, 1, 1]
 
 
 def test_many_layers_warn_of_no_retracing(caplog, monkeypatch):
