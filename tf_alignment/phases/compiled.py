@@ -222,9 +222,12 @@ class CompiledPhase(Phase, abc.ABC):
                 group.count.assign_add(1)
             self._count.assign_add(1)
 
+        def body(i: tf.Tensor) -> tuple[tf.Tensor]:
+            strategy.run(step, args=(take(),) if outside else ())
+            return (i + 1,)
+
         def loop(count: tf.Tensor) -> None:
-            for _ in tf.range(count):
-                strategy.run(step, args=(take(),) if outside else ())
+            tf.while_loop(lambda i: i < count, body, (0,))
 
         return traced_once(loop)
 
