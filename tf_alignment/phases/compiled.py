@@ -112,6 +112,9 @@ class CompiledPhase(Phase, abc.ABC):
     def step(self, model: keras.Model, connections: dict[str, Receiver], data: Any) -> None:
         """One step, on one replica: graph code that updates feedback weights.
 
+        As in Keras' `fit`, AutoGraph does not rewrite the code: loops and conditions on tensors are
+        `tf.while_loop` and `tf.cond`.
+
         Args:
             model: The model.
             connections: `{path: connection}`, the connections whose turn it is.
