@@ -176,14 +176,20 @@ def test_precision_policies(name, method, policy):
 def test_attention_projections_carry_the_method(method, tmp_path):
     x = np.random.default_rng(0).standard_normal((2, 3, 8)).astype("float32")
     query, value = keras.Input((3, 8)), keras.Input((3, 8))
-    stock = keras.layers.MultiHeadAttention(2, 4, use_gate=True)
-    layer = ta.layers.MultiHeadAttention(2, 4, use_gate=True, feedback=method)
+    stock = keras.layers.MultiHeadAttention(2, 4, **cases.GATE)
+    layer = ta.layers.MultiHeadAttention(2, 4, **cases.GATE, feedback=method)
     stock_model = keras.Model([query, value], stock(query, value))
     model = keras.Model([query, value], layer(query, value))
     ta.conversion.graph.copy_weights(stock, layer)
     np.testing.assert_array_equal(model([x, x]), stock_model([x, x]))
     names = [projection.name for projection in layer.projections]
-    assert names == ["query", "key", "gate", "value", "attention_output"]
+    assert names == [
+        "query",
+        "key",
+        *(["gate"] if cases.GATED else []),
+        "value",
+        "attention_output",
+    ]
     assert all(p.feedback == layer.feedback for p in layer.projections)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model([x, x], training=True) ** 2) + sum(model.losses or [0.0])

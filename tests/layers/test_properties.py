@@ -4,6 +4,7 @@ The error that a layer sends down is what backpropagation sends through a stock 
 is B: no formula of ours is needed to say so.
 """
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_attention_of_any_size_with_b_equal_to_w_is_backprop(
     heads, key, value, bias, gate, shape, sources
 ):
     arguments = {"num_heads": heads, "key_dim": key, "value_dim": value, "use_bias": bias}
-    arguments["use_gate"] = gate
+    arguments |= cases.GATE if gate else {}
     rng = np.random.default_rng(0)
     x = tf.constant(rng.standard_normal(shape), tf.float32)
     other = tf.constant(rng.standard_normal((shape[0], sources, shape[2])), tf.float32)

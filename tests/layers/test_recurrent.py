@@ -444,14 +444,14 @@ def test_conversion_and_back(method):
 
 @pytest.mark.parametrize("method", ["fa", "sa"])
 def test_grouped_queries(method):
-    layer = ta.layers.GroupQueryAttention(4, 4, 2, feedback=method, use_gate=True)
-    stock = K.GroupQueryAttention(4, 4, 2, use_gate=True)
+    layer = ta.layers.GroupQueryAttention(4, 4, 2, feedback=method, **cases.GATE)
+    stock = K.GroupQueryAttention(4, 4, 2, **cases.GATE)
     x = normal(2, 3, 8)
     layer(x, x), stock(x, x)
     copy_weights(stock, layer)
     np.testing.assert_array_equal(layer(x, x), stock(x, x))
     assert [p.name for p in layer.projections] == [
-        *("query", "key", "gate", "value", "attention_output")
+        *("query", "key", *(["gate"] if cases.GATED else []), "value", "attention_output")
     ]
     for projection in layer.projections:
         cases.set_feedback_to_forward(projection)

@@ -3,8 +3,16 @@
 A new layer is a new row of `ta.testing.LAYERS`; a new method is in `METHODS`.
 """
 
+import inspect
+
+import keras
+
 from tf_alignment import feedback as methods
 from tf_alignment.testing import LAYERS
+
+# Older versions of Keras have no gate in attention.
+GATED = "use_gate" in inspect.signature(keras.layers.MultiHeadAttention).parameters
+GATE = {"use_gate": True} if GATED else {}
 
 WITH_WEIGHTS_IN_LAYER = [m for m in methods.METHODS if m != "dfa"]
 HAS_KERNEL = [m for m in WITH_WEIGHTS_IN_LAYER if methods.get(m).has_kernel]
