@@ -40,9 +40,9 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
             labels = {f"{layer}/{measure}": f"{label}\n{layer}" for layer in DENSE}
             figures[name] = ta.plots.learning_curves(curves, labels=labels, positions=epochs)
     if aligned and whole:
-        weights = {
-            method: {layer: np.array(groups[method][0]["weights"][layer]).T for layer in DENSE}
-            for method in aligned
+        weights = {  # none of backpropagation, whose colour is not for another
+            method: {layer: np.array(pairs).T for layer, pairs in own[0]["weights"].items()}
+            for method, own in groups.items()
         }
         figures["figure3b"] = ta.plots.weight_scatter(weights)
     if whole:

@@ -1,8 +1,5 @@
 """Figures."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -93,17 +90,6 @@ def test_a_quantity_that_nobody_has():
 def test_values_of_another_shape():
     with pytest.raises(ValueError, match=r"results\['fa'\]\['angle'\] of shape \(1, 2, 3\)"):
         plots.learning_curves({"fa": {"angle": np.zeros((1, 2, 3))}})
-
-
-def test_heavy_libraries_are_imported_where_they_are_used():
-    code = (
-        "import sys, tensorflow, keras; before = set(sys.modules); import tf_alignment; "
-        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
-    )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "tensorflow_probability", "optuna"}
-    assert "tf_alignment" in run.stdout
-    assert not [name for name in heavy if name in run.stdout]
 
 
 class History:

@@ -82,7 +82,7 @@ class Plan:
         with_products = (lambda function: function) if self._sparse else compiled
         self._weigh: Callable[..., Any] = with_products(self._weighted)
         self._add: Callable[..., Any] = with_products(self._add_events)
-        self._part = traced_once(self._advance, autograph=False)
+        self._part = traced_once(self._advance)
 
     def advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, number: int
