@@ -34,15 +34,17 @@ from tf_alignment.layers.inspection import walk
 __all__ = ["copy_model"]
 
 
-def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
+def copy_model(
+    model: keras.Model,
+) -> tuple[keras.Model, dict[int, Any], dict[int, keras.Variable]]:
     """Copy a model.
 
     Args:
         model: Built Keras model.
 
     Returns:
-        The copied model, and a mapping `{id of a layer: copy of the layer}`. A copied functional
-        model may not be compiled.
+        The copied model, `{id of a layer: its copy}` and `{id of a weight: its copy}`, of weights
+        that could learn. A copied functional model may not be compiled.
 
     Raises:
         ValueError: If the model cannot be copied.
@@ -65,9 +67,13 @@ def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
         _stock(a) is not _stock(b) for a, b in pairs
     ):
         raise _refusal(model, "its copy has other layers")
+    weights: dict[int, keras.Variable] = {}
     for a, b in pairs:
         _carry(a, b)
-    return new, {id(a): b for a, b in pairs}
+        weights.update(
+            (id(v), w) for v, w in zip(a._trainable_variables, b._trainable_variables, strict=False)
+        )
+    return new, {id(a): b for a, b in pairs}, weights
 
 
 def _refusal(model: keras.Model, why: Any) -> ValueError:
@@ -142,6 +148,8 @@ def _carry(old: Any, new: Any) -> None:
     for a, b in zip(old._trainable_variables, new._trainable_variables, strict=False):
         if a.trainable != b.trainable:
             b.trainable = a.trainable
+    if isinstance(old, keras.Model) and old.dtype_policy.quantization_mode is None:
+        new.dtype_policy = old.dtype_policy  # `compile` asks it whether to scale the loss
     for a, b in zip(old._seed_generators, new._seed_generators, strict=False):
         b.state.assign(a.state)
 

@@ -77,8 +77,16 @@ class _Plan:
 
 def convert_direct(
     model: keras.Model, feedback_initializer: Any, over_space: str = "each"
-) -> keras.Model:
-    """Rebuild `model` with direct feedback, not compiled; see `tf_alignment.convert`."""
+) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Rebuild a model with direct feedback; see `tf_alignment.convert`.
+
+    Args:
+        model: Functional or Sequential model.
+        feedback_initializer, over_space: See `tf_alignment.layers.direct.OutputTap`.
+
+    Returns:
+        The new model, not compiled, and `{id of a weight: its copy}`.
+    """
     graph = _graph(model)
     plan = _plan(graph)
     learns = graph.learns_below()
@@ -140,11 +148,21 @@ def convert_direct(
             value = keras.layers.Activation(call.layer.activation, name=after, dtype=dtype)(value)
         return value
 
+    return _rebuilt(model, graph, run, layers)
+
+
+def _rebuilt(
+    model: keras.Model, graph: Graph, run: Any, layers: dict[int, Any]
+) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Model made by carrying out the calls of a graph, and `{id of a weight: its copy}`."""
     inputs = fresh_inputs(model)
     new = keras.Model(inputs, graph.replay(inputs, run), name=model.name)
+    new.dtype_policy = model.dtype_policy  # `compile` asks it whether to scale the loss
+    weights: dict[int, keras.Variable] = {}
     for call in graph.calls:
-        copy_weights(call.layer, layers[id(call.layer)])
-    return new
+        if id(call.layer) in layers:
+            weights.update(copy_weights(call.layer, layers[id(call.layer)]))
+    return new, weights
 
 
 def _graph(model: keras.Model) -> Graph:
@@ -182,8 +200,15 @@ def _kernels_inside(layer: Any) -> list[tuple[str, int]]:
     return [(inner.name, len(matrices(inner))) for inner, _ in walk(layer)]
 
 
-def strip_direct(model: keras.Model) -> keras.Model:
-    """Rebuild `model` without taps and cuts."""
+def strip_direct(model: keras.Model) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Rebuild a model without taps and cuts.
+
+    Args:
+        model: Model with direct feedback.
+
+    Returns:
+        The new model, not compiled, and `{id of a weight: its copy}`.
+    """
     graph = record(model)
     layers: dict[int, Any] = {}
     producer = {ref: call.layer for call in graph.calls for ref in _refs(call.outputs)}
@@ -204,12 +229,7 @@ def strip_direct(model: keras.Model) -> keras.Model:
             layers[id(call.layer)] = _clone_named(call, name, split=False)
         return layers[id(call.layer)](*args, **kwargs)
 
-    inputs = fresh_inputs(model)
-    stock = keras.Model(inputs, graph.replay(inputs, run), name=model.name)
-    for call in graph.calls:
-        if id(call.layer) in layers:
-            copy_weights(call.layer, layers[id(call.layer)])
-    return stock
+    return _rebuilt(model, graph, run, layers)
 
 
 def _refs(structure: Any) -> list[Ref]:

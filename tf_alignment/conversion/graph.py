@@ -296,10 +296,16 @@ def takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def copy_weights(old: Any, new: Any) -> None:
-    """Copy the forward weights of a layer into its clone, in their order."""
-    if old is new or not isinstance(old, keras.layers.Layer):
-        return
+def copy_weights(old: Any, new: Any) -> dict[int, keras.Variable]:
+    """Copy the forward weights of a layer into its clone, in their order.
+
+    Returns:
+        `{id of a weight: its copy}`.
+    """
+    if not isinstance(old, keras.layers.Layer):
+        return {}
+    if old is new:
+        return {id(weight): weight for weight in old.weights}
     ours, theirs = _forward_weights(new), _forward_weights(old)
     if [w.shape for w in ours] != [w.shape for w in theirs]:
         raise ValueError(
@@ -310,6 +316,7 @@ def copy_weights(old: Any, new: Any) -> None:
         target.assign(source)
     if hasattr(new, "finalize_state"):  # preprocessing layers derive constants from weights
         new.finalize_state()
+    return {id(source): target for target, source in zip(ours, theirs, strict=True)}
 
 
 def _forward_weights(layer: Any) -> list[keras.Variable]:
