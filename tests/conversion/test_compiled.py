@@ -1,4 +1,4 @@
-"""A converted model is compiled as it was: every argument of `compile`, and the optimizer's state."""
+"""A converted model is compiled as it was, with every argument and the optimizer's state."""
 
 import keras
 import numpy as np

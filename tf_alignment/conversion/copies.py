@@ -19,14 +19,15 @@ from typing import Any
 import keras
 
 from tf_alignment.conversion.graph import (
+    borrows,
     clone_operation,
     copy_weights,
     fresh_inputs,
     functional_class,
+    parts,
     uncompiled,
 )
-from tf_alignment.conversion.registry import stock_class
-from tf_alignment.conversion.sites import is_stock
+from tf_alignment.conversion.registry import is_stock, stock_class
 from tf_alignment.feedback import Feedback
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk
@@ -143,13 +144,14 @@ def _carry(old: Any, new: Any) -> None:
                     setattr(new, name, value)
         elif name not in held and not name.startswith("_") and _is_data(value):
             setattr(new, name, value)
+    policy = old.dtype_policy  # of a model: `compile` asks it whether to scale the loss
+    if policy != new.dtype_policy and policy.quantization_mode is None:
+        new.dtype_policy = policy
     if new.trainable != old.trainable:
         new.trainable = old.trainable
     for a, b in zip(old._trainable_variables, new._trainable_variables, strict=False):
         if a.trainable != b.trainable:
             b.trainable = a.trainable
-    if isinstance(old, keras.Model) and old.dtype_policy.quantization_mode is None:
-        new.dtype_policy = old.dtype_policy  # `compile` asks it whether to scale the loss
     for a, b in zip(old._seed_generators, new._seed_generators, strict=False):
         b.state.assign(a.state)
 
@@ -163,6 +165,15 @@ def _clone(model: keras.Model) -> keras.Model:
     """A clone of a plain model with the original's weights, compiled or not."""
     copies: dict[int, Any] = {}
     pairs: list[tuple[Any, Any]] = []
+    own = parts(model)
+
+    def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if borrows(operation, (args, kwargs), own):
+            raise ValueError(
+                f"'{operation.name}' uses a layer or weight of the model outside of that layer's "
+                "call, and would use the original's in a copy too"
+            )
+        return operation(*args, **kwargs)
 
     def one(layer: Any) -> Any:
         if id(layer) not in copies:
@@ -176,7 +187,10 @@ def _clone(model: keras.Model) -> keras.Model:
     def rebuild(model: keras.Model) -> keras.Model:
         if not isinstance(model, keras.Sequential):
             return keras.models.clone_model(
-                uncompiled(model), input_tensors=fresh_inputs(model), clone_function=one
+                uncompiled(model),
+                input_tensors=fresh_inputs(model),
+                clone_function=one,
+                call_function=run,
             )
         # one inside another model has an input of its own only if it was given one
         first = [fresh_inputs(model)] if getattr(model, "inputs", None) else []

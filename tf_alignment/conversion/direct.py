@@ -26,13 +26,16 @@ from tf_alignment.conversion.graph import (
     Call,
     Graph,
     Ref,
+    borrows,
     clone_operation,
     copy_weights,
     fresh_inputs,
+    parts,
     record,
     transparent,
 )
-from tf_alignment.conversion.sites import is_stock, matrices
+from tf_alignment.conversion.registry import is_stock
+from tf_alignment.conversion.sites import matrices
 from tf_alignment.layers.direct import Cut, OutputTap
 from tf_alignment.layers.inspection import walk
 
@@ -82,7 +85,8 @@ def convert_direct(
 
     Args:
         model: Functional or Sequential model.
-        feedback_initializer, over_space: See `tf_alignment.layers.direct.OutputTap`.
+        feedback_initializer: Initializer of the feedback weights.
+        over_space: See `tf_alignment.feedback.DirectFeedback`.
 
     Returns:
         The new model, not compiled, and `{id of a weight: its copy}`.
@@ -176,7 +180,19 @@ def _graph(model: keras.Model) -> Graph:
         )
     graph = record(model)
     _refuse_composite(graph)
+    _refuse_borrowed(graph, parts(model))
     return graph
+
+
+def _refuse_borrowed(graph: Graph, own: set[int]) -> None:
+    """Raise for operations that use a layer's weight: they would use it in the new model too."""
+    found = [c.path for c in graph.calls if borrows(c.layer, (c.args, c.kwargs), own)]
+    if found:
+        raise ValueError(
+            "Direct feedback rebuilds the graph of a model, and cannot rebuild operations that "
+            "use a layer or weight of the model outside of that layer's call. Take a method of "
+            f"single layers, with `inplace=True`. Received: {found}"
+        )
 
 
 def _refuse_composite(graph: Graph) -> None:

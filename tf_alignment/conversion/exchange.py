@@ -176,7 +176,7 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
 def _convert_direct(
     model: keras.Model, method: methods.DirectFeedback, feedback_initializer: Any
 ) -> keras.Model:
-    original, before = model, {}
+    original, before = model, dict[int, keras.Variable]()
     if _has_surgery(model):
         model, before = _without_surgery(model)
     elif feedback_layers(model):
@@ -184,7 +184,8 @@ def _convert_direct(
         _take_all(model, fused=True)
     initializer = feedback_initializer or "glorot_uniform"
     converted, weights = convert_direct(model, initializer, method.over_space)
-    _warn(model, [(s.path, why) for s, why in transported(sites(model), direct=True)], 4)
+    left = transported(sites(converted), direct=True)
+    _warn(model, [(s.path, why) for s, why in left], 4)
     compile_like(original, converted, _chained(before, weights) if before else weights)
     watch(converted)
     return converted
