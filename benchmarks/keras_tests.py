@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Container
 from pathlib import Path
 
 FILES = {
@@ -41,10 +42,9 @@ FILES = {
 }
 
 ALWAYS = {
-    r"TimeDistributed.*mask_validation": "a mask of another shape is refused in other words",
-    r"TimeDistributed.*basics": "the layer inside keeps a dtype policy of its own",
+    r"TimeDistributedTest::test_basics": "the layer inside keeps a dtype policy of its own",
 }
-"""Patterns of tests that fail by design, each with the reason."""
+"""Patterns of `test: error` of tests that fail by design, each with the reason."""
 
 BY_DESIGN = {
     r"quantiz|int4|int8|float8|gptq|awq|calibration": "a quantized call would bypass feedback",
@@ -101,8 +101,8 @@ def main() -> int:
         (Path(folder) / "in_place.py").write_text(_PLUGIN.format(feedback=feedback))
         files = [str(tests / FILES[name]) for name in arguments.layers or FILES]
         output = run(folder, ["-p", "in_place", *files])
-        failed = names(output)
-        theirs = set(names(run(folder, failed))) if failed else set()
+        failed = failures(output)
+        theirs = failures(run(folder, list(failed))) if failed else {}
     return report(output, failed, theirs, ALWAYS | (BY_DESIGN if feedback else {}))
 
 
@@ -111,7 +111,8 @@ def run(folder: str, arguments: list[str]) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-rf", "--rootdir", folder]
     found = subprocess.run(
         [*command, "-c", os.devnull, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, *sys.path])},
+        # pytest shortens lines to the width of a terminal
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, *sys.path]), "COLUMNS": "500"},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -120,10 +121,11 @@ def run(folder: str, arguments: list[str]) -> str:
     return found.stdout or found.stderr
 
 
-def names(output: str) -> list[str]:
-    """The tests that failed, as pytest calls them."""
+def failures(output: str) -> dict[str, str]:
+    """The tests that failed, as pytest calls them, each with the first line of its error."""
     lines = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    return [line.split(" ", 1)[1].split(" - ")[0] for line in lines]
+    found = (line.split(" ", 1)[1].partition(" - ") for line in lines)
+    return {name: message for name, _, message in found}
 
 
 def fetched(version: str, folder: Path) -> Path:
@@ -137,22 +139,20 @@ def fetched(version: str, folder: Path) -> Path:
     return folder / f"keras-{version}" / "keras" / "src" / "layers"
 
 
-def report(output: str, failed: list[str], theirs: set[str], design: dict[str, str]) -> int:
-    """Print the failures with their reasons, those without one last."""
-    unexplained = 0
-    for name in failed:
-        reasons = [why for pattern, why in design.items() if re.search(pattern, name)]
+def report(
+    output: str, failed: dict[str, str], theirs: Container[str], design: dict[str, str]
+) -> int:
+    """Print the failures with their reasons and errors, and count them."""
+    count = {"in Keras too": 0, "by design": 0, "FAILED": 0}
+    for name, message in failed.items():
         short = name.split("::", 1)[-1]
-        if name in theirs:
-            print(f"in Keras too  {short}")
-        elif reasons:
-            print(f"by design  {short}: {reasons[0]}")
-        else:
-            unexplained += 1
-            print(f"FAILED  {name}")
+        reasons = [why for pattern, why in design.items() if re.search(pattern, f"{short}: {message}")]
+        kind = "in Keras too" if name in theirs else "by design" if reasons else "FAILED"
+        count[kind] += 1
+        print(f"{kind}  {short}: {reasons[0] if kind == 'by design' else message}")
     last = output.strip().splitlines()[-1]
-    print(f"{last}; {len(theirs)} of them in Keras too, {unexplained} without a reason")
-    return int(bool(unexplained) or "passed" not in last)
+    print(f"{last}; of the failures {', '.join(f'{n} {kind}' for kind, n in count.items())}")
+    return int(bool(count["FAILED"]) or "passed" not in last)
 
 
 if __name__ == "__main__":

@@ -172,8 +172,6 @@ def _recorded(
 
     def recording(layer: Any) -> Callable[..., Any]:
         original = layer.call
-        held = [inner for inner, holders in walk_holders(layer) if all(map(known, holders))]
-        own = frozenset(id(w) for inner in held for w in inner._trainable_variables)
 
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -181,6 +179,8 @@ def _recorded(
             try:
                 return original(*args, **kwargs)
             finally:
+                held = [inner for inner, holders in walk_holders(layer) if all(map(known, holders))]
+                own = frozenset(id(w) for inner in held for w in inner._trainable_variables)
                 calls.append((start, len(graph.get_operations()), own))
 
         return call

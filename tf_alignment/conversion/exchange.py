@@ -40,8 +40,8 @@ def convert(
     The model may be of any kind: functional, Sequential, subclassed, with layers inside layers.
     The class of each layer with a kernel is exchanged for the class in `tf_alignment.layers` that
     replaces it. Weights and outputs stay the same bit for bit, and so does everything else about
-    the model. A subclass of a Keras layer is exchanged too if it overrides neither `call` nor
-    `build`.
+    the model. A subclass of a Keras layer is exchanged too if it overrides nothing that the layer
+    computes with.
 
     A layer stays stock if no layer below it has weights that could learn, frozen weights included:
     nothing would use the error it sends down. Name it in `include` to convert it all the same.
