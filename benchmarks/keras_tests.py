@@ -146,7 +146,8 @@ def report(
     count = {"in Keras too": 0, "by design": 0, "FAILED": 0}
     for name, message in failed.items():
         short = name.split("::", 1)[-1]
-        reasons = [why for pattern, why in design.items() if re.search(pattern, f"{short}: {message}")]
+        text = f"{short}: {message}"
+        reasons = [why for pattern, why in design.items() if re.search(pattern, text)]
         kind = "in Keras too" if name in theirs else "by design" if reasons else "FAILED"
         count[kind] += 1
         print(f"{kind}  {short}: {reasons[0] if kind == 'by design' else message}")

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from stock_models import same
 
@@ -22,6 +23,9 @@ class Back(K.Layer):
 
     def call(self, x):
         return ops.matmul(x, ops.transpose(self.dense.kernel))
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 class Own(K.Layer):
@@ -104,7 +108,9 @@ def test_it_is_named_when_the_model_is_converted_and_in_the_verdict(make):
 @pytest.mark.parametrize("method", ["fa", "dfa"])
 def test_a_copy_would_use_the_kernel_of_the_original(make, method):
     model, _ = make()
-    with pytest.raises(ValueError, match=r"outside of that layer's call.*`?inplace=True"):
+    with pytest.raises(
+        ValueError, match=r"inplace=True.* outside of that layer's call|call.*`inplace=True`"
+    ):
         ta.convert(model, method)
 
 
@@ -118,9 +124,10 @@ def test_what_only_looks_like_it_is_no_transport():
             self.lstm, self.many = K.LSTM(4), K.TimeDistributed(K.Dense(4))
             self.attention = K.MultiHeadAttention(2, 2)
             self.table = K.Embedding(9, 4)
+            self.again = K.Dense(4)
 
         def build(self, shape):
-            for layer in (self.norm, self.lstm, self.many):
+            for layer in (self.norm, self.lstm, self.many, self.again):
                 layer.build(shape)
             self.attention.build(shape, shape)
             self.table.build()
@@ -129,6 +136,7 @@ def test_what_only_looks_like_it_is_no_transport():
             width = ops.cast(ops.shape(self.many.layer.kernel)[0], "float32")
             rows = self.table(ops.zeros(ops.shape(x)[:2], "int32"))
             x = self.many(self.norm(x + rows)) / width + self.many.layer.bias
+            x = keras.remat(self.again)(x)
             return self.lstm(self.attention(x, x))
 
     inputs = keras.Input((3, 4))
@@ -137,6 +145,72 @@ def test_what_only_looks_like_it_is_no_transport():
     lines = []
     ta.summary(model, lines.append)
     assert lines[-1].startswith("No weight transport remains")
+
+
+class Repeated(K.Layer):
+    """Calls one layer three times, in a loop of Python's or of TensorFlow's."""
+
+    def __init__(self, how, **arguments):
+        super().__init__(**arguments)
+        self.how, self.inner = how, K.Dense(4, "tanh", name="inner")
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        if self.how == "while":
+            step = lambda k, x: (k + 1, self.inner(x))  # noqa: E731
+            return tf.while_loop(lambda k, x: k < 3, step, (0, x))[1]
+        for _ in range(3 if self.how == "for" else 1):
+            x = self.inner(x)
+        return x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize("how", ["for", "while", "once"])
+def test_a_layer_called_repeatedly_lies_above_itself(how):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Repeated(how, name="block")(inputs))
+    repeated = how != "once"
+    if repeated:
+        direct = keras.Model(inputs, K.Dense(2)(model(inputs)))
+        with pytest.warns(UserWarning, match=r"inner' \(.*repeatedly"):
+            ta.convert(direct, "dfa")
+        converted = ta.convert(model, "fa", inplace=True)
+    else:
+        with pytest.warns(UserWarning, match="No layer"):
+            converted = ta.convert(model, "fa", inplace=True)
+    assert len(ta.layers.feedback_layers(converted)) == repeated
+    lines = []
+    ta.summary(converted, lines.append)
+    assert lines[-1].startswith("No weight transport remains")
+
+
+def test_a_function_that_was_traced_before_is_named_when_training_begins():
+    class Traced(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.low, self.middle, self.top = K.Dense(4), K.Dense(4, name="middle"), K.Dense(2)
+
+        def build(self, shape):
+            for layer in (self.low, self.middle, self.top):
+                layer.build((None, 4))
+
+        @tf.function
+        def run(self, x):
+            return self.middle(self.low(x))
+
+        def call(self, x):
+            return self.top(self.run(x))
+
+    model = Traced()
+    model(X)
+    ta.convert(model, "fa", inplace=True)
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="middle' \\(it was not called"):
+        model.train_on_batch(X, np.zeros((5, 2), "float32"))
 
 
 @NAMED

@@ -41,6 +41,7 @@ def carriers(
     kwargs: dict[str, Any] | None = None,
     known: Callable[[Any], bool] = lambda layer: False,
     others: Iterable[Any] = (),
+    of_input: bool = True,
 ) -> frozenset[int] | None:
     """The weights that the error passes in a layer, on its way to the input or to other weights.
 
@@ -52,6 +53,7 @@ def carriers(
         known: Function that says whether a layer tells by itself what the error passes in its own
             calls, which then do not count for its weights.
         others: Further layers whose weights the call may read, e.g. those of the whole model.
+        of_input: Whether the error at the input is of interest, besides those at other weights.
 
     Returns:
         The ids of these weights, Keras variables; None if the layer could not be traced.
@@ -70,9 +72,9 @@ def carriers(
     layers = list({id(one): one for one in (*inside, *others)}.values())
     for args, kwargs in calls:
         described = str(keras.tree.map_structure(_described, (args, kwargs)))
-        key = (described, *(id(one) for one in layers))
+        key = (described, of_input, *(id(one) for one in layers))
         if key not in done:
-            done[key] = _trace(layer, args, kwargs, layers, known)
+            done[key] = _trace(layer, args, kwargs, layers, known, of_input)
         if done[key] is not None:
             return done[key]
     return None
@@ -118,6 +120,7 @@ def _trace(
     kwargs: dict[str, Any],
     layers: list[Any],
     known: Callable[[Any], bool],
+    of_input: bool,
 ) -> frozenset[int] | None:
     weights = {id(w): w for inner in layers for w in inner._trainable_variables}
     sure = {id(w) for inner in layers if known(inner) for w in inner._trainable_variables}
@@ -145,7 +148,7 @@ def _trace(
             activities = _above(inputs, graph.get_operations())
             gradients = [
                 g.values if isinstance(g, tf.IndexedSlices) else g
-                for g in tape.gradient(outputs, [*inputs, *reads])
+                for g in tape.gradient(outputs, [*(inputs if of_input else ()), *reads])
                 if g is not None
             ]
         number = {operation.name: k for k, operation in enumerate(graph.get_operations())}
@@ -198,9 +201,9 @@ def _recorded(
 def _is_to_read(reader: tf.Operation, key: int, calls: list[_Call], number: dict[str, int]) -> bool:
     """Whether an operation that reads a known layer's weight is part of a call of that layer.
 
-    Inside functions, as in loops over time, nobody can tell.
+    Where variables are handed on, as to functions and loops over time, nobody can tell.
     """
-    if _is_function(reader):
+    if _is_function(reader) or any(y.dtype == tf.resource for y in reader.outputs):
         return True
     k = number[reader.name]
     return any(start <= k < end and key in own for start, end, own in calls)
@@ -210,9 +213,17 @@ def _above(inputs: list[tf.Tensor], operations: list[tf.Operation]) -> set[str]:
     """The names of the tensors that depend on inputs; operations are in an order of execution."""
     found = {x.name for x in inputs}
     for operation in operations:
-        if any(x.name in found for x in operation.inputs) and not _is_function(operation):
-            found.update(y.name for y in operation.outputs)
+        if not _is_function(operation):
+            below = ((y, _below(y)) for y in operation.outputs)
+            found.update(y.name for y, made_of in below if any(x.name in found for x in made_of))
     return found
+
+
+def _below(tensor: tf.Tensor) -> Sequence[tf.Tensor]:
+    """Tensors that a tensor is made of."""
+    inputs = tensor.op.inputs
+    # custom gradients, as of `tf.recompute_grad`, put everything through one operation
+    return [inputs[tensor.value_index]] if tensor.op.type == "IdentityN" else inputs
 
 
 def _is_function(operation: tf.Operation) -> bool:
@@ -235,5 +246,5 @@ def _read_by(
             continue
         seen.add(tensor.name)
         if tensor.op.type not in _SHAPES:
-            left.extend(tensor.op.inputs)
-            yield from ((x.name, tensor.op) for x in tensor.op.inputs)
+            left.extend(_below(tensor))
+            yield from ((x.name, tensor.op) for x in _below(tensor))

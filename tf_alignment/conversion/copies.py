@@ -32,7 +32,7 @@ from tf_alignment.feedback import Feedback
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk
 
-__all__ = ["copy_model"]
+__all__ = ["carry", "copy_layer", "copy_model", "layers_of"]
 
 
 def copy_model(
@@ -63,14 +63,14 @@ def copy_model(
         raise _refusal(model, error) from error
     finally:
         random.setstate(state)
-    pairs = list(zip(_layers(model), _layers(new), strict=False))
-    if len(_layers(model)) != len(_layers(new)) or any(
+    pairs = list(zip(layers_of(model), layers_of(new), strict=False))
+    if len(layers_of(model)) != len(layers_of(new)) or any(
         _stock(a) is not _stock(b) for a, b in pairs
     ):
         raise _refusal(model, "its copy has other layers")
     weights: dict[int, keras.Variable] = {}
     for a, b in pairs:
-        _carry(a, b)
+        carry(a, b)
         weights.update(
             (id(v), w) for v, w in zip(a._trainable_variables, b._trainable_variables, strict=False)
         )
@@ -91,7 +91,8 @@ def _plain(model: Any) -> bool:
     return type(model) in (keras.Sequential, functional_class())
 
 
-def _layers(model: Any) -> list[Any]:
+def layers_of(model: Any) -> list[Any]:
+    """A model or layer and all layers inside, without the stores of feedback weights."""
     return [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
 
 
@@ -132,7 +133,7 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
     return found
 
 
-def _carry(old: Any, new: Any) -> None:
+def carry(old: Any, new: Any) -> None:
     """Give a copied layer the state that is in neither its configuration nor its weights."""
     if old is new:
         return
@@ -180,7 +181,7 @@ def _clone(model: keras.Model) -> keras.Model:
             if _plain(layer):
                 copies[id(layer)] = rebuild(layer)
             else:
-                copies[id(layer)] = _copy_layer(layer)
+                copies[id(layer)] = copy_layer(layer)
                 pairs.append((layer, copies[id(layer)]))
         return copies[id(layer)]
 
@@ -203,7 +204,7 @@ def _clone(model: keras.Model) -> keras.Model:
     return clone
 
 
-def _copy_layer(layer: Any) -> Any:
+def copy_layer(layer: Any) -> Any:
     """A copy of a layer or operation of a plain model.
 
     Each model needs layers of its own even where they have no weights: `layer.output` is the tensor

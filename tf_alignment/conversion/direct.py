@@ -15,6 +15,7 @@ and needs no tap. Frozen kernels count as kernels: no error passes them.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Container
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import keras
 
 from tf_alignment._support.seeds import reseeded
+from tf_alignment.conversion.copies import carry, copy_layer, layers_of
 from tf_alignment.conversion.graph import (
     Call,
     Graph,
@@ -165,7 +167,11 @@ def _rebuilt(
     weights: dict[int, keras.Variable] = {}
     for call in graph.calls:
         if id(call.layer) in layers:
-            weights.update(copy_weights(call.layer, layers[id(call.layer)]))
+            new_layer = layers[id(call.layer)]
+            weights.update(copy_weights(call.layer, new_layer))
+            if isinstance(new_layer, keras.layers.Layer):
+                for a, b in zip(layers_of(call.layer), layers_of(new_layer), strict=True):
+                    carry(a, b)
     return new, weights
 
 
@@ -389,8 +395,14 @@ def _unique_names(graph: Graph) -> dict[int, str]:
 
 def _clone_named(call: Call, name: str, split: bool) -> Any:
     layer = call.layer
+    if name == layer.name and not split:
+        return copy_layer(layer)
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.Lambda):
         return clone_operation(layer)
+    if hasattr(layer, "adapt"):
+        copied = copy.deepcopy(layer)
+        copied.name = name
+        return copied
     config = {**layer.get_config(), "name": name}
     if split:
         config["activation"] = None

@@ -177,10 +177,12 @@ def _fed(
     calls = _calls(model)
     if calls is None:
         _mark(model, False, found)
+        _mark_repeated(model, None, found)
         _look(model, None, found, read, elsewhere, layers)
     for call, below in calls or ():
         _mark(call.layer, below, found)
         if isinstance(call.layer, keras.layers.Layer):
+            _mark_repeated(call.layer, call.specs, found)
             _look(call.layer, call.specs, found, read, elsewhere, layers)
         elif below and call.variables and call.specs is not None:
             args, kwargs = call.specs
@@ -282,6 +284,20 @@ def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
     for inner, _ in walk(layer):
         fed = among or _several_kernels(inner)
         found[id(inner)] = found.get(id(inner), False) or fed
+
+
+def _mark_repeated(
+    outer: Any, call: tuple[tuple[Any, ...], dict[str, Any]] | None, fed: dict[int, bool]
+) -> None:
+    """Note that a layer lies above itself, where a `call` of the user's own calls it repeatedly."""
+    inside = [inner for inner, _ in walk(outer)]
+    opaque = any(_is_opaque(inner) for inner in inside)
+    if fed[id(outer)] or not opaque or not any(matrices(inner) for inner in inside):
+        return
+    args, kwargs = call or ((), {})
+    seen = carriers(outer, args, kwargs, of_input=False)
+    if seen is None or seen:
+        fed.update(dict.fromkeys((id(inner) for inner in inside), True))
 
 
 def _owners(layer: Any) -> Iterator[Any]:

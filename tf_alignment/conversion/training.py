@@ -53,7 +53,7 @@ def watch(model: keras.Model) -> None:
     for layer in feedback_layers(model):
         layer.on_training(check)
     unwatch(model)
-    if any(layer.connections for layer in feedback_layers(model)):
+    if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
         model.train_step = _watched(model, check)
 
 

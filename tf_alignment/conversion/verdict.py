@@ -178,6 +178,8 @@ def why_stock(site: Site, direct: bool = False) -> str:
 def _why_direct(site: Site) -> str:
     if _several(site):
         return "inside a layer with several kernels the error passes as in backprop"
+    if site.fed and any(not isinstance(holder, keras.Model) for holder in site.holders):
+        return "inside a layer that uses it repeatedly the error passes as in backprop"
     if site.fed and site.matrices:
         return "what is below it was frozen when the graph was cut, and learns now"
     return "the output error comes from the output tap, its own input is cut"
