@@ -24,7 +24,7 @@ def model():
 def compiled(**arguments):
     made = model()
     made.compile(
-        optimizer=keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, clipnorm=3.0),
+        optimizer=keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, clipnorm=3.0, name="sgd"),
         loss={"class": keras.losses.SparseCategoricalCrossentropy(), "size": "mae"},
         loss_weights={"class": 0.7, "size": 2.0},
         metrics={"class": ["accuracy"], "size": [keras.metrics.RootMeanSquaredError(name="rms")]},

@@ -169,6 +169,17 @@ class Repeated(K.Layer):
         return shape
 
 
+@pytest.mark.parametrize("method", ["fa", "dfa"])
+def test_an_activation_with_weights_lies_above_its_layer(method):
+    inputs = keras.Input((4,))
+    x = K.Dense(4, activation=K.PReLU(), name="low")(inputs)
+    model = ta.convert(keras.Model(inputs, K.Dense(2)(x)), method)
+    assert type(model.get_layer("low")) is K.Dense
+    lines = []
+    ta.summary(model, lines.append)
+    assert lines[-1].startswith("No weight transport remains")
+
+
 @pytest.mark.parametrize("how", ["for", "while", "once"])
 def test_a_layer_called_repeatedly_lies_above_itself(how):
     inputs = keras.Input((4,))

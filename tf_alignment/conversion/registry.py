@@ -17,6 +17,7 @@ from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, FeedbackLayer
 __all__ = [
     "STOCK",
     "WITH_FEEDBACK",
+    "is_kernel_layer",
     "is_leaf",
     "is_ours",
     "is_stock",
@@ -122,6 +123,12 @@ def is_ours(cls: type) -> bool:
 def is_leaf(cls: type) -> bool:
     """Whether a class of this library has connections itself, and not only in its sublayers."""
     return issubclass(cls, FeedbackLayer)
+
+
+def is_kernel_layer(layer: Any) -> bool:
+    """Whether a layer has connections itself, or would have them with feedback."""
+    cls = version(type(layer))
+    return cls is not None and is_leaf(cls)
 
 
 def _stock_base(cls: type, table: dict[type, Any]) -> type | None:

@@ -15,7 +15,14 @@ import keras
 from tf_alignment._support.compat import ReversibleEmbedding
 from tf_alignment.conversion.carriers import carriers
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
-from tf_alignment.conversion.registry import STOCK, is_leaf, is_ours, is_stock, stock_class, version
+from tf_alignment.conversion.registry import (
+    STOCK,
+    is_kernel_layer,
+    is_ours,
+    is_stock,
+    stock_class,
+    version,
+)
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.direct import Cut
 from tf_alignment.layers.inspection import output_taps, walk, walk_holders
@@ -84,8 +91,7 @@ class Site:
     @property
     def leaf(self) -> bool:
         """Whether the layer would have connections itself, and not only in its sublayers."""
-        cls = version(type(self.layer))
-        return cls is not None and is_leaf(cls)
+        return is_kernel_layer(self.layer)
 
 
 def sites(model: keras.Model) -> list[Site]:
@@ -173,7 +179,7 @@ def _fed(
     found: dict[int, bool] = {}
     read: dict[int, frozenset[int] | None] = {}
     elsewhere: dict[int, str] = {}
-    layers = [layer for layer, _ in walk(model)]
+    layers = [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
     calls = _calls(model)
     if calls is None:
         _mark(model, False, found)
@@ -282,7 +288,9 @@ def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
     owners = list(_owners(layer))
     among = below or len(owners) > 1
     for inner, _ in walk(layer):
-        fed = among or _several_kernels(inner)
+        # a layer may hold others as its activation, which lie above its kernel
+        above = below if inner is layer and is_kernel_layer(inner) else among
+        fed = above or _several_kernels(inner)
         found[id(inner)] = found.get(id(inner), False) or fed
 
 
