@@ -5,7 +5,7 @@
 The tests come with Keras' source distribution, which is fetched into a temporary folder; nothing of
 it is kept. With `--feedback none` a layer is to pass whatever its parent passes. With a method,
 Keras' counts of weights are left out, and some tests fail by design: `BY_DESIGN` says why. Tests
-that fail are run once more with Keras' own layers: what fails there too is no fault of this library.
+that fail are run once more with Keras' own layers: failures there are no fault of this library.
 """
 
 from __future__ import annotations
