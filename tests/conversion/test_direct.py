@@ -249,6 +249,28 @@ def test_taps_are_where_the_logits_are():
     assert len(taps) == len({name for name, _ in taps}) == 2  # once a block
 
 
+def test_what_layers_have_learned_and_how_they_compute_comes_along():
+    data = np.random.default_rng(0).standard_normal((50, 1)).astype("float32")
+    inputs, parts = keras.Input((1,)), []
+    for _ in range(2):  # layers of one name, in models that are laid open
+        bins = K.Discretization(num_bins=4, name="bins")
+        bins.adapt(data * (1 + len(parts)))
+        x = keras.Input((1,))
+        parts.append(keras.Model(x, K.Flatten()(K.Embedding(5, 3)(bins(x))))(inputs))
+    norm = K.Normalization()
+    norm.adapt(data)
+    x = K.Concatenate()([*parts, norm(inputs)])
+    half = K.Dense(4, "relu", dtype="mixed_bfloat16", name="half")
+    half.build((None, 7))
+    half.bias.trainable = False
+    model = keras.Model(inputs, K.Dense(2, dtype="float32")(half(x)))
+    before = model(data)
+    direct = ta.convert(model, "dfa")
+    np.testing.assert_array_equal(direct(data), before)
+    assert not direct.get_layer("half").bias.trainable
+    np.testing.assert_array_equal(ta.strip(direct)(data), before)
+
+
 def test_frozen_kernels_pass_no_error():
     model = mlp()
     model.layers[1].trainable = False

@@ -139,6 +139,9 @@ def test_backbones(make, tmp_path):
     assert ta.convert(model, "fa", inplace=True) is model and type(model) is cls
     layers = [v for v in ta.layers.feedback_layers(model) if isinstance(v, ta.layers.FeedbackLayer)]
     assert len(layers) == len(kernels) + BACKBONES[make]
+    lines = []
+    ta.summary(model, lines.append)
+    assert lines[-1].startswith("No weight transport remains")
     for a, b in zip(before, keras.tree.flatten(model(x, training=False)), strict=True):
         np.testing.assert_array_equal(a, b)
     for layer in layers:

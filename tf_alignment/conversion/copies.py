@@ -19,30 +19,33 @@ from typing import Any
 import keras
 
 from tf_alignment.conversion.graph import (
+    borrows,
     clone_operation,
     copy_weights,
     fresh_inputs,
     functional_class,
+    parts,
     uncompiled,
 )
-from tf_alignment.conversion.registry import stock_class
-from tf_alignment.conversion.sites import is_stock
+from tf_alignment.conversion.registry import is_stock, stock_class
 from tf_alignment.feedback import Feedback
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.inspection import walk
 
-__all__ = ["copy_model"]
+__all__ = ["carry", "copy_layer", "copy_model", "layers_of"]
 
 
-def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
+def copy_model(
+    model: keras.Model,
+) -> tuple[keras.Model, dict[int, Any], dict[int, keras.Variable]]:
     """Copy a model.
 
     Args:
         model: Built Keras model.
 
     Returns:
-        The copied model, and a mapping `{id of a layer: copy of the layer}`. A copied functional
-        model may not be compiled.
+        The copied model, `{id of a layer: its copy}` and `{id of a weight: its copy}`, of weights
+        that could learn. A copied functional model may not be compiled.
 
     Raises:
         ValueError: If the model cannot be copied.
@@ -60,14 +63,18 @@ def copy_model(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
         raise _refusal(model, error) from error
     finally:
         random.setstate(state)
-    pairs = list(zip(_layers(model), _layers(new), strict=False))
-    if len(_layers(model)) != len(_layers(new)) or any(
+    pairs = list(zip(layers_of(model), layers_of(new), strict=False))
+    if len(layers_of(model)) != len(layers_of(new)) or any(
         _stock(a) is not _stock(b) for a, b in pairs
     ):
         raise _refusal(model, "its copy has other layers")
+    weights: dict[int, keras.Variable] = {}
     for a, b in pairs:
-        _carry(a, b)
-    return new, {id(a): b for a, b in pairs}
+        carry(a, b)
+        weights.update(
+            (id(v), w) for v, w in zip(a._trainable_variables, b._trainable_variables, strict=False)
+        )
+    return new, {id(a): b for a, b in pairs}, weights
 
 
 def _refusal(model: keras.Model, why: Any) -> ValueError:
@@ -84,7 +91,8 @@ def _plain(model: Any) -> bool:
     return type(model) in (keras.Sequential, functional_class())
 
 
-def _layers(model: Any) -> list[Any]:
+def layers_of(model: Any) -> list[Any]:
+    """A model or layer and all layers inside, without the stores of feedback weights."""
     return [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
 
 
@@ -125,7 +133,7 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
     return found
 
 
-def _carry(old: Any, new: Any) -> None:
+def carry(old: Any, new: Any) -> None:
     """Give a copied layer the state that is in neither its configuration nor its weights."""
     if old is new:
         return
@@ -137,6 +145,9 @@ def _carry(old: Any, new: Any) -> None:
                     setattr(new, name, value)
         elif name not in held and not name.startswith("_") and _is_data(value):
             setattr(new, name, value)
+    policy = old.dtype_policy  # of a model: `compile` asks it whether to scale the loss
+    if policy != new.dtype_policy and policy.quantization_mode is None:
+        new.dtype_policy = policy
     if new.trainable != old.trainable:
         new.trainable = old.trainable
     for a, b in zip(old._trainable_variables, new._trainable_variables, strict=False):
@@ -155,20 +166,32 @@ def _clone(model: keras.Model) -> keras.Model:
     """A clone of a plain model with the original's weights, compiled or not."""
     copies: dict[int, Any] = {}
     pairs: list[tuple[Any, Any]] = []
+    own = parts(model)
+
+    def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if borrows(operation, (args, kwargs), own):
+            raise ValueError(
+                f"'{operation.name}' uses a layer or weight of the model outside of that layer's "
+                "call, and would use the original's in a copy too"
+            )
+        return operation(*args, **kwargs)
 
     def one(layer: Any) -> Any:
         if id(layer) not in copies:
             if _plain(layer):
                 copies[id(layer)] = rebuild(layer)
             else:
-                copies[id(layer)] = _copy_layer(layer)
+                copies[id(layer)] = copy_layer(layer)
                 pairs.append((layer, copies[id(layer)]))
         return copies[id(layer)]
 
     def rebuild(model: keras.Model) -> keras.Model:
         if not isinstance(model, keras.Sequential):
             return keras.models.clone_model(
-                uncompiled(model), input_tensors=fresh_inputs(model), clone_function=one
+                uncompiled(model),
+                input_tensors=fresh_inputs(model),
+                clone_function=one,
+                call_function=run,
             )
         # one inside another model has an input of its own only if it was given one
         first = [fresh_inputs(model)] if getattr(model, "inputs", None) else []
@@ -181,7 +204,7 @@ def _clone(model: keras.Model) -> keras.Model:
     return clone
 
 
-def _copy_layer(layer: Any) -> Any:
+def copy_layer(layer: Any) -> Any:
     """A copy of a layer or operation of a plain model.
 
     Each model needs layers of its own even where they have no weights: `layer.output` is the tensor

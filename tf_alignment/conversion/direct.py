@@ -15,6 +15,7 @@ and needs no tap. Frozen kernels count as kernels: no error passes them.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Container
 from typing import Any
@@ -22,17 +23,21 @@ from typing import Any
 import keras
 
 from tf_alignment._support.seeds import reseeded
+from tf_alignment.conversion.copies import carry, copy_layer, layers_of
 from tf_alignment.conversion.graph import (
     Call,
     Graph,
     Ref,
+    borrows,
     clone_operation,
     copy_weights,
     fresh_inputs,
+    parts,
     record,
     transparent,
 )
-from tf_alignment.conversion.sites import is_stock, matrices
+from tf_alignment.conversion.registry import is_stock
+from tf_alignment.conversion.sites import matrices
 from tf_alignment.layers.direct import Cut, OutputTap
 from tf_alignment.layers.inspection import walk
 
@@ -77,8 +82,17 @@ class _Plan:
 
 def convert_direct(
     model: keras.Model, feedback_initializer: Any, over_space: str = "each"
-) -> keras.Model:
-    """Rebuild `model` with direct feedback, not compiled; see `tf_alignment.convert`."""
+) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Rebuild a model with direct feedback; see `tf_alignment.convert`.
+
+    Args:
+        model: Functional or Sequential model.
+        feedback_initializer: Initializer of the feedback weights.
+        over_space: See `tf_alignment.feedback.DirectFeedback`.
+
+    Returns:
+        The new model, not compiled, and `{id of a weight: its copy}`.
+    """
     graph = _graph(model)
     plan = _plan(graph)
     learns = graph.learns_below()
@@ -140,11 +154,25 @@ def convert_direct(
             value = keras.layers.Activation(call.layer.activation, name=after, dtype=dtype)(value)
         return value
 
+    return _rebuilt(model, graph, run, layers)
+
+
+def _rebuilt(
+    model: keras.Model, graph: Graph, run: Any, layers: dict[int, Any]
+) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Model made by carrying out the calls of a graph, and `{id of a weight: its copy}`."""
     inputs = fresh_inputs(model)
     new = keras.Model(inputs, graph.replay(inputs, run), name=model.name)
+    new.dtype_policy = model.dtype_policy  # `compile` asks it whether to scale the loss
+    weights: dict[int, keras.Variable] = {}
     for call in graph.calls:
-        copy_weights(call.layer, layers[id(call.layer)])
-    return new
+        if id(call.layer) in layers:
+            new_layer = layers[id(call.layer)]
+            weights.update(copy_weights(call.layer, new_layer))
+            if isinstance(new_layer, keras.layers.Layer):
+                for a, b in zip(layers_of(call.layer), layers_of(new_layer), strict=True):
+                    carry(a, b)
+    return new, weights
 
 
 def _graph(model: keras.Model) -> Graph:
@@ -158,7 +186,19 @@ def _graph(model: keras.Model) -> Graph:
         )
     graph = record(model)
     _refuse_composite(graph)
+    _refuse_borrowed(graph, parts(model))
     return graph
+
+
+def _refuse_borrowed(graph: Graph, own: set[int]) -> None:
+    """Raise for operations that use a layer's weight: they would use it in the new model too."""
+    found = [c.path for c in graph.calls if borrows(c.layer, (c.args, c.kwargs), own)]
+    if found:
+        raise ValueError(
+            "Direct feedback rebuilds the graph of a model, and cannot rebuild operations that "
+            "use a layer or weight of the model outside of that layer's call. Take a method of "
+            f"single layers, with `inplace=True`. Received: {found}"
+        )
 
 
 def _refuse_composite(graph: Graph) -> None:
@@ -182,8 +222,15 @@ def _kernels_inside(layer: Any) -> list[tuple[str, int]]:
     return [(inner.name, len(matrices(inner))) for inner, _ in walk(layer)]
 
 
-def strip_direct(model: keras.Model) -> keras.Model:
-    """Rebuild `model` without taps and cuts."""
+def strip_direct(model: keras.Model) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    """Rebuild a model without taps and cuts.
+
+    Args:
+        model: Model with direct feedback.
+
+    Returns:
+        The new model, not compiled, and `{id of a weight: its copy}`.
+    """
     graph = record(model)
     layers: dict[int, Any] = {}
     producer = {ref: call.layer for call in graph.calls for ref in _refs(call.outputs)}
@@ -204,12 +251,7 @@ def strip_direct(model: keras.Model) -> keras.Model:
             layers[id(call.layer)] = _clone_named(call, name, split=False)
         return layers[id(call.layer)](*args, **kwargs)
 
-    inputs = fresh_inputs(model)
-    stock = keras.Model(inputs, graph.replay(inputs, run), name=model.name)
-    for call in graph.calls:
-        if id(call.layer) in layers:
-            copy_weights(call.layer, layers[id(call.layer)])
-    return stock
+    return _rebuilt(model, graph, run, layers)
 
 
 def _refs(structure: Any) -> list[Ref]:
@@ -353,8 +395,14 @@ def _unique_names(graph: Graph) -> dict[int, str]:
 
 def _clone_named(call: Call, name: str, split: bool) -> Any:
     layer = call.layer
+    if name == layer.name and not split:
+        return copy_layer(layer)
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.layers.Lambda):
         return clone_operation(layer)
+    if hasattr(layer, "adapt"):
+        copied = copy.deepcopy(layer)
+        copied.name = name
+        return copied
     config = {**layer.get_config(), "name": name}
     if split:
         config["activation"] = None

@@ -40,8 +40,8 @@ def convert(
     The model may be of any kind: functional, Sequential, subclassed, with layers inside layers.
     The class of each layer with a kernel is exchanged for the class in `tf_alignment.layers` that
     replaces it. Weights and outputs stay the same bit for bit, and so does everything else about
-    the model. A subclass of a Keras layer is exchanged too if it overrides neither `call` nor
-    `build`.
+    the model. A subclass of a Keras layer is exchanged too if it overrides nothing that the layer
+    computes with.
 
     A layer stays stock if no layer below it has weights that could learn, frozen weights included:
     nothing would use the error it sends down. Name it in `include` to convert it all the same.
@@ -104,8 +104,9 @@ def convert(
     if output_taps(model):
         if inplace:
             raise _no_surgery("convert")
-        direct, model = model, strip_direct(model)
-        compile_like(direct, model)
+        direct = model
+        model, weights = strip_direct(model)
+        compile_like(direct, model, weights)
     found = sites(model)
     _refuse_own_subclasses(found)
     leaves = [s for s in found if s.leaf and lossy_time(s) is None]
@@ -118,14 +119,14 @@ def convert(
             stacklevel=2,
         )
     _warn_of_stock(model, [site for site in found if selection.wanted(site)])
-    target, layers = (model, None) if inplace else _copy(model)
+    target, layers, weights = (model, None, {}) if inplace else copy_model(model)
     _take_all(target)
     chosen, found = _like(layers, chosen), _like(layers, found)
     _give_all(chosen, found, method, feedback_initializer)
     remember(target, chosen)
     renew(target)
     if not inplace:
-        compile_like(model, target)
+        compile_like(model, target, weights)
     warn_of_frozen(target)
     watch(target)
     return target
@@ -161,10 +162,8 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     if _has_surgery(model):
         if inplace:
             raise _no_surgery("strip")
-        stock = strip_direct(model)
-        _take_all(stock, fused=True)
-        return stock
-    target = model if inplace else _copy(model)[0]
+        return _without_surgery(model)[0]
+    target = model if inplace else copy_model(model)[0]
     _take_all(target, fused=True)
     unwatch(target)
     if inplace:
@@ -177,15 +176,32 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
 def _convert_direct(
     model: keras.Model, method: methods.DirectFeedback, feedback_initializer: Any
 ) -> keras.Model:
-    original = model
-    if feedback_layers(model) or _has_surgery(model):
-        model = strip(model)
+    original, before = model, dict[int, keras.Variable]()
+    if _has_surgery(model):
+        model, before = _without_surgery(model)
+    elif feedback_layers(model):
+        model, _, before = copy_model(model)
+        _take_all(model, fused=True)
     initializer = feedback_initializer or "glorot_uniform"
-    converted = convert_direct(model, initializer, method.over_space)
-    _warn(model, [(s.path, why) for s, why in transported(sites(model), direct=True)], 4)
-    compile_like(original, converted)
+    converted, weights = convert_direct(model, initializer, method.over_space)
+    left = transported(sites(converted), direct=True)
+    _warn(model, [(s.path, why) for s, why in left], 4)
+    compile_like(original, converted, _chained(before, weights) if before else weights)
     watch(converted)
     return converted
+
+
+def _without_surgery(model: keras.Model) -> tuple[keras.Model, dict[int, keras.Variable]]:
+    stock, weights = strip_direct(model)
+    _take_all(stock, fused=True)
+    return stock, weights
+
+
+def _chained(
+    first: dict[int, keras.Variable], second: dict[int, keras.Variable]
+) -> dict[int, keras.Variable]:
+    """The copies of copies, `{id of a weight: copy of its copy}`."""
+    return {key: second[id(copy)] for key, copy in first.items() if id(copy) in second}
 
 
 def _check_direct(include: Any, exclude: Any, inplace: bool) -> None:
@@ -216,10 +232,6 @@ def _refuse_own_subclasses(found: list[Site]) -> None:
             "Layers of a class that is derived from one of this library have no stock class, and "
             f"keep the method they were made with. Received: a model with {own}"
         )
-
-
-def _copy(model: keras.Model) -> tuple[keras.Model, dict[int, Any]]:
-    return copy_model(model)
 
 
 def _like(layers: dict[int, Any] | None, found: list[Site]) -> list[Site]:

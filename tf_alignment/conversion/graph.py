@@ -15,16 +15,18 @@ from typing import Any
 
 import keras
 
-from tf_alignment.layers.inspection import feedback_layers
+from tf_alignment.layers.inspection import feedback_layers, walk
 
 __all__ = [
     "Call",
     "Graph",
     "Ref",
+    "borrows",
     "clone_operation",
     "copy_weights",
     "fresh_inputs",
     "functional_class",
+    "parts",
     "record",
     "takes_training",
     "transparent",
@@ -75,6 +77,12 @@ class Call:
         )
 
     @property
+    def variables(self) -> list[keras.Variable]:
+        """Variables among the arguments, as in `keras.ops.matmul(x, layer.kernel)`."""
+        flat = keras.tree.flatten((self.args, self.kwargs))
+        return [a for a in flat if isinstance(a, keras.Variable)]
+
+    @property
     def path(self) -> str:
         """Scope and name of the layer."""
         return "/".join((*self.scope, self.layer.name))
@@ -103,17 +111,23 @@ class Graph:
     calls: list[Call]
     outputs: Any
 
-    def learns_below(self, learns_itself: Callable[[Call], bool] | None = None) -> dict[Ref, bool]:
+    def learns_below(
+        self,
+        learns_itself: Callable[[Call], bool] | None = None,
+        stops: Callable[[Call], bool] = lambda call: False,
+    ) -> dict[Ref, bool]:
         """Whether a tensor depends on a weight that learns, for every tensor.
 
         Args:
             learns_itself: Function that says whether the layer of a call has weights that learn; by
                 default, whether it has trainable weights.
+            stops: Function that says whether a call lets no error through.
         """
         own = learns_itself or (lambda call: call.learns)
         learns: dict[Ref, bool] = dict.fromkeys(keras.tree.flatten(self.inputs), False)
         for call in self.calls:
             below = own(call) or any(learns[ref] for ref in call.inputs)
+            below = below and not stops(call)
             learns.update(dict.fromkeys(keras.tree.flatten(call.outputs), below))
         return learns
 
@@ -296,10 +310,36 @@ def takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def copy_weights(old: Any, new: Any) -> None:
-    """Copy the forward weights of a layer into its clone, in their order."""
-    if old is new or not isinstance(old, keras.layers.Layer):
-        return
+def parts(model: keras.Model) -> set[int]:
+    """Ids of the layers and weights of a model."""
+    layers = [layer for layer, _ in walk(model)]
+    return {id(part) for layer in layers for part in (layer, *layer._trainable_variables)}
+
+
+def borrows(operation: Any, arguments: Any, own: set[int]) -> bool:
+    """Whether an operation or `Lambda` uses parts of a model besides its inputs.
+
+    Args:
+        operation: Operation or layer in a graph.
+        arguments: Arguments of its call.
+        own: Ids of the `parts` of the model.
+    """
+    held = list(keras.tree.flatten(arguments))
+    if isinstance(operation, keras.layers.Lambda) and inspect.isfunction(operation.function):
+        held += inspect.getclosurevars(operation.function).nonlocals.values()
+    return any(id(one) in own for one in held)
+
+
+def copy_weights(old: Any, new: Any) -> dict[int, keras.Variable]:
+    """Copy the forward weights of a layer into its clone, in their order.
+
+    Returns:
+        `{id of a weight: its copy}`.
+    """
+    if not isinstance(old, keras.layers.Layer):
+        return {}
+    if old is new:
+        return {id(weight): weight for weight in old.weights}
     ours, theirs = _forward_weights(new), _forward_weights(old)
     if [w.shape for w in ours] != [w.shape for w in theirs]:
         raise ValueError(
@@ -308,8 +348,11 @@ def copy_weights(old: Any, new: Any) -> None:
         )
     for target, source in zip(ours, theirs, strict=True):
         target.assign(source)
-    if hasattr(new, "finalize_state"):  # preprocessing layers derive constants from weights
+    if ours and hasattr(
+        new, "finalize_state"
+    ):  # preprocessing layers derive constants from weights
         new.finalize_state()
+    return {id(source): target for target, source in zip(ours, theirs, strict=True)}
 
 
 def _forward_weights(layer: Any) -> list[keras.Variable]:

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment.conversion.registry import is_leaf, stock_class, version
+from tf_alignment.conversion.registry import is_kernel_layer, is_leaf, stock_class, version
 from tf_alignment.conversion.sites import Site
 from tf_alignment.layers.base import (
     FEEDBACK_ARGUMENTS,
@@ -82,7 +82,7 @@ def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
         cls, held = version(type(site.layer)), inside.get(id(site.layer), [])
         if cls is None or is_leaf(cls):
             continue
-        kernels = [layer for layer in held if _is_kernel_layer(layer)]
+        kernels = [layer for layer in held if is_kernel_layer(layer)]
         first = kernels[0] if kernels else None
         if first is not None and all(id(layer) in ids for layer in kernels) and site.tells(cls):
             arguments = {name: getattr(first, name) for name in FEEDBACK_ARGUMENTS}
@@ -137,11 +137,6 @@ def take(layer: Any, cls: type | None = None) -> None:
         if name in vars(layer):
             delattr(layer, name)
     become(layer, cls or stock_class(ours) or ours)
-
-
-def _is_kernel_layer(layer: Any) -> bool:
-    cls = version(type(layer))
-    return cls is not None and is_leaf(cls)
 
 
 def _keep_record(layer: Any) -> None:

@@ -17,12 +17,23 @@ from tf_alignment.layers.base import FEEDBACK_ARGUMENTS, FeedbackLayer
 __all__ = [
     "STOCK",
     "WITH_FEEDBACK",
+    "is_kernel_layer",
     "is_leaf",
     "is_ours",
+    "is_stock",
     "overridden",
     "stock_class",
     "version",
 ]
+
+
+def is_stock(cls: type) -> bool:
+    """Whether a class of layers is part of Keras.
+
+    Args:
+        cls: Class of a layer.
+    """
+    return cls.__module__.startswith("keras.src.")
 
 
 def _pairs() -> dict[type, type]:
@@ -31,6 +42,9 @@ def _pairs() -> dict[type, type]:
         ours, stock = getattr(drop_in, name), getattr(keras.layers, name, None)
         if isinstance(ours, type) and isinstance(stock, type) and issubclass(ours, stock):
             found[stock] = ours
+            cell = getattr(ours, "cell_class", None)
+            if cell is not None:  # Keras does not export every class of cells
+                found[next(base for base in cell.__mro__ if is_stock(base))] = cell
     return found
 
 
@@ -44,6 +58,8 @@ WITH_FEEDBACK: dict[type, Any] = {
 }
 """`{Keras' class: class of this library with feedback}`."""
 
+_HARMLESS = {"variable_serialization_spec"}
+
 _DERIVED: dict[type, Any] = {}  # versions of classes of users' own
 _ORIGINAL: dict[type, type] = {}  # and back
 
@@ -53,7 +69,7 @@ def version(cls: type) -> Any | None:
 
     Args:
         cls: Class of the layer: a class of Keras, a class of this library, or a subclass of either
-            that overrides neither `call` nor `build`.
+            that overrides nothing of what the layer computes, see `overridden`.
     """
     if cls in WITH_FEEDBACK:
         return WITH_FEEDBACK[cls]
@@ -72,11 +88,22 @@ def version(cls: type) -> Any | None:
 
 
 def overridden(cls: type) -> list[str]:
-    """Names among `call` and `build` that a subclass of a convertible Keras layer overrides."""
+    """Names of what a subclass of a convertible Keras layer overrides of its computation.
+
+    These are `call`, `build` and all other methods and properties that the Keras class has of its
+    own, as `kernel` or `convolution_op`, but for those that are about shapes and files.
+
+    Args:
+        cls: Class of a layer.
+    """
     base = _stock_base(cls, WITH_FEEDBACK)
     if base is None:
         return []
-    return [name for name in ("call", "build") if getattr(cls, name) is not getattr(base, name)]
+    stock = [k for k in base.__mro__ if is_stock(k) and issubclass(k, keras.layers.Layer)]
+    own = {name for k in stock for name in vars(k)}
+    of_all = set(dir(keras.layers.Layer)) - {"call", "build"}
+    names = sorted(n for n in own - of_all - _HARMLESS if not n.startswith("__"))
+    return [n for n in names if getattr(cls, n, None) is not getattr(base, n, None)]
 
 
 def stock_class(cls: type) -> type | None:
@@ -96,6 +123,12 @@ def is_ours(cls: type) -> bool:
 def is_leaf(cls: type) -> bool:
     """Whether a class of this library has connections itself, and not only in its sublayers."""
     return issubclass(cls, FeedbackLayer)
+
+
+def is_kernel_layer(layer: Any) -> bool:
+    """Whether a layer has connections itself, or would have them with feedback."""
+    cls = version(type(layer))
+    return cls is not None and is_leaf(cls)
 
 
 def _stock_base(cls: type, table: dict[type, Any]) -> type | None:

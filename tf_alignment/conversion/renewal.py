@@ -10,7 +10,7 @@ import keras
 
 from tf_alignment.layers.inspection import walk
 
-__all__ = ["carry_optimizer", "compile_like", "renew"]
+__all__ = ["compile_like", "renew"]
 
 
 def renew(model: keras.Model) -> None:
@@ -34,11 +34,11 @@ def renew(model: keras.Model) -> None:
         return
     new = type(old).from_config(old.get_config())
     new.build(model.trainable_variables)
-    carry_optimizer(old, new)
+    _carry(old, new, {id(v): v for v in model.trainable_variables})
     model.optimizer = new
 
 
-def compile_like(model: Any, target: Any) -> None:
+def compile_like(model: Any, target: Any, weights: dict[int, keras.Variable]) -> None:
     """Compile a copy as the original, with what its optimizer knows.
 
     Losses go into both: their files would have no lambdas, and no functions without a name that
@@ -47,6 +47,7 @@ def compile_like(model: Any, target: Any) -> None:
     Args:
         model: The original.
         target: The copy, compiled or not. If it is, its optimizer stays.
+        weights: `{id of a weight of the original: its copy}`.
 
     Raises:
         ValueError: If a metric cannot be made anew.
@@ -59,7 +60,10 @@ def compile_like(model: Any, target: Any) -> None:
             target.compile_from_config(model.get_compile_config() or {})
     else:
         held = getattr(target, "optimizer", None)
-        arguments["optimizer"] = held or _anew(arguments["optimizer"])
+        scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        same = type(held) is type(model.optimizer)
+        arguments["optimizer"] = held if same else _anew(arguments["optimizer"])
+        arguments["auto_scale_loss"] = scaled  # not among the arguments that Keras keeps
         for name in ("metrics", "weighted_metrics"):
             arguments[name] = keras.tree.map_structure(_anew, arguments.get(name))
         target.compile(**arguments)
@@ -67,7 +71,7 @@ def compile_like(model: Any, target: Any) -> None:
     known = isinstance(old, keras.optimizers.Optimizer) and old.built
     if known and new is not None and not new.built:
         new.build(target.trainable_variables)
-        carry_optimizer(old, new)
+        _carry(old, new, weights)
 
 
 def _anew(part: Any) -> Any:
@@ -86,20 +90,43 @@ def _anew(part: Any) -> Any:
         ) from error
 
 
-def carry_optimizer(old: Any, new: Any) -> None:
-    """Copy the state of an optimizer to another one, for the variables that both have.
+def _carry(old: Any, new: Any, weights: dict[int, keras.Variable]) -> None:
+    """Copy the state of an optimizer to another one.
 
     Args:
         old: Built optimizer.
-        new: Built optimizer with the same configuration.
+        new: Built optimizer with the same configuration, of a copied or changed model.
+        weights: `{id of a weight of the old optimizer: the weight of the new one}`.
     """
-    values: dict[str, collections.deque[Any]] = collections.defaultdict(collections.deque)
-    for variable in _variables(old):
-        values[_suffix(variable, old)].append(variable)
-    for variable in _variables(new):
-        same = values.get(_suffix(variable, new))
-        if same and tuple(same[0].shape) == tuple(variable.shape):
-            variable.assign(same.popleft())
+    ours, theirs = _state(new), _state(old)
+    for (weight, name), variable in theirs.items():
+        target = ours.get((id(weights[weight]) if weight in weights else weight, name))
+        if target is not None:
+            target.assign(variable)
+
+
+def _state(optimizer: Any) -> dict[tuple[int, str], keras.Variable]:
+    """Variables of an optimizer, `{(id of a weight, or 0, name): variable}`.
+
+    Keras names the momentum of `layer/kernel`, say, `sgd/layer_kernel_momentum`. Weights may have
+    equal paths; the optimizer then has made their variables in the order of the weights.
+    """
+    found: dict[tuple[int, str], keras.Variable] = {}
+    seen: set[int] = set()
+    for number, part in enumerate(reversed(_parts(optimizer))):  # the inner ones first
+        owners = collections.defaultdict(list)
+        for weight in getattr(part, "_trainable_variables", None) or ():
+            owners[str(weight.path).replace("/", "_") + "_"].append(weight)
+        for variable in part.variables:
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            name = str(variable.path).rpartition("/")[2]
+            prefix = max((p for p in owners if name.startswith(p)), key=len, default="")
+            rest = f"{number}/{name.removeprefix(prefix)}"
+            keys = [(id(weight), rest) for weight in owners.get(prefix, ())] or [(0, rest)]
+            found.setdefault(next((key for key in keys if key not in found), keys[-1]), variable)
+    return found
 
 
 def _parts(optimizer: Any) -> list[Any]:
@@ -112,13 +139,3 @@ def _updated(optimizer: Any) -> list[keras.Variable]:
     """Variables that an optimizer was built for."""
     own = (getattr(part, "_trainable_variables", None) or () for part in _parts(optimizer))
     return list({id(v): v for some in own for v in some}.values())
-
-
-def _variables(optimizer: Any) -> list[keras.Variable]:
-    own = (part.variables for part in _parts(optimizer))
-    return list({id(v): v for some in own for v in some}.values())
-
-
-def _suffix(variable: keras.Variable, optimizer: Any) -> str:
-    """Path of a variable."""
-    return str(variable.path)

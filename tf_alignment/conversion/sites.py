@@ -15,11 +15,19 @@ import keras
 from tf_alignment._support.compat import ReversibleEmbedding
 from tf_alignment.conversion.carriers import carriers
 from tf_alignment.conversion.graph import Call, functional_class, record, transparent
-from tf_alignment.conversion.registry import STOCK, is_leaf, stock_class, version
+from tf_alignment.conversion.registry import (
+    STOCK,
+    is_kernel_layer,
+    is_ours,
+    is_stock,
+    stock_class,
+    version,
+)
 from tf_alignment.layers.connection import FeedbackWeights
-from tf_alignment.layers.inspection import walk, walk_holders
+from tf_alignment.layers.direct import Cut
+from tf_alignment.layers.inspection import output_taps, walk, walk_holders
 
-__all__ = ["Site", "is_stock", "matrices", "own_weights", "sites"]
+__all__ = ["Site", "matrices", "own_weights", "sites"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +41,15 @@ class Site:
             layer, so that the error it sends down is used.
         read: Ids of the weights that the error passes, if the class does not tell and tracing
             could find out; else None.
+        elsewhere: Name of a layer, model or operation that uses a kernel of the layer outside of
+            the layer's call, so that the error passes it there, if tracing could find one.
     """
 
     layer: Any
     holders: tuple[Any, ...]
     fed: bool
     read: frozenset[int] | None = None
+    elsewhere: str | None = None
 
     @property
     def path(self) -> str:
@@ -80,8 +91,7 @@ class Site:
     @property
     def leaf(self) -> bool:
         """Whether the layer would have connections itself, and not only in its sublayers."""
-        cls = version(type(self.layer))
-        return cls is not None and is_leaf(cls)
+        return is_kernel_layer(self.layer)
 
 
 def sites(model: keras.Model) -> list[Site]:
@@ -90,14 +100,20 @@ def sites(model: keras.Model) -> list[Site]:
     Args:
         model: Built Keras model.
     """
-    fed, read = _fed(model)
+    fed, read, elsewhere = _fed(model)
     held = {
         id(layer): (layer, holders)
         for layer, holders in walk_holders(model)
         if layer.built and (own_weights(layer) or version(type(layer)) is not None)
     }
     order = [key for key in fed if key in held] + [key for key in held if key not in fed]
-    return [Site(*held[key], fed.get(key, False), read.get(key)) for key in order]
+
+    def site(layer: Any, holders: tuple[Any, ...]) -> Site:
+        found = (elsewhere[id(w)] for w in own_weights(layer) if id(w) in elsewhere)
+        key = id(layer)
+        return Site(layer, holders, fed.get(key, False), read.get(key), next(found, None))
+
+    return [site(*held[key]) for key in order]
 
 
 def own_weights(layer: Any) -> list[keras.Variable]:
@@ -106,9 +122,13 @@ def own_weights(layer: Any) -> list[keras.Variable]:
     Args:
         layer: Keras layer.
     """
-    if isinstance(layer, FeedbackWeights):
+    if isinstance(layer, FeedbackWeights) or not layer._trainable_variables:
         return []
-    return list(layer._trainable_variables)  # Keras has no public name for it
+    below = [inner for inner, _ in walk(layer) if inner is not layer]
+    # `SpectralNormalization` has the kernel of the layer inside as an attribute
+    theirs = {id(weight) for inner in below for weight in inner._trainable_variables}
+    own = layer._trainable_variables  # Keras has no public name for it
+    return [weight for weight in own if id(weight) not in theirs]
 
 
 def matrices(layer: Any) -> list[keras.Variable]:
@@ -134,15 +154,6 @@ def matrices(layer: Any) -> list[keras.Variable]:
     return found
 
 
-def is_stock(cls: type) -> bool:
-    """Whether a class of layers is part of Keras.
-
-    Args:
-        cls: Class of a layer.
-    """
-    return cls.__module__.startswith("keras.src.")
-
-
 def _tells_layers(holder: Any) -> bool:
     """Whether the configuration of a model or layer contains the configuration of each sublayer."""
     cls = type(holder)
@@ -156,22 +167,36 @@ def _tells_layers(holder: Any) -> bool:
     return isinstance(holder, wraps) and (is_stock(cls) or cls in STOCK)
 
 
-def _fed(model: keras.Model) -> tuple[dict[int, bool], dict[int, frozenset[int]]]:
+def _fed(
+    model: keras.Model,
+) -> tuple[dict[int, bool], dict[int, frozenset[int]], dict[int, str]]:
     """`{id of a layer: ...}`, in the order of calls: what lies below, and what the error passes.
 
-    That is whether something below could learn, and the ids of the weights that carry the error,
-    of layers that had to be traced and could be.
+    That is whether something below could learn; the ids of the weights that carry the error, of
+    layers that had to be traced and could be; and `{id of a weight: name}` of what uses a kernel
+    outside of the calls of its layer.
     """
     found: dict[int, bool] = {}
     read: dict[int, frozenset[int] | None] = {}
+    elsewhere: dict[int, str] = {}
+    layers = [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
     calls = _calls(model)
     if calls is None:
         _mark(model, False, found)
-        _look(model, None, found, read)
+        _mark_repeated(model, None, found)
+        _look(model, None, found, read, elsewhere, layers)
     for call, below in calls or ():
         _mark(call.layer, below, found)
-        _look(call.layer, call.specs, found, read)
-    return found, {key: ids for key, ids in read.items() if ids is not None}
+        if isinstance(call.layer, keras.layers.Layer):
+            _mark_repeated(call.layer, call.specs, found)
+            _look(call.layer, call.specs, found, read, elsewhere, layers)
+        elif below and call.variables and call.specs is not None:
+            args, kwargs = call.specs
+            seen = carriers(call.layer, args, kwargs, others=layers)
+            elsewhere.update(dict.fromkeys(seen or (), call.layer.name))
+    kernels = {id(w) for layer in layers for w in own_weights(layer) if _may_mix(w)}
+    elsewhere = {key: name for key, name in elsewhere.items() if key in kernels}
+    return found, {key: ids for key, ids in read.items() if ids is not None}, elsewhere
 
 
 def _look(
@@ -179,18 +204,40 @@ def _look(
     call: tuple[tuple[Any, ...], dict[str, Any]] | None,
     fed: dict[int, bool],
     read: dict[int, frozenset[int] | None],
+    elsewhere: dict[int, str],
+    layers: list[Any],
 ) -> None:
     """Note which weights the error passes in the layers of a call whose class does not tell."""
-    if not isinstance(outer, keras.layers.Layer):
+    inside = [inner for inner, _ in walk(outer)]
+    unsure = [inner for inner in inside if fed[id(inner)] and not _sure(inner)]
+    opaque = fed[id(outer)] and any(_is_opaque(inner) for inner in inside)
+    if not unsure and not opaque:
         return
-    unsure = [inner for inner, _ in walk(outer) if fed[id(inner)] and not _sure(inner)]
-    seen = carriers(outer, *(call or ())) if unsure else None
+    args, kwargs = call or ((), {})
+    seen = carriers(outer, args, kwargs, known=_tells, others=layers)
     for layer in unsure:
         ids = seen
         if seen is None and not _reversible(layer):  # others do not use its weights
             ids = carriers(layer)
         before = read.get(id(layer), frozenset())
         read[id(layer)] = None if ids is None or before is None else before | ids
+    own = {id(w) for layer in unsure for w in own_weights(layer)}
+    elsewhere.update(dict.fromkeys((seen or frozenset()) - own, outer.name))
+
+
+def _tells(layer: Any) -> bool:
+    """Whether the class of a layer says what the error passes in its calls."""
+    if isinstance(layer, keras.Model) or _reversible(layer):
+        return False
+    cls = type(layer)
+    return is_stock(cls) or is_ours(cls) or version(cls) is not None
+
+
+def _is_opaque(layer: Any) -> bool:
+    """Whether a layer has a `call` of the user's own."""
+    if isinstance(layer, keras.layers.Lambda):
+        return True
+    return not _tells(layer) and not transparent(layer) and not _reversible(layer)
 
 
 def _sure(layer: Any) -> bool:
@@ -204,7 +251,11 @@ def _possible(layer: Any) -> list[keras.Variable]:
     sure = is_stock(type(layer)) and not _reversible(layer)
     if isinstance(layer, FeedbackWeights) or sure:
         return matrices(layer)
-    return [w for w in own_weights(layer) if w.name == "kernel" or _wide(w)]
+    return [w for w in own_weights(layer) if _may_mix(w)]
+
+
+def _may_mix(weight: keras.Variable) -> bool:
+    return weight.name == "kernel" or _wide(weight)
 
 
 def _wide(weight: keras.Variable) -> bool:
@@ -223,7 +274,10 @@ def _calls(model: keras.Model) -> list[tuple[Call, bool]] | None:
         graph = record(model)
     except (AttributeError, NotImplementedError, TypeError, ValueError):  # no graph to be had
         return None
-    learns = graph.learns_below(lambda call: any(True for _ in _owners(call.layer)))
+    if output_taps(model):  # what was frozen when the graph was cut was not cut off
+        learns = graph.learns_below(stops=lambda call: isinstance(call.layer, Cut))
+    else:
+        learns = graph.learns_below(lambda call: any(True for _ in _owners(call.layer)))
     return [(call, any(learns[ref] for ref in call.inputs)) for call in graph.calls]
 
 
@@ -234,8 +288,24 @@ def _mark(layer: Any, below: bool, found: dict[int, bool]) -> None:
     owners = list(_owners(layer))
     among = below or len(owners) > 1
     for inner, _ in walk(layer):
-        fed = among or _several_kernels(inner)
+        # a layer may hold others as its activation, which lie above its kernel
+        above = below if inner is layer and is_kernel_layer(inner) else among
+        fed = above or _several_kernels(inner)
         found[id(inner)] = found.get(id(inner), False) or fed
+
+
+def _mark_repeated(
+    outer: Any, call: tuple[tuple[Any, ...], dict[str, Any]] | None, fed: dict[int, bool]
+) -> None:
+    """Note that a layer lies above itself, where a `call` of the user's own calls it repeatedly."""
+    inside = [inner for inner, _ in walk(outer)]
+    opaque = any(_is_opaque(inner) for inner in inside)
+    if fed[id(outer)] or not opaque or not any(matrices(inner) for inner in inside):
+        return
+    args, kwargs = call or ((), {})
+    seen = carriers(outer, args, kwargs, of_input=False)
+    if seen is None or seen:
+        fed.update(dict.fromkeys((id(inner) for inner in inside), True))
 
 
 def _owners(layer: Any) -> Iterator[Any]:

@@ -31,7 +31,10 @@ def watch(model: keras.Model) -> None:
     Args:
         model: Model that has just been converted, whose `train_step` is wrapped.
     """
-    known = {id(layer) for layer in _stock_kernels(model)}
+    if output_taps(model):
+        known = {id(site.layer) for site, _ in transported(sites(model), direct=True)}
+    else:
+        known = {id(layer) for layer in _stock_kernels(model)}
     reference = weakref.ref(model)
 
     unchecked = [True]
@@ -50,7 +53,7 @@ def watch(model: keras.Model) -> None:
     for layer in feedback_layers(model):
         layer.on_training(check)
     unwatch(model)
-    if any(layer.connections for layer in feedback_layers(model)):
+    if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
         model.train_step = _watched(model, check)
 
 
@@ -113,10 +116,11 @@ def warn_of_frozen(model: keras.Model) -> None:
 
 
 def _warn_of_new_transport(model: keras.Model, known: set[int]) -> None:
-    if output_taps(model) or all(id(layer) in known for layer in _stock_kernels(model)):
+    direct = bool(output_taps(model))
+    if not direct and all(id(layer) in known for layer in _stock_kernels(model)):
         return
-    left = [site for site, _ in transported(sites(model)) if id(site.layer) not in known]
-    new = [f"'{site.path}'" for site in left]
+    left = [site for site, _ in transported(sites(model), direct) if id(site.layer) not in known]
+    new = [f"'{s.path}'" for s in left if getattr(s.layer, "feedback", None) is None]
     if new:
         warnings.warn(
             f"Since model '{model.name}' was converted, weight transport has come into it: layers "

@@ -123,14 +123,19 @@ def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site,
     """
     left = []
     for site in found:
+        if site.elsewhere is not None:
+            left.append((site, _elsewhere(site)))
+            continue
         method = getattr(site.layer, "feedback", None) if is_ours(type(site.layer)) else None
         if method is not None and method.id == "backprop":
             left.append((site, "its method is backprop"))
         elif method is None and site.fed and site.matrices:
-            if direct and not _several(site):
-                continue
             left.append((site, why_stock(site, direct)))
     return left
+
+
+def _elsewhere(site: Site) -> str:
+    return f"'{site.elsewhere}' uses its kernel outside of its call"
 
 
 def why_stock(site: Site, direct: bool = False) -> str:
@@ -141,10 +146,10 @@ def why_stock(site: Site, direct: bool = False) -> str:
         direct: Whether the model has direct feedback.
     """
     layer = site.layer
+    if site.elsewhere is not None:
+        return _elsewhere(site)
     if direct:
-        if _several(site):
-            return "inside a layer with several kernels the error passes as in backprop"
-        return "the output error comes from the output tap, its own input is cut"
+        return _why_direct(site)
     if not site.matrices:
         if isinstance(layer, keras.layers.Embedding):
             return "looks rows up, and sends no error"
@@ -170,8 +175,20 @@ def why_stock(site: Site, direct: bool = False) -> str:
     return f"custom layer, whose call cannot be seen into; holds {own}"
 
 
+def _why_direct(site: Site) -> str:
+    if _several(site):
+        return "inside a layer with several kernels the error passes as in backprop"
+    if site.fed and any(not isinstance(holder, keras.Model) for holder in site.holders):
+        return "inside a layer that uses it repeatedly the error passes as in backprop"
+    if site.fed and site.matrices:
+        return "what is below it was frozen when the graph was cut, and learns now"
+    return "the output error comes from the output tap, its own input is cut"
+
+
 def stays(site: Site) -> str | None:
     """Reason why a layer cannot be converted, or None if it can, or need not, be converted."""
+    if site.elsewhere is not None:
+        return _elsewhere(site)
     convertible = version(type(site.layer)) is not None and lossy_time(site) is None
     if convertible or not site.fed or not site.matrices:
         return None

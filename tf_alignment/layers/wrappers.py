@@ -72,7 +72,8 @@ def _check_mask(mask: Any, inputs: Any) -> None:
     differ = any(None not in (a, b) and a != b for a, b in zip(given, expected, strict=False))
     if len(given) < 2 or differ:
         raise ValueError(
-            "Argument `mask` must have the examples and steps of the inputs, (batch, time, ...). "
+            f"The `mask` passed to the `TimeDistributed` layer has a shape {given} without the "
+            "examples and steps of the inputs, (batch, time, ...). "
             f"Received: a mask of shape {given} for inputs of shape {tuple(inputs.shape)}"
         )
 
