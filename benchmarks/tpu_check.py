@@ -114,7 +114,7 @@ def regression_discontinuity() -> str:
 
     units, above = 40, 10
     estimator = estimators.Pooled()
-    plan = Plan(Paradigm(), estimator, units, above, duration=2.0, seed=1, jit_compile=True)
+    plan = Plan(Paradigm(), estimator, units, above, 2.0, seed=1, jit_compile=True, sparse=False)
     sums = {name: tf.TensorSpec(s) for name, s in estimator.shapes(units, above).items()}
     kernel, seed = tf.TensorSpec((units, above)), tf.TensorSpec((2,), tf.int32)
     return lowered(plan._advance, kernel, sums, seed)

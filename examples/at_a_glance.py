@@ -11,6 +11,7 @@ schemes of colours, and the table of README.
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +43,11 @@ COLOURS = {
     "kp": "#0072b2",
     "wm": "#009e73",
 }
+PANELS = {
+    "val_accuracy": ("Test accuracy (%)", 100.0),
+    "hidden/gradient_angle": ("Gradient angle to backprop (°)", 1.0),
+}
 SCHEMES = {"light": ("#ffffff", "#222222"), "dark": ("#1e2129", "#d5d8e2")}
-
-
-def study(methods: list[str], seeds: int, epochs: int, quick: bool) -> ta.studies.Study:
-    """The methods from so many seeds; quick is one epoch from one seed at one rate."""
-    return ta.studies.Study(
-        build=functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
-        data="digits",
-        variants=methods,
-        compile={
-            "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
-            "steps_per_execution": 4,
-        },
-        epochs=1 if quick else epochs,
-        batch_size=32,
-        seeds=1 if quick else seeds,
-        tuning=None if quick else {"learning_rate": (0.02, 0.05, 0.1)},
-        probe=256,
-        title="At a glance: five methods on handwritten digits",
-    )
 
 
 def draw(results: Any, path: Path, scheme: str) -> None:
@@ -72,13 +58,9 @@ def draw(results: Any, path: Path, scheme: str) -> None:
     paper, ink = SCHEMES[scheme]
     style = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink)
     style |= {"axes.edgecolor": ink, "axes.facecolor": paper, "figure.facecolor": paper}
-    panels = {
-        "val_accuracy": ("Test accuracy (%)", 100.0),
-        "hidden/gradient_angle": ("Gradient angle to backprop (°)", 1.0),
-    }
     with mpl.rc_context(style):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-        for ax, (metric, (label, scale)) in zip(axes, panels.items(), strict=True):
+        for ax, (metric, (label, scale)) in zip(axes, PANELS.items(), strict=True):
             for variant, values in results.curves(metric).items():
                 curves = scale * values
                 epochs = np.arange(1, curves.shape[1] + 1)
@@ -86,7 +68,7 @@ def draw(results: Any, path: Path, scheme: str) -> None:
                 ax.fill_between(
                     epochs, curves.min(0), curves.max(0), color=COLOURS[variant], alpha=0.2, lw=0
                 )
-            ax.set(xlabel="Epoch", title=label, xlim=(1, curves.shape[1]))
+            ax.set(xlabel="Epoch", title=label, xlim=(1, max(2, curves.shape[1])))
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylim(60, 100)
@@ -117,16 +99,49 @@ def table(results: Any) -> str:
     return "\n".join(lines)
 
 
+def numbers(results: Any) -> dict[str, Any]:
+    """What the figure shows, and what it was made with."""
+    whole = json.loads(results.to_json(results.directory / "results.json").read_text())
+    kept = {name: whole[name] for name in ("settings", "tuning", "versions")}
+    curves = {
+        metric: {v: values.round(5).tolist() for v, values in results.curves(metric).items()}
+        for metric in PANELS
+    }
+    return kept | {"curves": curves}
+
+
 def main() -> None:
     """Run what is missing, draw, and print the table."""
     parser = command_line.new_parser(
-        __doc__, "at_a_glance", seeds=5, epochs="20", data=False, jobs=True, methods=KNOWS
+        __doc__,
+        "at_a_glance",
+        seeds=5,
+        epochs="20",
+        data=False,
+        jobs=True,
+        methods=KNOWS,
+        quick=("backprop", "kp"),
     )
     given = parser.parse_args()
-    made = study(given.methods or list(KNOWS), given.seeds, given.epochs or 20, given.quick)
-    results = made.run(given.output, jobs=given.jobs)
+    results = common.study(
+        given,
+        "",
+        functools.partial(networks.perceptron, (8, 8, 1), (100, 100, 100, 10)),
+        "digits",
+        given.methods,
+        compile={
+            "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
+            "steps_per_execution": 4,
+        },
+        epochs=given.epochs or (1 if given.quick else 20),
+        batch_size=32,
+        tuning=None if given.quick else {"learning_rate": (0.02, 0.05, 0.1)},
+        cost=True,
+        probe=256,
+        title="At a glance: five methods on handwritten digits",
+    )
     common.ended(results)
-    results.to_json(given.output / "at_a_glance.json")
+    common.write_json(given.output / "at_a_glance.json", numbers(results))
     for scheme in SCHEMES:
         draw(results, given.output / f"at_a_glance-{scheme}.png", scheme)
     print(results.table(), table(results), results.notes(), sep="\n\n")

@@ -20,7 +20,40 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # a dataset that is missing i
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and ends with exit code 2."""
+    """A parser that says in one line what is wrong, and ends with exit code 2.
+
+    Attributes:
+        usual: What stands for flags that are not given, `{name: (value, value with --quick)}`.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.usual: dict[str, tuple[Any, Any]] = {}
+
+    def number(
+        self, flag: str, text: str, usual: Any = None, quick: Any = None, kind: Any = None
+    ) -> None:
+        """Add a flag with a number, by default an integer of at least 1.
+
+        Args:
+            flag: With its dashes.
+            text: Its help, to which the defaults are added.
+            usual: The default, if there is one.
+            quick: The default with `--quick`, if another.
+            kind: `float` or `int`.
+        """
+        if usual is not None:
+            self.usual[flag.strip("-").replace("-", "_")] = usual, quick or usual
+            text += f" ({usual}; --quick: {quick})" if quick else f" ({usual})"
+        self.add_argument(flag, type=kind or positive, help=text)
+
+    def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
+        """Read the command line."""
+        given = super().parse_args(*arguments)
+        for name, values in self.usual.items():
+            if getattr(given, name) is None:
+                setattr(given, name, values[given.quick])
+        return given
 
     def error(self, message: str) -> NoReturn:
         """Print the line and end."""
@@ -33,22 +66,24 @@ def new_parser(
     *,
     seeds: int | None = None,
     methods: Iterable[str] = (),
+    usual: Iterable[str] = (),
+    quick: Iterable[str] = (),
     epochs: str | None = None,
     data: bool = True,
     jobs: bool = False,
-    strategy: bool = False,
 ) -> Parser:
     """A command line with the flags that all scripts share.
 
     Args:
         text: The script's docstring; its first line is the description.
         folder: Where in `results` files go by default.
-        seeds: The default of `--seeds`; None for a script without it.
+        seeds: The default of `--seeds` without `--quick`; None for a script without the flag.
         methods: What `--methods` chooses from; by default there is no such flag.
+        usual: The default of `--methods`, if not all.
+        quick: Its default with `--quick`, if another.
         epochs: Says the default of `--epochs`; None for a script without it.
         data: Whether there is `--data-dir`, for `ta.data`.
-        jobs: Whether there is `--jobs`: for a script that makes a study.
-        strategy: Whether there is `--strategy`: for a script that trains with `model.fit`.
+        jobs: Whether there are `--jobs` and `--strategy`: for a script that makes a study.
     """
     new = Parser(_program(), description=text.splitlines()[0])
     new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
@@ -61,13 +96,14 @@ def new_parser(
         new.add_argument(
             "--methods", nargs="+", type=row(names), metavar="ID", help=f"out of {known}"
         )
+        chosen = list(usual) or names
+        new.usual["methods"] = chosen, list(quick) or chosen
     if seeds is not None:
-        new.add_argument("--seeds", type=positive, default=seeds, help=f"runs of each ({seeds})")
+        new.number("--seeds", "runs of each", seeds, 1)
     if epochs is not None:
-        new.add_argument("--epochs", type=positive, help=f"passes over the data ({epochs})")
+        new.number("--epochs", f"passes over the data ({epochs})")
     if jobs:
-        new.add_argument("--jobs", type=positive, help="runs at a time (one a core)")
-    if strategy:
+        new.number("--jobs", "runs at a time (one a core)")
         known = ", ".join(ta.distribute.NAMES)
         new.add_argument("--strategy", default="default", type=_strategy, help=f"out of {known}")
     return new
@@ -81,11 +117,7 @@ def positive(text: str) -> int:
 
 
 def row(names: Iterable[str]) -> Callable[[str], str]:
-    """Reads a name out of several; a method of the library by its long names too.
-
-    Args:
-        names: Ids of methods, and whatever else the script trains.
-    """
+    """Reads a name out of several; a method of the library by its long names too."""
     known = list(names)
 
     def read(text: str) -> str:
@@ -104,9 +136,6 @@ def row(names: Iterable[str]) -> Callable[[str], str]:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script.
-
-    Args:
-        main: What it does.
 
     Raises:
         SystemExit: After one line, with exit code 2 for input that is wrong or data that are

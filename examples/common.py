@@ -1,10 +1,11 @@
-"""What scripts of all folders share: data, files, tables and figures."""
+"""What scripts of all folders share: data, studies, files and tables."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,28 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment._support.statistics import mean_of
+from tf_alignment.plots.style import caption, new_figure, save
 from tf_alignment.studies.store import read_json, write_json
 
 __all__ = [
     "Crops",
     "Numbers",
+    "caption",
+    "centred",
+    "completed",
     "ended",
     "finished",
+    "grouped",
     "markdown",
     "markdown_row",
     "mean_of",
     "new_figure",
     "normalised",
     "read_json",
+    "save",
+    "study",
     "versions",
+    "write",
     "write_json",
 ]
 
@@ -56,12 +65,13 @@ def normalised(
     return data.map(change)
 
 
-class Crops:
-    """Cropped images as a study's `Source`.
+def centred(data: ta.data.Arrays, flat: bool) -> ta.data.Arrays:
+    """The dataset, `normalised` by one mean and deviation for all channels."""
+    return normalised(data, data.train.x.mean(), data.train.x.std(), flat)
 
-    Args:
-        images: Where from.
-    """
+
+class Crops:
+    """Cropped images as a study's `Source`."""
 
     def __init__(self, images: ta.data.Images) -> None:
         self.images, self.size = images, images.size
@@ -77,11 +87,39 @@ class Crops:
         return x, y
 
 
-def ended(results: ta.studies.Results) -> list[Numbers]:
-    """The runs of a study that came to an end; what failed is said.
+def study(
+    given: argparse.Namespace,
+    name: str,
+    build: Any,
+    data: Any,
+    variants: Any,
+    verbose: int = 1,
+    **options: Any,
+) -> ta.studies.Results:
+    """Train what is missing, as the command line asks.
 
     Args:
-        results: Of the study.
+        given: Command line with the flags of `command_line.new_parser`.
+        name: Of the study's folder in `--output`.
+        build: Of `ta.studies.Study`, like all that follow.
+        data: Likewise.
+        variants: Likewise.
+        verbose: Whether a line is printed for every run that ends.
+        **options: Likewise, over what the command line says.
+    """
+    flags = {
+        "seeds": getattr(given, "seeds", 1),
+        "data_dir": getattr(given, "data_dir", None),
+        "strategy": given.strategy,
+        "cost": False,
+        "title": name,
+    }
+    made = ta.studies.Study(build, data, variants, **{**flags, **options})
+    return made.run(given.output / name, jobs=given.jobs, verbose=verbose)
+
+
+def ended(results: ta.studies.Results) -> list[Numbers]:
+    """The runs of a study that came to an end; what failed is said.
 
     Raises:
         ValueError: If none did.
@@ -99,6 +137,33 @@ def versions() -> dict[str, str]:
     return {m.__name__: m.__version__ for m in (ta, keras, tf)}
 
 
+def completed(
+    file: Path,
+    names: Sequence[str],
+    wanted: Iterable[tuple[Any, ...]],
+    make: Callable[[list[tuple[Any, ...]]], list[Numbers]],
+) -> list[Numbers]:
+    """All runs of a file, after those that are missing have been made and added.
+
+    Args:
+        file: JSON file with a list of runs.
+        names: Entries that tell runs apart.
+        wanted: Their values in the runs that there are to be.
+        make: Makes runs, given the values of the missing ones; what it makes besides is left out.
+    """
+    runs: list[Numbers] = read_json(file) or []
+
+    def key(run: Numbers) -> tuple[Any, ...]:
+        return tuple(run[name] for name in names)
+
+    known = {key(run) for run in runs}
+    missing = [values for values in wanted if values not in known]
+    if missing:
+        runs += [run for run in make(missing) if key(run) not in known]
+        write_json(file, runs)
+    return runs
+
+
 def finished(file: Path, settings: Numbers) -> Numbers | None:
     """What came of a run before, if it was made.
 
@@ -109,9 +174,9 @@ def finished(file: Path, settings: Numbers) -> Numbers | None:
     Raises:
         ValueError: If the file is of a run with other settings.
     """
-    if not file.exists():
+    done: Numbers | None = read_json(file)
+    if done is None:
         return None
-    done: Numbers = json.loads(file.read_text())
     kept = done.get("settings", done)
     wanted = json.loads(json.dumps(settings))  # as a file has them: lists for tuples
     if {name: kept.get(name) for name in wanted} != wanted:
@@ -122,6 +187,22 @@ def finished(file: Path, settings: Numbers) -> Numbers | None:
     return done
 
 
+def grouped(runs: Iterable[Numbers], *names: str) -> dict[Any, list[Numbers]]:
+    """Runs by one entry, or by several, in the order in which the values appear."""
+    groups: dict[Hashable, list[Numbers]] = {}
+    for run in runs:
+        key = tuple(run[name] for name in names)
+        groups.setdefault(key if len(names) > 1 else key[0], []).append(run)
+    return groups
+
+
+def write(stem: Path, content: Mapping[str, Any], figure: Any) -> None:
+    """Keep numbers and versions in `<stem>.json` and a figure in `<stem>.png`, and say so."""
+    write_json(Path(f"{stem}.json"), {"versions": versions(), **content})
+    save(figure, f"{stem}.png")
+    print(f"\nNumbers and figure: {stem}.json and .png", flush=True)
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> str:
     """A Markdown table under its head."""
     return "\n".join(map(markdown_row, (head, ("---",) * len(head), *rows)))
@@ -130,21 +211,3 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> str:
 def markdown_row(cells: Sequence[str]) -> str:
     """A row of it, for tables that grow."""
     return f"| {' | '.join(cells)} |"
-
-
-def new_figure(rows: int, columns: int, width: float = 3.6) -> tuple[Any, np.ndarray]:
-    """A figure that belongs to no window, and its axes `(rows, columns)`.
-
-    Args:
-        rows: Of panels.
-        columns: Of panels.
-        width: Of a panel, inches.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, 2.9 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for panel in axes.flat:
-        panel.grid(alpha=0.25, linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, axes

@@ -15,25 +15,13 @@ __all__ = ["perceptron", "residual"]
 def perceptron(
     shape: tuple[int, ...], sizes: Sequence[int], names: Sequence[str] | None = None
 ) -> keras.Model:
-    """`ta.models.perceptron` for images, which it flattens.
-
-    Args:
-        shape: Of an image.
-        sizes: Of the hidden layers and of the output.
-        names: Of the layers.
-    """
+    """`ta.models.perceptron` for images, which it flattens."""
     flat = ta.models.perceptron((math.prod(shape), *sizes), names=names)
     return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), *flat.layers])
 
 
 def residual(width: int, size: int, channels: int) -> keras.Model:
-    """ResNet-20 with crops and flips in front.
-
-    Args:
-        width: Filters of its first stage.
-        size: Height and width of the images.
-        channels: Of the images.
-    """
+    """ResNet-20 with crops and flips in front."""
     return ta.models.resnet(
         20,
         input_shape=(size, size, channels),

@@ -19,7 +19,6 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.curves import with_deviation
 from tf_alignment.studies.models import named_model
 
 
@@ -72,8 +71,7 @@ def table(methods: dict[str, common.Numbers]) -> str:
     """The last epoch of every method, mean and standard deviation over the seeds."""
 
     def cell(values: Any, scale: float = 1.0) -> str:
-        last = scale * np.asarray(values, float)[:, -1]
-        return with_deviation(last[np.isfinite(last)], 1)
+        return common.mean_of([run[-1] for run in values]).text(1, scale=scale)
 
     lines = [f"{'method':<10}" + "".join(f"{head:>18}" for head in HEADS)]
     for method, found in methods.items():
@@ -81,7 +79,7 @@ def table(methods: dict[str, common.Numbers]) -> str:
             cell(found["accuracy"], 100),
             cell(found["angle"]),
             cell(found["gradient_angle"]),
-            f"{found['step_time']:.2f}",
+            common.mean_of([found["step_time"]]).text(2),
         )
         lines.append(f"{method:<10}" + "".join(f"{text:>18}" for text in cells))
     return "\n".join(lines)
@@ -94,24 +92,26 @@ def main() -> None:
         __doc__,
         "quickstart",
         methods=ta.feedback.METHODS,
+        quick=QUICK,
         epochs="12 on digits, 4 on mnist",
         seeds=3,
         jobs=True,
-        strategy=True,
     )
     parser.add_argument("--dataset", choices=sorted(SETTINGS), default="digits")
     given = parser.parse_args()
-    name, seeds = ("digits", 1) if given.quick else (given.dataset, given.seeds)
+    name, seeds = "digits" if given.quick else given.dataset, given.seeds
     settings = SETTINGS[name]
     epochs = given.epochs or (2 if given.quick else settings.epochs)
-    methods = list(dict.fromkeys(given.methods or (QUICK if given.quick else ta.feedback.METHODS)))
+    methods = list(dict.fromkeys(given.methods))
     data = ta.data.load(name, given.data_dir)
     print(
         f"{name}: {len(data.train.y)} images to train on, {len(data.test.y)} to test on; "
         f"{len(methods)} methods, each from {seeds} seeds for {epochs} epochs",
         flush=True,
     )
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        name,
         functools.partial(named_model, "small", data.train.x.shape[1:], data.classes),
         name,
         methods,
@@ -121,28 +121,24 @@ def main() -> None:
         },
         epochs=epochs,
         batch_size=settings.batch_size,
-        seeds=seeds,
-        data_dir=given.data_dir,
+        cost=True,
         on_divergence="warn",
-        strategy=given.strategy,
         title=f"All methods on {name}",
-    ).run(given.output / name, jobs=given.jobs)
+    )
     for run in common.ended(results):
         for text in run["warnings"]:
             print(f"\nwarning, {run['variant']}: {text}")
     found = to_page(results)
     print("", table(found), "", EXPLANATION, sep="\n")
-    figure, numbers = (given.output / f"{name}.{ending}" for ending in ("png", "json"))
-    labels = {n: label for n, label in LABELS.items() if any_number(found, n)}
-    ta.plots.learning_curves(found, figure, labels)
-    content = {"versions": common.versions(), "dataset": name, "epochs": epochs, "seeds": seeds}
-    common.write_json(numbers, {**content, "methods": found})
-    print(f"\nDone in {time.perf_counter() - start:.0f} s. Figure: {figure}  Numbers: {numbers}")
-
-
-def any_number(methods: dict[str, common.Numbers], name: str) -> bool:
-    """Whether some method has a measure."""
-    return any(np.isfinite(found[name]).any() for found in methods.values())
+    labels = {
+        name: label
+        for name, label in LABELS.items()
+        if any(np.isfinite(curves[name]).any() for curves in found.values())
+    }
+    content = {"dataset": name, "epochs": epochs, "seeds": seeds, "methods": found}
+    figure = ta.plots.learning_curves(found, labels=labels)
+    common.write(given.output / name, content, figure)
+    print(f"Done in {time.perf_counter() - start:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Set-up shared by all tests: no network, two virtual CPUs, one strategy for both, seeds."""
 
-import functools
 import gc
 import ipaddress
 import os
@@ -12,6 +11,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import pytest
 import tensorflow as tf
+from processor import channels_first_runs
 
 _getaddrinfo = socket.getaddrinfo
 
@@ -63,22 +63,12 @@ def _fresh():
     gc.freeze()  # what is alive now need not be looked through again after every test
 
 
-@functools.cache
-def _channels_first_runs():
-    """Whether TensorFlow has channels-first convolutions here: on a CPU, oneDNN's alone."""
-    try:
-        tf.nn.conv2d(tf.ones((1, 1, 3, 3)), tf.ones((3, 3, 1, 1)), 1, "VALID", data_format="NCHW")
-    except tf.errors.UnimplementedError:
-        return False
-    return True
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Skip a test that meets a channels-first convolution where TensorFlow has none."""
     try:
         return (yield)
     except tf.errors.UnimplementedError as error:
-        if "NHWC" in str(error) and not _channels_first_runs():
+        if "NHWC" in str(error) and not channels_first_runs():
             pytest.skip("TensorFlow has no channels-first convolutions on this processor")
         raise

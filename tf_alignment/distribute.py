@@ -68,16 +68,26 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
         tf.config.experimental_connect_to_cluster(tpu)
         tf.tpu.experimental.initialize_tpu_system(tpu)
         return tf.distribute.TPUStrategy(tpu)
-    cluster = _cluster()
-    if cluster is None:
+    found = cluster()
+    _mend_fit()
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=found)
+
+
+def cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Cluster of which this process is a worker.
+
+    Raises:
+        ValueError: If the environment describes none.
+    """
+    found = _cluster()
+    if found is None:
         raise ValueError(
             "Strategy 'multi_worker' needs the environment variable TF_CONFIG, e.g. "
             '\'{"cluster": {"worker": ["host0:1234", "host1:1234"]}, '
             '"task": {"type": "worker", "index": 0}}\', or a Slurm job step with several tasks. '
             "Received: neither"
         )
-    _mend_fit()
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
+    return found
 
 
 def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
@@ -97,10 +107,10 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
     instance("of", of, tf.distribute.Strategy, "a strategy")
     if not isinstance(of, tf.distribute.MultiWorkerMirroredStrategy):
         return 0, 1
-    cluster = of.cluster_resolver
-    tasks = cluster.cluster_spec().as_dict()
+    resolver = of.cluster_resolver
+    tasks = resolver.cluster_spec().as_dict()
     chiefs, workers = len(tasks.get("chief", ())), len(tasks.get("worker", ()))
-    number = cluster.task_id if cluster.task_type == "chief" else chiefs + cluster.task_id
+    number = resolver.task_id if resolver.task_type == "chief" else chiefs + resolver.task_id
     return int(number), max(1, chiefs + workers)
 
 

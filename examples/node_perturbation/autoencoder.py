@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,10 +21,18 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, markdown, new_figure
+from examples.common import Numbers, caption, markdown, new_figure
 from examples.curves import stacked, with_error
-from examples.node_perturbation.experiment import carry_out, grouped, load, parser, passes_of
-from examples.node_perturbation.perceptron import half_squared_error, line
+from examples.node_perturbation.experiment import (
+    by_row,
+    carry_out,
+    iterations,
+    load,
+    parser,
+    passes_of,
+)
+from examples.node_perturbation.perceptron import half_squared_error
+from tf_alignment.plots.curves import line, over_epochs
 
 BATCH = 32
 ACTIVITY_NOISE = 0.02
@@ -135,14 +142,7 @@ def latent_plane(run: Any) -> Numbers:
 
 
 def variant(row: str, inputs: int, hidden: int, rate: float | None) -> ta.studies.Variant:
-    """A row of the table.
-
-    Args:
-        row: Out of `ROWS`.
-        inputs: Pixels.
-        hidden: Units of the two wide hidden layers.
-        rate: Learning rate, or None for the row's.
-    """
+    """A row of the table."""
     name, _, noisy = row.partition("+")
     method = METHODS[name]
     rate = rate or method.rate
@@ -180,48 +180,44 @@ def table(results: list[Numbers]) -> str:
     """Lowest test loss over the training, mean and standard error over seeds."""
     heads = ["method", "seeds", "test loss", "digits told apart in the latent plane %", "paper"]
     rows = []
-    for name, runs in grouped(results, "row").items():
-        lowest = np.nanmin(stacked(runs, "test_loss"), 1)
-        apart = np.array([r["latent_accuracy"] for r in runs])
+    for name, runs in by_row(results).items():
+        lowest = with_error(np.nanmin(stacked(runs, "test_loss"), 1), 1)
+        apart = with_error([r["latent_accuracy"] for r in runs], 1)
         base, _, noisy = name.partition("+")
         published = NOISY[base] if noisy else METHODS[base].published
-        rows.append(
-            [
-                f"`{name}`",
-                str(len(runs)),
-                with_error(lowest, 1),
-                with_error(apart, 1),
-                published,
-            ]
-        )
+        rows.append([f"`{name}`", str(len(runs)), lowest, apart, published])
     return markdown(heads, rows)
 
 
-def draw(results: list[Numbers], file: Path, originals: np.ndarray, labels: np.ndarray) -> None:
-    """Loss over iterations; latent plane and reconstructions of the first seed."""
-    from matplotlib import colormaps
-
-    groups = grouped(results, "row")
+def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) -> Any:
+    """Test loss by row; below, latent plane and reconstructions of the first seed."""
+    groups = by_row(results)
     shown = {name: runs[0] for name, runs in groups.items() if "latent" in runs[0]}
-    figure, axes = new_figure(2, 1 + len(shown), width=2.6)
-    for i, (name, runs) in enumerate(groups.items()):
-        colour = colormaps["tab20"](i)
-        line(axes[0, 0], runs, "test_loss", colour, name)
-    axes[0, 0].set(xlabel="iteration", ylabel="test loss")
-    top = np.nanquantile(stacked(results, "test_loss"), 0.9)
-    axes[0, 0].set_ylim(top=1.1 * top)
-    axes[0, 0].locator_params(axis="x", nbins=3)
-    axes[1, 0].set_axis_off()
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    axes[1, 0].legend(handles, names, loc="upper left", frameon=False, fontsize=7)
-    for panels, (name, run) in zip(axes[:, 1:].T, shown.items(), strict=True):
+    columns = 4
+    blocks = -(-len(shown) // columns)
+    figure, axes = new_figure(1 + 2 * blocks, columns, height=1.9)
+    for panel in axes[0]:
+        panel.remove()
+    loss, looks = figure.add_subplot(axes[0, 0].get_gridspec()[0, :-1]), ta.plots.styles(groups)
+    positions, unit = iterations(results)
+    for name, runs in groups.items():
+        line(loss, stacked(runs, "test_loss"), looks[name], positions)
+    over_epochs(loss, "test loss", unit)
+    loss.set_ylim(top=1.1 * np.nanquantile(stacked(results, "test_loss"), 0.9))
+    loss.legend(loss.lines, groups, loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
+    for panel in axes[1:].flat:
+        panel.set_axis_off()
+    for i, (name, run) in enumerate(shown.items()):
+        above, below = axes[1 + 2 * (i // columns) :, i % columns][:2]
         latent = np.array(run["latent"])
-        panels[0].scatter(*latent.T, c=labels[: len(latent)], s=2, cmap="tab10", vmin=0, vmax=9)
-        panels[0].set(title=f"{name}: {run['latent_accuracy']:.0f} %", xticks=[], yticks=[])
+        above.scatter(*latent.T, c=labels[: len(latent)], s=1, cmap="tab10", vmin=0, vmax=9)
+        above.set_title(f"{name}: {run['latent_accuracy']:.0f} %", fontsize=9)
         made = np.array(run["reconstructions"])
-        panels[1].imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
-        panels[1].set_axis_off()
-    figure.savefig(file, dpi=110)
+        below.imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
+    if shown:
+        text = "images in the latent plane, coloured by digit, and how many are told apart by it"
+        caption(figure, f"below: {text}; originals above their reconstructions")
+    return figure
 
 
 def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -233,47 +229,34 @@ def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "1000000", 3, ROWS)
-    command.add_argument(
-        "--hidden", type=command_line.positive, default=200, help="hidden units (200)"
-    )
-    arguments = command.parse_args()
-    name, dataset, iterations = f"autoencoder-{arguments.hidden}", "mnist", 1_000_000
-    seeds, rate = arguments.seeds, None
-    if arguments.quick:
-        name, dataset, iterations, seeds, rate = "autoencoder-quick", "digits", 2_000, 1, 1e-3
-    originals, labels = images(dataset, arguments.data_dir, "test")
-    examples, inputs = images(dataset, arguments.data_dir, "train")[0].shape
-    settings = {"dataset": dataset, "hidden": arguments.hidden, "rate": rate}
-    study = ta.studies.Study(
-        functools.partial(network, inputs, arguments.hidden, 0.0, 0.0),
+    command = parser(__doc__, "1000000", 3, ROWS, quick=["backprop", "fa", "np"])
+    command.number("--hidden", "hidden units", 200)
+    given = command.parse_args()
+    name, dataset, steps = f"autoencoder-{given.hidden}", "mnist", 1_000_000
+    rate = None
+    if given.quick:
+        name, dataset, steps, rate = "autoencoder-quick", "digits", 1_000, 1e-3
+    originals, labels = images(dataset, given.data_dir, "test")
+    examples, inputs = images(dataset, given.data_dir, "train")[0].shape
+    carry_out(
+        given,
+        name,
+        functools.partial(network, inputs, given.hidden, 0.0, 0.0),
         data,
-        [variant(row, inputs, arguments.hidden, rate) for row in arguments.methods],
+        [variant(row, inputs, given.hidden, rate) for row in given.methods],
+        {"dataset": dataset, "hidden": given.hidden, "rate": rate},
+        table,
+        functools.partial(figure, originals=originals, labels=labels),
         compile={
             "loss": half_squared_error,
             "metrics": [],
             "steps_per_execution": min(examples // BATCH, 625),
         },
-        epochs=passes_of(arguments.iterations or iterations, examples, BATCH),
+        epochs=passes_of(given.iterations or steps, examples, BATCH),
+        curves=curves,
         batch_size=BATCH,
-        seeds=seeds,
-        data_dir=arguments.data_dir,
         metric="val_loss",
-        settings=settings,
         finish=[latent_plane],
-        probe=0,
-        on_divergence=None,
-        cost=False,
-        title=name,
-    )
-    carry_out(
-        arguments,
-        name,
-        study,
-        settings,
-        table,
-        lambda results, file: draw(results, file, originals, labels),
-        curves,
     )
 
 

@@ -15,7 +15,6 @@ distance of the softmax from the target, and takes the error of the cross-entrop
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,11 +22,19 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, markdown, new_figure
-from examples.node_perturbation.experiment import carry_out, grouped, last, load, parser, passes_of
-from examples.node_perturbation.perceptron import line
+from examples.common import Numbers, markdown
+from examples.node_perturbation.experiment import (
+    by_row,
+    carry_out,
+    draw,
+    end,
+    load,
+    parser,
+    passes_of,
+)
 
 BATCH, NOISE, RATE, FEEDBACK_RATE = 128, 0.067, 4.78e-6, 8.32e-6
+LAYERS = ("conv1", "conv2", "conv3", "dense1", "dense2")
 # The paper's accuracies: (CIFAR-10, CIFAR-100).
 PUBLISHED = {
     "backprop": ("76.9 ± 0.1", "51.2 ± 0.1"),
@@ -89,12 +96,7 @@ def phase(run: Any, row: str) -> ta.phases.Phase:
 
 
 def variant(row: str, build: Any) -> ta.studies.Variant:
-    """A row of the table.
-
-    Args:
-        row: Out of `PUBLISHED`.
-        build: `network` without its last argument.
-    """
+    """A row of the table."""
     name, _, noisy = row.partition("+")
     return ta.studies.Variant(
         row,
@@ -119,69 +121,55 @@ def curves(found: Any) -> dict[str, list[float]]:
 
 def table(results: list[Numbers]) -> str:
     """Test accuracy and gradient angles at the end, mean and standard error over seeds."""
-    layers = ("conv1", "conv2", "conv3", "dense1", "dense2")
     heads = ["method", "seeds", "test accuracy %", "paper"]
-    heads += [f"gradient angle °, {name}" for name in layers]
+    heads += [f"gradient angle °, {name}" for name in LAYERS]
     rows = []
-    for name, runs in grouped(results, "row").items():
+    for name, runs in by_row(results).items():
         column = 1 if runs[0]["settings"]["dataset"] == "cifar100" else 0
-        row = [f"`{name}`", str(len(runs)), last(runs, "test_accuracy"), PUBLISHED[name][column]]
-        rows.append([*row, *(last(runs, f"{n}/gradient_angle", digits=1) for n in layers)])
+        row = [f"`{name}`", str(len(runs)), end(runs, "test_accuracy"), PUBLISHED[name][column]]
+        rows.append([*row, *(end(runs, f"{n}/gradient_angle", 1) for n in LAYERS)])
     return markdown(heads, rows)
 
 
-def draw(results: list[Numbers], file: Path) -> None:
+def figure(results: list[Numbers]) -> Any:
     """Accuracy, and gradient angles from the lowest layer to the highest."""
-    from matplotlib import colormaps
-
-    layers = ("conv1", "conv2", "conv3", "dense1", "dense2")
-    figure, axes = new_figure(1, 1 + len(layers), width=2.8)
-    for i, (name, runs) in enumerate(grouped(results, "row").items()):
-        colour = colormaps["tab10"](i)
-        line(axes[0, 0], runs, "test_accuracy", colour, name)
-        for panel, layer in zip(axes[0, 1:], layers, strict=True):
-            line(panel, runs, f"{layer}/gradient_angle", colour, name)
-    axes[0, 0].set(xlabel="iteration", ylabel="test accuracy (%)")
-    axes[0, 0].legend(frameon=False, fontsize=7)
-    for panel, layer in zip(axes[0, 1:], layers, strict=True):
-        panel.set(xlabel="iteration", ylabel="gradient angle (°)", title=layer)
-    figure.savefig(file, dpi=110)
+    angles = {f"{layer}/gradient_angle": f"gradient angle (°)\n{layer}" for layer in LAYERS}
+    return draw(results, {"test_accuracy": "test accuracy (%)", **angles})
 
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "78000, 200 epochs", 5, list(PUBLISHED))
+    command = parser(
+        __doc__, "78000, 200 epochs", 5, list(PUBLISHED), quick=["backprop", "dfa", "np"]
+    )
     command.add_argument("--dataset", choices=("cifar10", "cifar100"), default="cifar10")
-    command.add_argument("--width", type=float, default=1.0, help="scale of all layers (1.0)")
-    command.add_argument("--rate", type=float, default=RATE, help=f"of Adam ({RATE})")
-    arguments = command.parse_args()
-    name, dataset, iterations, seeds = arguments.dataset, arguments.dataset, 78_000, arguments.seeds
-    width, rate = arguments.width, arguments.rate
-    if arguments.quick:
-        name, dataset, iterations, seeds, width, rate = "cnn-quick", "digits", 44, 1, 0.06, 1e-3
-    found = images(dataset, arguments.data_dir)
+    command.number("--width", "scale of all layers", 1.0, 0.06, kind=float)
+    command.number("--rate", "of Adam", RATE, 1e-3, kind=float)
+    given = command.parse_args()
+    name, dataset, iterations = given.dataset, given.dataset, 78_000
+    if given.quick:
+        name, dataset, iterations = "cnn-quick", "digits", 44
+    found = images(dataset, given.data_dir)
     examples, *shape = found.train.x.shape
-    build = functools.partial(network, tuple(shape), found.classes, width)
-    settings = {"dataset": dataset, "width": width, "rate": rate}
-    study = ta.studies.Study(
+    build = functools.partial(network, tuple(shape), found.classes, given.width)
+    carry_out(
+        given,
+        name,
         functools.partial(build, 0.0),
         data,
-        [variant(row, build) for row in arguments.methods],
+        [variant(row, build) for row in given.methods],
+        {"dataset": dataset, "width": given.width, "rate": given.rate},
+        table,
+        figure,
         compile={
-            "optimizer": keras.optimizers.Adam(rate, epsilon=1e-5),
+            "optimizer": keras.optimizers.Adam(given.rate, epsilon=1e-5),
             "steps_per_execution": min(examples // BATCH, 30),
         },
-        epochs=passes_of(arguments.iterations or iterations, examples, BATCH),
+        epochs=passes_of(given.iterations or iterations, examples, BATCH),
+        curves=curves,
         batch_size=BATCH,
-        seeds=seeds,
-        data_dir=arguments.data_dir,
-        settings=settings,
         probe=200,
-        on_divergence=None,
-        cost=False,
-        title=name,
     )
-    carry_out(arguments, name, study, settings, table, draw, curves)
 
 
 if __name__ == "__main__":

@@ -5,36 +5,38 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import tf_alignment as ta
-from examples import command_line
-from examples.common import Numbers, ended, versions, write_json
-from examples.curves import stacked, with_error
+import numpy as np
 
-__all__ = ["carry_out", "grouped", "last", "load", "own_curves", "parser", "passes_of"]
+import tf_alignment as ta
+from examples import command_line, common
+from examples.common import Numbers
+from examples.curves import last, stacked, with_error
+
+__all__ = [
+    "by_row",
+    "carry_out",
+    "draw",
+    "end",
+    "iterations",
+    "load",
+    "own_curves",
+    "parser",
+    "passes_of",
+]
 
 load = functools.cache(ta.data.load)
 
 
 def parser(
-    text: str, iterations: str, seeds: int, rows: Sequence[str], jobs: bool = True
-) -> argparse.ArgumentParser:
-    """The command line that the training scripts share.
-
-    Args:
-        text: The script's docstring.
-        iterations: Says the default number of training steps.
-        seeds: The default number of seeds.
-        rows: Of the table, out of which `--methods` chooses.
-        jobs: See `command_line.new_parser`.
-    """
-    new = command_line.new_parser(text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs)
-    new.add_argument(
-        "--iterations", type=command_line.positive, help=f"training steps ({iterations})"
+    text: str, iterations: str, seeds: int, rows: Sequence[str], jobs: bool = True, **methods: Any
+) -> command_line.Parser:
+    """The command line that the training scripts share."""
+    new = command_line.new_parser(
+        text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs, **methods
     )
-    new.set_defaults(methods=list(rows))
+    new.number("--iterations", f"training steps ({iterations})")
     return new
 
 
@@ -53,57 +55,75 @@ def own_curves(curves: Mapping[str, list[float]]) -> dict[str, list[float]]:
 
 
 def carry_out(
-    arguments: argparse.Namespace,
+    given: argparse.Namespace,
     name: str,
-    study: ta.studies.Study,
+    build: Any,
+    data: Any,
+    rows: Sequence[ta.studies.Variant],
     settings: Mapping[str, Any],
     table: Callable[[list[Numbers]], str],
-    draw: Callable[[list[Numbers], Path], None],
+    draw: Callable[[list[Numbers]], Any],
+    *,
+    epochs: int,
     curves: Callable[[Any], dict[str, list[float]]] = own_curves,
+    **options: Any,
 ) -> None:
     """Make the runs that are missing, print the table, write numbers and figure.
 
     Args:
-        arguments: Of `parser`.
+        given: Of `parser`.
         name: Of the files.
-        study: Of all rows from all seeds.
-        settings: To be kept with all runs.
+        build: See `common.study`.
+        data: Likewise.
+        rows: Likewise, its variants.
+        settings: Of the study, and to be kept with all runs.
         table: Makes the table.
-        draw: Draws the figure into a file.
+        draw: Draws the figure.
+        epochs: Passes over the data.
         curves: From those of the study to those of the files.
+        **options: Of `common.study`.
     """
-    results = study.run(arguments.output / name, jobs=arguments.jobs)
-    rows = {row.name: row.settings for row in study.variants}
+    defaults = {"probe": 0, "on_divergence": None, "settings": settings, "epochs": epochs}
+    results = common.study(given, name, build, data, rows, **{**defaults, **options})
+    own = {row.name: {"row": row.name, **row.settings} for row in rows}
     runs = [
         {
-            "settings": {
-                "row": run["variant"],
-                **rows[run["variant"]],
-                "seed": run["seed"],
-                **settings,
-                "passes": study.epochs,
-            },
+            "settings": {**own[run["variant"]], "seed": run["seed"], **settings, "passes": epochs},
             "seconds": run["seconds"],
             "steps_a_pass": run["steps_per_epoch"],
             "curves": curves(run["curves"]),
             **run["finish"],
         }
-        for run in ended(results)
+        for run in common.ended(results)
     ]
     print("", table(runs), sep="\n")
-    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": runs})
-    draw(runs, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+    common.write(given.output / name, {"runs": runs}, draw(runs))
 
 
-def last(results: Iterable[Numbers], curve: str, scale: float = 1.0, digits: int = 2) -> str:
-    """Mean and standard error over runs of a curve's last value."""
-    return with_error(scale * stacked(results, curve)[:, -1], digits)
-
-
-def grouped(results: Iterable[Numbers], by: str) -> Mapping[Any, list[Numbers]]:
-    """Results by one of their settings, in the order in which its values appear."""
-    groups: dict[Any, list[Numbers]] = {}
-    for result in results:
-        groups.setdefault(result["settings"][by], []).append(result)
+def by_row(runs: Iterable[Numbers]) -> dict[str, list[Numbers]]:
+    """Runs by their row of the table."""
+    groups: dict[str, list[Numbers]] = {}
+    for run in runs:
+        groups.setdefault(run["settings"]["row"], []).append(run)
     return groups
+
+
+def end(runs: Iterable[Numbers], curve: str, digits: int = 2) -> str:
+    """Mean and standard error over runs of a curve's last value."""
+    return with_error(last(runs, curve), digits)
+
+
+def draw(runs: Sequence[Numbers], labels: Mapping[str, str]) -> Any:
+    """Curves over the iterations, one line a row of the table, one panel a label."""
+    rows = {
+        row: {curve: stacked(own, curve) for curve in labels} for row, own in by_row(runs).items()
+    }
+    positions, unit = iterations(runs)
+    return ta.plots.learning_curves(rows, None, labels, positions=positions, unit=unit)
+
+
+def iterations(runs: Sequence[Numbers]) -> tuple[np.ndarray, str]:
+    """Iterations at the end of each pass, and their unit."""
+    length = max(len(run["curves"]["loss"]) for run in runs)
+    found = runs[0]["steps_a_pass"] * np.arange(1, length + 1)
+    return (found, "iteration") if found[-1] < 10_000 else (found / 1000, "1000 iterations")

@@ -17,12 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, finished, markdown, new_figure, versions, write_json
-from examples.curves import with_error
+from examples.common import (
+    Numbers,
+    caption,
+    finished,
+    markdown,
+    new_figure,
+    write,
+    write_json,
+)
+from examples.curves import last, stacked, with_error
 from examples.node_perturbation.experiment import parser
 from examples.node_perturbation.perceptron import (
     LOWER,
@@ -47,6 +54,15 @@ ESTIMATORS: dict[str, Numbers] = {
     "one layer at a time": {**PUBLISHED, "one_at_a_time": True},
     "normalised steps": {"solver": "nlms"},
 }
+
+
+QUICK = ("published", "control variate", "normalised steps")
+DASHES = {"published": "-", "control variate": "--"}
+PANELS = [
+    (UPPER, "relative_error", "relative error of B, upper"),
+    (LOWER, "angle_per_example", "angle per example (°), lower"),
+    (LOWER, "gradient_angle", "gradient angle (°), lower"),
+]
 
 
 def run(settings: Numbers, output: Path) -> Numbers:
@@ -93,111 +109,99 @@ def run(settings: Numbers, output: Path) -> Numbers:
     return result
 
 
-def table(results: list[Numbers]) -> str:
-    """Errors and angles at the end, mean and standard error over seeds."""
-    measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
-    heads = ["network", "trained", "noise", "estimator", "seeds"]
-    heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
-    rows = []
-    for (first, second, passes, noise, estimator), runs in cells(results).items():
-        row = [f"784-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
-        row.append(str(len(runs)))
-        for measure, layer in itertools.product(measures, (LOWER, UPPER)):
-            values = np.array([r["curves"][f"{layer}/{measure}"][-1] for r in runs])
-            row.append(with_error(values, 1 if "angle" in measure else 3))
-        rows.append(row)
-    return markdown(heads, rows)
-
-
 def cells(results: list[Numbers]) -> dict[Any, list[Numbers]]:
     """Results by network, noise and estimator."""
     found: dict[Any, list[Numbers]] = {}
     for result in results:
-        key = tuple(result["settings"][n] for n in CELL)
-        found.setdefault(key, []).append(result)
+        found.setdefault(tuple(result["settings"][n] for n in CELL), []).append(result)
     return found
 
 
-def draw(results: list[Numbers], file: Path) -> None:
-    """Errors and angles over iterations by noise and estimator, and at the end by width."""
+def table(results: list[Numbers]) -> str:
+    """Errors and angles at the end, mean and standard error over seeds."""
+    measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
+    columns = list(itertools.product(measures, (LOWER, UPPER)))
+    heads = ["network", "trained", "noise", "estimator", "seeds"]
+    heads += [f"{measure.replace('_', ' ')}, {layer}" for measure, layer in columns]
+    rows = []
+    for (first, second, passes, noise, estimator), runs in cells(results).items():
+        row = [f"784-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
+        ends = (
+            with_error(last(runs, f"{layer}/{measure}"), 1 if "angle" in measure else 3)
+            for measure, layer in columns
+        )
+        rows.append([*row, str(len(runs)), *ends])
+    return markdown(heads, rows)
+
+
+def draw(results: list[Numbers]) -> Any:
+    """Errors and angles over iterations by noise and by estimator, and at the end by width."""
     from matplotlib import colormaps
 
     groups = cells(results)
-    figure, axes = new_figure(2, 5, width=3.2)
-    panels = [
-        (UPPER, "relative_error", "relative error, upper feedback"),
-        (LOWER, "angle_per_example", "angle per example (°), lower"),
-        (LOWER, "gradient_angle", "angle of the batch gradient (°), lower"),
-    ]
+    figure, axes = new_figure(4, 2, height=2.3)
     small = {key: runs for key, runs in groups.items() if key[:3] == (50, 20, 0)}
     kinds = list(dict.fromkeys(key[-1] for key in small))
-    for (layer, measure, label), (above, below) in zip(panels, axes[:, :3].T, strict=True):
+    looks = ta.plots.styles(kinds)
+    for (layer, measure, label), (left, right) in zip(PANELS, axes[:3], strict=True):
         for (*_, noise, kind), runs in small.items():
             x = runs[0]["settings"]["checkpoints"]
-            mean = np.mean([r["curves"][f"{layer}/{measure}"] for r in runs], 0)
-            if kind in ("published", "control variate"):
-                style = "-" if kind == "published" else "--"
+            mean = stacked(runs, f"{layer}/{measure}").mean(0)
+            if kind in DASHES:
                 colour = colormaps["viridis"](NOISE.index(noise) / 3.5)
-                above.loglog(x, mean, style, color=colour, label=f"{kind}, c = {noise:g}")
+                left.loglog(x, mean, DASHES[kind], color=colour, label=f"{kind}, c = {noise:g}")
             if noise == 1e-2:
-                below.loglog(x, mean, color=colormaps["tab10"](kinds.index(kind)), label=kind)
-        for panel in (above, below):
+                look = looks[kind]
+                right.loglog(x, mean, color=look.colour, linestyle=look.dashes, label=kind)
+        for panel in (left, right):
             panel.set(xlabel="iteration", ylabel=label)
-    for row, title in ((0, None), (1, "c = 0.01")):
-        handles = axes[row, 0].get_legend_handles_labels()
-        axes[row, 4].legend(*handles, loc="center left", frameon=False, fontsize=8, title=title)
-        axes[row, 4].set_axis_off()
-    for panel, (layer, measure, label) in zip(axes[:, 3], panels[:2], strict=True):
-        for kind in ("published", "control variate"):
-            ends = [
-                (key[0], np.mean([r["curves"][f"{layer}/{measure}"][-1] for r in runs]))
+    for panel, side, title in zip(
+        axes[0], ("left", "right"), ("by noise", "c = 0.01"), strict=True
+    ):
+        handles = panel.get_legend_handles_labels()
+        figure.legend(*handles, loc=f"outside upper {side}", title=title, ncols=2, fontsize=7)
+    for panel, (layer, measure, label) in zip(axes[3], PANELS[:2], strict=True):
+        for kind, dashes in DASHES.items():
+            ends = {
+                key[0]: last(runs, f"{layer}/{measure}").mean()
                 for key, runs in groups.items()
                 if key[1] == 50 and key[-1] == kind
-            ]
+            }
             if ends:
-                panel.loglog(*zip(*ends, strict=True), "o-", label=kind)
+                panel.loglog(list(ends), list(ends.values()), f"o{dashes}", label=kind)
         panel.set(xlabel="N of 784-N-50-10", ylabel=label)
-        panel.legend(fontsize=6, frameon=False)
-    figure.savefig(file, dpi=110)
+        panel.legend(fontsize=7)
+    caption(figure, "means over seeds")
+    return figure
 
 
 def main() -> None:
     """Learn, draw and print."""
-    command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False)
-    command.add_argument(
-        "--width-seeds", type=command_line.positive, help="runs each width (as --seeds)"
-    )
-    arguments = command.parse_args()
-    name, dataset, seeds, checkpoints = "fixed-weights", "mnist", arguments.seeds, CHECKPOINTS
-    noises, widths = NOISE, WIDTHS
-    if arguments.quick:
-        name, dataset, seeds, checkpoints = "fixed-weights-quick", "digits", 1, [100, 1000]
+    command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False, quick=QUICK)
+    command.number("--width-seeds", "runs each width (as --seeds)")
+    given = command.parse_args()
+    name, dataset, checkpoints = "fixed-weights", "mnist", CHECKPOINTS
+    noises, widths, kinds = NOISE, WIDTHS, given.methods
+    if given.quick:
+        name, dataset, checkpoints = "fixed-weights-quick", "digits", [100, 1000]
         noises, widths = [1e-2, 1e-1], [30, 100]
-    if arguments.iterations:
-        before = [c for c in checkpoints if c < arguments.iterations]
-        checkpoints = [*before, arguments.iterations]
-    kinds = arguments.methods
-    both = [kind for kind in kinds if kind in ("published", "control variate")]
-    width_seeds = arguments.width_seeds or seeds
+    if given.iterations:
+        before = [c for c in checkpoints if c < given.iterations]
+        checkpoints = [*before, given.iterations]
+    both = [kind for kind in kinds if kind in DASHES]
     jobs = [(50, 20, 0, c, kind) for c in noises for kind in (kinds if c >= 1e-2 else both)]
     jobs += [(n, 50, 0, 1e-2, kind) for n in widths for kind in both]
     some = [kind for kind in kinds if kind in (*both, "antithetic")]
     jobs += [(50, 20, 5, c, kind) for c in noises if c >= 1e-2 for kind in some]
-    common = {
-        "dataset": dataset,
-        "data_dir": arguments.data_dir,
-        "checkpoints": checkpoints,
-    }
+    shared = {"dataset": dataset, "data_dir": given.data_dir, "checkpoints": checkpoints}
     results = [
-        run({**dict(zip(CELL, job, strict=True)), "seed": seed, **common}, arguments.output)
-        for seed in range(seeds)
+        run({**dict(zip(CELL, job, strict=True)), "seed": seed, **shared}, given.output)
+        for seed in range(given.seeds)
         for job in jobs
-        if seed < width_seeds or job[:2] == (50, 20)
+        if seed < (given.width_seeds or given.seeds) or job[:2] == (50, 20)
     ]
     print("", table(results), sep="\n")
-    write_json(arguments.output / f"{name}.json", {"versions": versions(), "runs": results})
-    draw(results, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json", flush=True)
+    write(given.output / name, {"runs": results}, draw(results))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ steps; `np-sgd` and `np-ridge-published` are what the paper's text and its code 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,9 +20,17 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, markdown, new_figure
-from examples.curves import band, stacked, standard_error
-from examples.node_perturbation.experiment import carry_out, grouped, last, load, parser, passes_of
+from examples.common import Numbers, markdown
+from examples.curves import stacked
+from examples.node_perturbation.experiment import (
+    by_row,
+    carry_out,
+    draw,
+    end,
+    load,
+    parser,
+    passes_of,
+)
 
 RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -39,6 +46,11 @@ ROWS: dict[str, tuple[str, float]] = {
     "backprop": ("backprop", 0.0),
     "fa": ("fa", 0.0),
     **{f"{solver} {c:g}": (solver, c) for solver in SOLVERS for c in NOISE},
+}
+PANELS = {
+    "relative_error": "relative error of B",
+    "gradient_angle": "gradient angle (°)",
+    "sign_agreement": "signs that agree",
 }
 # Of four solvers at one noise, and of the default at all.
 DEFAULT = ["backprop", "fa", *(f"{s} 0.01" for s in SOLVERS), "np 0.0001", "np 0.001", "np 0.1"]
@@ -144,91 +156,59 @@ def table(results: list[Numbers]) -> str:
     heads = ["method, noise", "seeds", "test error %"]
     heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
     rows = []
-    for name, runs in grouped(results, "row").items():
-        cells = [f"`{name}`", str(len(runs)), last(runs, "test_error")]
+    for name, runs in by_row(results).items():
+        cells = [f"`{name}`", str(len(runs)), end(runs, "test_error")]
         for measure in measures:
             digits = 1 if "angle" in measure else 3
-            cells += [last(runs, f"{n}/{measure}", digits=digits) for n in (LOWER, UPPER)]
+            cells += [end(runs, f"{n}/{measure}", digits) for n in (LOWER, UPPER)]
         rows.append(cells)
     return markdown(heads, rows)
 
 
-PANELS = {
-    "relative_error": "relative error of B",
-    "gradient_angle": "angle of the batch gradient (°)",
-    "sign_agreement": "sign agreement",
-}
-
-
-def draw(results: list[Numbers], file: Path) -> None:
-    """The paper's panels A to D, a row a layer."""
-    from matplotlib import colormaps
-
-    figure, axes = new_figure(2, len(PANELS) + 1)
-    groups = grouped(results, "row")
-    colours = {name: colormaps["tab10"](i) for i, name in enumerate(groups)}
-    for column, (measure, label) in enumerate(PANELS.items()):
-        for panel, layer in zip(axes[:, column], (LOWER, UPPER), strict=True):
-            for name, runs in groups.items():
-                line(panel, runs, f"{layer}/{measure}", colours[name], name)
-            panel.set(xlabel="iteration", ylabel=label, title=f"{layer} layer's feedback")
-            panel.set_ylim(bottom=0.4 if measure == "sign_agreement" else 0)
-    for name, runs in groups.items():
-        line(axes[0, -1], runs, "test_error", colours[name], name)
-    ticks = [t for t in (2, 3, 5, 10, 20, 50, 90) if t >= np.nanmin(stacked(results, "test_error"))]
-    axes[0, -1].set(xlabel="iteration", ylabel="test error (%)", yscale="log")
-    axes[0, -1].set_yticks(ticks, [str(tick) for tick in ticks])
-    axes[0, -1].minorticks_off()
-    axes[1, -1].set_axis_off()
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    axes[1, -1].legend(handles, labels, loc="center", frameon=False, title="method, noise")
-    figure.savefig(file, dpi=110)
-
-
-def line(panel: Any, runs: list[Numbers], curve: str, colour: Any, label: str) -> None:
-    """Mean over seeds with a band of one standard error."""
-    values = stacked(runs, curve)
-    if np.isnan(values).all():
-        return
-    x = runs[0]["steps_a_pass"] * np.arange(1, values.shape[1] + 1)
-    band(panel, x, values, standard_error(values), color=colour, label=label)
+def figure(results: list[Numbers]) -> Any:
+    """The paper's panels A to D, for each layer's feedback."""
+    labels = {"test_error": "test error (%)"}
+    for measure, label in PANELS.items():
+        labels |= {f"{layer}/{measure}": f"{label}\n{layer}" for layer in (LOWER, UPPER)}
+    drawn = draw(results, labels)
+    for panel in drawn.axes:
+        if panel.get_ylabel() == labels["test_error"]:
+            panel.set_yscale("log")
+            panel.set_yticks(ticks := (2, 3, 5, 10, 20, 50, 90), list(map(str, ticks)))
+            panel.minorticks_off()
+            panel.set_ylim(0.9 * np.nanmin(stacked(results, "test_error")), 95)
+    return drawn
 
 
 def main() -> None:
     """Train, draw and print."""
-    command = parser(__doc__, "2000000", 5, list(ROWS))
-    command.set_defaults(methods=DEFAULT)
-    arguments = command.parse_args()
-    name, dataset, iterations = "perceptron", "mnist", 2_000_000
-    seeds, rate = arguments.seeds, RATE
-    if arguments.quick:
-        name, dataset, iterations, seeds, rate = "perceptron-quick", "digits", 2_000, 1, 0.5
-    x, _ = vectors(dataset, arguments.data_dir)
-    settings = {"dataset": dataset, "rate": rate, "warmup": 1000}
-    study = ta.studies.Study(
+    quick = ["backprop", "fa", "np 0.01"]
+    given = parser(__doc__, "2000000", 5, list(ROWS), usual=DEFAULT, quick=quick).parse_args()
+    name, dataset, iterations, rate = "perceptron", "mnist", 2_000_000, RATE
+    if given.quick:
+        name, dataset, iterations, rate = "perceptron-quick", "digits", 1_000, 0.5
+    x, _ = vectors(dataset, given.data_dir)
+    carry_out(
+        given,
+        name,
         functools.partial(network, x.shape[1]),
         data,
-        [variant(row) for row in arguments.methods],
+        [variant(row) for row in given.methods],
+        {"dataset": dataset, "rate": rate, "warmup": 1000},
+        table,
+        figure,
         compile={
             "optimizer": keras.optimizers.SGD(rate),
             "loss": half_squared_error,
             "metrics": [],
             "steps_per_execution": min(len(x) // 32, 625),
         },
-        epochs=passes_of(arguments.iterations or iterations, len(x), 32),
+        epochs=passes_of(given.iterations or iterations, len(x), 32),
         batch_size=32,
-        seeds=seeds,
-        data_dir=arguments.data_dir,
         metric="test_error",
-        settings=settings,
         prepare=[warm_up],
         measure=[measure],
-        probe=0,
-        on_divergence=None,
-        cost=False,
-        title=name,
     )
-    carry_out(arguments, name, study, settings, table, draw)
 
 
 if __name__ == "__main__":

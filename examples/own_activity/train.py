@@ -4,22 +4,22 @@
     python -m examples.own_activity.train mnist --data-dir DIRECTORY --output mnist.json
     python -m examples.own_activity.train resnet20 --data-dir DIRECTORY --output resnet20.json
 
-Networks: two hidden layers of 256 on handwritten digits (rate .01) and MNIST (.05); ResNet-8, 14
-and 20 with 8 filters in the first stage on CIFAR-10 (.05, the first 12,800 images, fused batch
-normalisation). All with SGD and momentum .9; feedback weights that learn
-by alignment under SGD(.5). Every variant of a seed starts from the same weights and sees the same
-batches. Runs go seed by seed into one JSON file; those that are in it are not made again.
+Networks: two hidden layers of 256 on handwritten digits (rate 0.01) and MNIST (0.05); ResNet-8, 14
+and 20 with 8 filters in the first stage on CIFAR-10 (0.05, the first 12,800 images, fused batch
+normalisation). All with SGD and momentum 0.9; feedback weights that learn by alignment under
+SGD(0.5). Every variant of a seed starts from the same weights and sees the same batches. Runs that
+are in the JSON file are not made again.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
-import time
-from typing import NamedTuple
+import argparse
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
@@ -28,7 +28,7 @@ _OWN = {"noise": None, "normalize": "covariance"}
 VARIANTS = {
     "backprop": "backprop",
     "aa, covariance": ta.feedback.ActivationAlignment(**_OWN),
-    # as published: an adaptive optimizer for B, Adam(.01) in place of SGD(.5)
+    # as published: an adaptive optimizer for B, Adam(0.01) in place of SGD(0.5)
     "aa, Adam": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, SGD": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, noise": "aa",
@@ -39,7 +39,7 @@ VARIANTS = {
 
 
 class Settings(NamedTuple):
-    """What differs between the datasets."""
+    """What differs between the networks."""
 
     rate: float
     epochs: int
@@ -54,100 +54,105 @@ SETTINGS = {
     "resnet14": Settings(0.05, 5, 128, 12800),
     "resnet20": Settings(0.05, 5, 128, 12800),
 }
+MEASURES = {
+    "accuracy": "val_accuracy",
+    "loss": "loss",
+    "weight_angle": "mean/weight_angle",
+    "gradient_angle": "mean/gradient_angle",
+}
+"""Numbers of a run in the file, and their names in `History`."""
 
 
-def network(name: str, seed: int) -> keras.Model:
-    """The network of a dataset and seed, in stock Keras."""
-    keras.utils.set_random_seed(seed)
+def network(name: str) -> keras.Model:
+    """The stock network of a name in `SETTINGS`."""
     if name.startswith("resnet"):
         return ta.models.resnet(int(name[6:]), width=8, batch_normalization="fused")
     return ta.models.perceptron((64 if name == "digits" else 784, 256, 256, 10))
 
 
 def load(name: str, data_dir: str | None) -> ta.data.Arrays:
-    """The data, centred; flat for the perceptrons."""
+    """The network's data, centred; flat for the perceptrons."""
     images = name.startswith("resnet")
-    data = ta.data.load("cifar10" if images else name, data_dir)
-    mean, deviation = data.train.x.mean(), data.train.x.std()
-    data = data.map(lambda x: (x - mean) / deviation)
-    return data if images else data.map(lambda x: x.reshape(len(x), -1))
+    data = common.centred(ta.data.load("cifar10" if images else name, data_dir), flat=not images)
+    x, y = (part[: SETTINGS[name].examples] for part in data.train)
+    return dataclasses.replace(data, train=ta.data.Split(x, y))
 
 
-def run(name: str, variant: str, seed: int, data: ta.data.Arrays, epochs: int) -> dict:
-    """Train one variant from one seed's start."""
-    settings = SETTINGS[name]
-    model = ta.convert(network(name, seed), VARIANTS[variant])
-    sgd = keras.optimizers.SGD(settings.rate, momentum=0.9)
-    model.compile(
-        ta.optimizers.split(sgd, keras.optimizers.Adam(0.01) if "Adam" in variant else None),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        steps_per_execution=4,
+def data(run: Any) -> ta.data.Arrays:
+    """The data of a run."""
+    return load(run.settings["network"], run.data_dir)
+
+
+def optimizer(run: Any) -> keras.optimizers.Optimizer:
+    """SGD for W, and Adam for B where the variant's name says so."""
+    adam = keras.optimizers.Adam(0.01) if "Adam" in run.variant else None
+    return ta.optimizers.split(keras.optimizers.SGD(run.settings["rate"], momentum=0.9), adam)
+
+
+def table(runs: list[common.Numbers]) -> str:
+    """Means and standard deviations over the seeds, as Markdown."""
+    rows = []
+    for variant, own in common.grouped(runs, "variant").items():
+        found = {name: common.mean_of([run[name] for run in own]) for name in MEASURES}
+        angles = found["gradient_angle"].text(1), found["weight_angle"].text(1)
+        rows.append((variant, str(len(own)), found["accuracy"].text(1, scale=100), *angles))
+    head = ("variant", "n", "test accuracy %", "gradient angle °", "weight angle °")
+    return common.markdown(head, rows)
+
+
+def train(given: argparse.Namespace, variants: Iterable[str], epochs: int) -> list[common.Numbers]:
+    """Train variants from all seeds."""
+    settings = SETTINGS[given.data]
+    results = common.study(
+        given,
+        given.data,
+        functools.partial(network, given.data),
+        data,
+        [ta.studies.Variant(name, VARIANTS[name]) for name in variants],
+        compile={"optimizer": optimizer, "steps_per_execution": 4},
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        settings={"network": given.data, "rate": settings.rate},
+        probe=256,
+        on_divergence="warn",
     )
-    x, y = (a[: settings.examples] for a in data.train)
-    train = ta.data.EpochShuffled(x, y, settings.batch_size, seed=seed, drop_remainder=True)
-    probe = (data.test.x[:256], data.test.y[:256])
-    monitor = ta.callbacks.AlignmentMonitor(probe_data=probe, on_divergence="warn")
-    start = time.process_time()
-    history = model.fit(
-        train.dataset, epochs=epochs, callbacks=[train.callback, monitor], verbose=0, shuffle=False
-    ).history
-    seconds = time.process_time() - start
-    _, accuracy = model.evaluate(data.test.x, data.test.y, batch_size=500, verbose=0)
-    measured = {
-        "accuracy": accuracy,
-        "loss": history["loss"][-1],
-        "weight_angle": history["mean/weight_angle"][-1],
-        "gradient_angle": history["mean/gradient_angle"][-1],
-        "processor_seconds": seconds,
-    }
-    known = {k: float(v) if math.isfinite(v) else None for k, v in measured.items()}
-    return {"data": name, "variant": variant, "seed": seed, "epochs": epochs, **known}
-
-
-def table(runs: list[dict]) -> str:
-    """Means and standard deviations over the seeds."""
-    lines = [f"{'':16} {'n':>2} {'test accuracy':>16} {'gradient angle':>15} {'weight angle':>13}"]
-    for variant in VARIANTS:
-        own = [r for r in runs if r["variant"] == variant]
-        if not own:
-            continue
-        values = [100 * r["accuracy"] for r in own]
-        spread = statistics.stdev(values) if len(values) > 1 else math.nan
-        angles = [
-            np.mean([math.nan if r[k] is None else r[k] for r in own])
-            for k in ("gradient_angle", "weight_angle")
-        ]
-        lines.append(
-            f"{variant:16} {len(own):2} {np.mean(values):9.1f} ± {spread:4.1f} "
-            f"{angles[0]:14.1f}° {angles[1]:12.1f}°"
-        )
-    return "\n".join(lines)
+    return [
+        {
+            "data": given.data,
+            "variant": run["variant"],
+            "seed": run["seed"],
+            "epochs": epochs,
+            **{name: (run["curves"].get(of) or [None])[-1] for name, of in MEASURES.items()},
+            "seconds": run["seconds"],
+        }
+        for run in common.ended(results)
+    ]
 
 
 def main() -> None:
     """Run what is missing and print the table."""
-    parser = command_line.new_parser(__doc__, "own_activity", epochs="of the dataset", seeds=3)
+    parser = command_line.new_parser(
+        __doc__, "own_activity", epochs="of the network", seeds=3, jobs=True
+    )
     parser.add_argument("data", nargs="?", choices=list(SETTINGS), default="digits")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
     given = parser.parse_args()
+    names = given.variants or (["backprop", "aa, covariance"] if given.quick else list(VARIANTS))
     if given.quick:
-        given.data, given.seeds, given.epochs = "digits", 1, 1
-    if given.output.suffix != ".json":
-        given.output /= f"{given.data}.json"
-    data = load(given.data, given.data_dir)
+        given.data, given.epochs = "digits", given.epochs or 1
+    file = given.output
+    if file.suffix != ".json":
+        file /= f"{given.data}.json"
+    given.output = file.parent
     epochs = given.epochs or SETTINGS[given.data].epochs
-    runs = common.read_json(given.output) or []
-    known = {(r["variant"], r["seed"], r["epochs"]) for r in runs}
-    for seed in range(given.seeds):
-        for variant in given.variants:
-            if (variant, seed, epochs) in known:
-                continue
-            runs.append(run(given.data, variant, seed, data, epochs))
-            common.write_json(given.output, runs)
-            print(f"{variant}, seed {seed}: {100 * runs[-1]['accuracy']:.1f} %", flush=True)
-            keras.backend.clear_session()
-    print(table(runs))
+    load(given.data, given.data_dir)  # what is missing is said here
+    runs = common.completed(
+        file,
+        ("variant", "seed", "epochs"),
+        [(name, seed, epochs) for name in names for seed in range(given.seeds)],
+        lambda missing: train(given, dict.fromkeys(name for name, *_ in missing), epochs),
+    )
+    print(table([run for run in runs if run["epochs"] == epochs]))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.curves import with_deviation
+from examples.curves import last, with_deviation
 from examples.product_feedback import study
 from examples.product_feedback.mnist import DIGITS, MNIST, network
 
@@ -105,11 +105,7 @@ class MixedFeedback(ta.feedback.ProductFeedback):
 
 
 def direct_synapses(weights: Any) -> tf.Tensor:
-    """The synapses that lead straight back, of the forward kernel's shape; 0 where there is none.
-
-    Args:
-        weights: `{name: tensor}` of `MixedFeedback`.
-    """
+    """The synapses of `MixedFeedback` that lead straight back; 0 where there is none."""
     kinds = tf.convert_to_tensor(weights["kinds"])
     plastic = tf.convert_to_tensor(weights["feedback_kernel"])
     fixed = tf.convert_to_tensor(weights["fixed_kernel"])
@@ -158,10 +154,6 @@ def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
 def simulate(pairs: int, seed: int = 0) -> common.Numbers:
     """The paper's model of the cortex, by drawing pairs.
 
-    Args:
-        pairs: How many.
-        seed: Of the random numbers.
-
     Returns:
         Correlation and angle over all pairs, simulated and by formula.
     """
@@ -183,9 +175,9 @@ def summarise(runs: list[common.Numbers], layer: str) -> dict[str, np.ndarray]:
     """What the seeds of a mixture end with, in one layer: `{measure: (seeds,)}`."""
     found = [run["correlation"][layer] for run in runs]
     return {
-        "accuracy": np.array([100 * run["curves"]["accuracy"][-1] for run in runs]),
-        "angle": np.array([run["curves"][f"{layer}/angle"][-1] for run in runs]),
-        "gradient_angle": np.array([run["curves"]["layer1/gradient_angle"][-1] for run in runs]),
+        "accuracy": last(runs, "accuracy", 100),
+        "angle": last(runs, f"{layer}/angle"),
+        "gradient_angle": last(runs, "layer1/gradient_angle"),
         "all": np.array([one["all"] for one in found]),
         "reciprocal": np.array([one["reciprocal"] for one in found if one["reciprocal"]]),
         "fraction": np.array([one["fraction"] for one in found]),
@@ -220,9 +212,9 @@ def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
     return common.markdown(head, rows)
 
 
-def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any, file: Any) -> None:
+def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any) -> Any:
     """Accuracy and gradient angle against the weight correlation of all pairs."""
-    figure, axes = common.new_figure(1, 2)
+    figure, axes = common.new_figure(1, 2, height=3.0)
     for panel, (measure, label) in zip(
         axes[0],
         (("accuracy", "test accuracy (%)"), ("gradient_angle", "gradient angle, layer1 (degrees)")),
@@ -233,21 +225,21 @@ def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any, 
             panel.errorbar(
                 found["all"].mean(),
                 found[measure].mean(),
-                found[measure].std(),
+                found[measure].std(ddof=1) if len(runs) > 1 else None,
                 fmt="o",
                 markersize=5,
                 label=f"{100 * kp:.0f} / {100 * fixed:.0f} / {100 * (1 - kp - fixed):.0f}",
             )
         panel.axvline(model["correlation"], color="black", linestyle="--", linewidth=0.8)
         panel.set(xlabel="weight correlation, all pairs", ylabel=label)
-    axes[0, 1].legend(
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
         title="kp / fixed / product %",
         fontsize=8,
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
+        loc="outside right upper",
     )
-    figure.savefig(file, dpi=110)
+    common.caption(figure, "means over seeds, ± 1 standard deviation; dashed: rat visual cortex")
+    return figure
 
 
 def main() -> None:
@@ -285,18 +277,10 @@ def main() -> None:
         compiled=arguments.dataset == "mnist",
         finish=[symmetry],
     )
-    mixtures = {
-        fractions: [run for run in runs if run["study"] == row] for row, fractions in rows.items()
-    }
+    mixtures = {rows[row]: own for row, own in common.grouped(runs, "study").items()}
     print("", table(mixtures), sep="\n")
-    report = {
-        "versions": common.versions(),
-        "model": model,
-        "runs": [run for own in mixtures.values() for run in own],
-    }
-    common.write_json(arguments.output / f"{name}.json", report)
-    draw(mixtures, model, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json")
+    numbers = {"model": model, "runs": [run for own in mixtures.values() for run in own]}
+    common.write(arguments.output / name, numbers, draw(mixtures, model))
 
 
 if __name__ == "__main__":

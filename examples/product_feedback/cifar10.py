@@ -24,14 +24,13 @@ PAPER = ("backprop", "fa", "dfa", "usf", "pfa", "pfa_o")
 
 def main() -> None:
     """Train, draw and print."""
-    parser = study.parser(__doc__, epochs="200", width=16, methods=PAPER)
+    # Tracing a network this deep takes most of the time of a quick run.
+    parser = study.parser(__doc__, epochs="200", width=16, usual=PAPER, quick=["pfa"])
     arguments = parser.parse_args()
     name, recipe, width = "cifar10", RECIPE, 16
     settings = {"dataset": "cifar10", "examples": 45_000}
     if arguments.quick:
         name, recipe, width, settings = "cifar10-quick", QUICK, 4, {"dataset": "digits"}
-        # Tracing a network this deep takes most of the time of a quick run.
-        arguments.methods = ["pfa"] if arguments.methods == list(PAPER) else arguments.methods
     _, size, channels = study.load(settings, arguments.data_dir).train.x.shape[1:]
     study.carry_out(
         arguments,

@@ -17,7 +17,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.curves import with_deviation
+from examples.curves import last, with_deviation
 from examples.product_feedback import study
 from examples.product_feedback.mnist import DIGITS, network
 
@@ -33,11 +33,6 @@ QUICK = study.Recipe(4, 16, 0.05, (3,), 0.2, 0.4, 1e-4, coupled=False, first_epo
 def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np.ndarray:
     """A random B as the layers draw it: uniform with variance 1/population.
 
-    Args:
-        rng: Source of random numbers.
-        expansion: Population over `outputs`.
-        outputs: Columns of B.
-
     Returns:
         `(population, outputs)`.
     """
@@ -48,12 +43,6 @@ def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np
 
 def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0) -> common.Numbers:
     """Draw W and B and set `R = W Bᵀ`.
-
-    Args:
-        expansion: Population over `outputs`.
-        draws: How often.
-        outputs: Columns of W.
-        seed: Of the random numbers.
 
     Returns:
         Path angles and norm ratios of the draws, and mean and deviation of the eigenvalues of
@@ -102,16 +91,15 @@ def train(arguments: Any, expansions: tuple[float, ...]) -> list[common.Numbers]
 
 def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
     """What a layer ends with, by expansion: `{measure: (seeds,)}`."""
-    found = {}
-    for expansion in dict.fromkeys(run["expansion"] for run in runs):
-        own = [run for run in runs if run["expansion"] == expansion]
-        found[expansion] = {
-            "angle": np.array([run["curves"][f"{layer}/angle"][-1] for run in own]),
-            "norm_ratio": np.array([run["curves"][f"{layer}/norm_ratio"][-1] for run in own]),
+    return {
+        expansion: {
+            "angle": last(own, f"{layer}/angle"),
+            "norm_ratio": last(own, f"{layer}/norm_ratio"),
             "settled": np.array([run["settled_angle"][layer] for run in own]),
-            "accuracy": np.array([run["curves"]["accuracy"][-1] for run in own]),
+            "accuracy": last(own, "accuracy", 100),
         }
-    return found
+        for expansion, own in common.grouped(runs, "expansion").items()
+    }
 
 
 def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
@@ -140,7 +128,7 @@ def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
                 with_deviation(few[expansion]["angle"], 1),
                 f"{float(ta.analysis.product_norm_ratio(expansion)):.3f}",
                 with_deviation(low["norm_ratio"], 3),
-                with_deviation(100 * low["accuracy"], 1),
+                with_deviation(low["accuracy"], 1),
             )
         )
     return common.markdown(columns, rows)
@@ -150,10 +138,9 @@ def draw(
     simulated: list[common.Numbers],
     spectra: dict[float, np.ndarray],
     runs: list[common.Numbers],
-    file: Any,
-) -> None:
-    """Write the figure: eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
-    figure, axes = common.new_figure(1, 2 + len(spectra))
+) -> Any:
+    """Eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
+    figure, axes = common.new_figure(2, 2)
     fine = np.logspace(0, 2, 200)
     ratios = np.array([one["expansion"] for one in simulated])
     mean = np.array([np.mean(one["eigenvalue_mean"]) for one in simulated])
@@ -183,23 +170,22 @@ def draw(
         )
     panel.set(xscale="log", xlabel="expansion", ylabel="path angle (degrees)", ylim=(0, 55))
     panel.legend(frameon=False)
-    for panel, (expansion, eigenvalues) in zip(axes[0, 2:], spectra.items(), strict=True):
+    for panel, (expansion, eigenvalues) in zip(axes[1], spectra.items(), strict=True):
         panel.hist(eigenvalues, bins=60, density=True, color="#56B4E9", alpha=0.6)
         low, high = ta.analysis.marchenko_pastur_support(expansion)
         v = np.linspace(low, high, 400)
         panel.plot(v, ta.analysis.marchenko_pastur_density(v, expansion), "k--", linewidth=1)
         panel.set(xlabel=f"eigenvalues of BᵀB, expansion {expansion:g}", ylabel="density")
-    figure.savefig(file, dpi=110)
+    common.caption(figure, "means, ± 1 standard deviation; dashed: theory")
+    return figure
 
 
 def main() -> None:
     """Simulate, train, draw and print."""
     parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True, data=False)
-    parser.add_argument(
-        "--draws", type=command_line.positive, default=100, help="random W and B (100)"
-    )
+    parser.number("--draws", "random W and B", 100, 10)
     arguments = parser.parse_args()
-    draws = 10 if arguments.quick else arguments.draws
+    draws = arguments.draws
     simulated = [simulate(expansion, draws) for expansion in EXPANSIONS]
     for one in simulated:
         print(
@@ -214,15 +200,8 @@ def main() -> None:
     few = {expansion: simulate(expansion, draws, outputs=10) for expansion in expansions}
     print("", table(runs, few), sep="\n")
     name = "expansion-quick" if arguments.quick else "expansion"
-    report = {
-        "versions": common.versions(),
-        "simulated": simulated,
-        "ten_outputs": list(few.values()),
-        "runs": runs,
-    }
-    common.write_json(arguments.output / f"{name}.json", report)
-    draw(simulated, spectra, runs, arguments.output / f"{name}.png")
-    print(f"\nFigure and numbers: {arguments.output / name}.png and .json")
+    numbers = {"simulated": simulated, "ten_outputs": list(few.values()), "runs": runs}
+    common.write(arguments.output / name, numbers, draw(simulated, spectra, runs))
 
 
 if __name__ == "__main__":

@@ -49,13 +49,12 @@ def crops(run: Any) -> common.Crops:
 
 def main() -> None:
     """Train, draw and print."""
-    parser = study.parser(__doc__, epochs="75", width=64, methods=PAPER, seeds=1, strategy=True)
+    # Tracing a network this deep takes most of the time of a quick run.
+    parser = study.parser(__doc__, epochs="75", width=64, seeds=1, usual=PAPER, quick=["pfa"])
     arguments = parser.parse_args()
     name, recipe, width, classes = "imagenet", RECIPE, 64, 1000
     if arguments.quick:
         name, recipe, width, classes = "imagenet-quick", QUICK, 4, 10
-        # Tracing a network this deep takes most of the time of a quick run.
-        arguments.methods = ["pfa"] if arguments.methods == list(PAPER) else arguments.methods
     size = load(arguments.quick, arguments.data_dir).size
     network = functools.partial(
         ta.models.resnet,

@@ -36,7 +36,12 @@ def network(inputs: int, width: int) -> keras.Model:
 
 def main() -> None:
     """Train, draw and print."""
-    parser = study.parser(__doc__, epochs="40, or 3 with `--schedule forgotten`", width=512)
+    parser = study.parser(
+        __doc__,
+        epochs="40, or 3 with `--schedule forgotten`",
+        width=512,
+        quick=("backprop", "fa", "pfa"),
+    )
     parser.add_argument("--schedule", choices=sorted(SCHEDULES), default="published")
     parser.add_argument(
         "--input-layer", action="store_true", help="feedback weights in the lowest layer too"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -105,9 +104,6 @@ def settled_angles(run: Any) -> Numbers:
     Then `R = W Bᵀ`, and the path is `W BᵀB`. The theory's angle is the mean of this over random `B`
     for weights without a preferred direction; a layer with few units has its own.
 
-    Args:
-        run: With a model, with or without product feedback.
-
     Returns:
         `{"settled_angle": {layer name: degrees}}`, empty without product feedback.
     """
@@ -198,24 +194,20 @@ def runs_of(
     Returns:
         All runs, settings and curves, as in the files of docs/results.
     """
-    study = ta.studies.Study(
+    results = common.study(
+        arguments,
+        name,
         network,
         source,
         variants,
         compile={"optimizer": optimizer, "jit_compile": compiled},
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
-        seeds=1 if arguments.quick else arguments.seeds,
-        data_dir=getattr(arguments, "data_dir", None),
         settings={"recipe": dataclasses.asdict(recipe), "data": dict(settings)},
         finish=[settled_angles, *finish],
         probe=probe,
         on_divergence="warn",
-        cost=False,
-        strategy=getattr(arguments, "strategy", "default"),
-        title=name,
     )
-    results = study.run(arguments.output / name, jobs=arguments.jobs)
     weights = network().count_params()
     chosen = {row.name: row.settings for row in variants}
     return [
@@ -244,9 +236,6 @@ def to_page(
 def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """What a run's history holds, under shorter names.
 
-    Args:
-        history: `{name: values over the epochs}` of a model with an `AlignmentMonitor`.
-
     Returns:
         `accuracy`, `train_accuracy`, `loss`, and for each layer `<layer>/angle` (of weights or of
         the path), `<layer>/gradient_angle` and `<layer>/norm_ratio`.
@@ -266,23 +255,9 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def parser(
-    text: str,
-    epochs: str,
-    width: int,
-    methods: Sequence[str] = METHODS,
-    seeds: int = 5,
-    strategy: bool = False,
-) -> argparse.ArgumentParser:
-    """The command line of the scripts that train one network with several methods.
-
-    Args:
-        text: The script's docstring.
-        epochs: Says the default number of epochs.
-        width: The default width.
-        methods: The default methods.
-        seeds: The default number of seeds.
-        strategy: See `command_line.new_parser`.
-    """
+    text: str, epochs: str, width: int, seeds: int = 5, **methods: Any
+) -> command_line.Parser:
+    """The command line of the scripts that train one network with several methods."""
     new = command_line.new_parser(
         text,
         "product_feedback",
@@ -290,10 +265,9 @@ def parser(
         epochs=epochs,
         seeds=seeds,
         jobs=True,
-        strategy=strategy,
+        **methods,
     )
-    new.add_argument("--width", type=command_line.positive, help=f"of the layers ({width})")
-    new.set_defaults(methods=list(methods))
+    new.number("--width", f"of the layers ({width})")
     return new
 
 
@@ -308,18 +282,7 @@ def carry_out(
     input_layer: bool = False,
     **options: Any,
 ) -> None:
-    """Train with all methods, print the table, write figure and numbers.
-
-    Args:
-        arguments: Of `parser`.
-        name: Of the files.
-        network: Builds the stock network.
-        source: What to train and test on: a function of the run.
-        recipe: How to train.
-        rates: Learning rates of methods that differ from the recipe's.
-        input_layer: See `variant`.
-        **options: Of `runs_of`.
-    """
+    """Train with all methods, print the table, write figure and numbers."""
     print(f"{name}: {recipe}", flush=True)
     rates = rates or {}
     variants = [
@@ -332,10 +295,5 @@ def carry_out(
         "angle": float(ta.analysis.product_path_angle(10.0)),
         "norm_ratio": float(ta.analysis.product_norm_ratio(10.0)),
     }
-    stem: Path = arguments.output / name
-    common.write_json(
-        stem.with_name(f"{name}.json"),
-        {"versions": common.versions(), "formula": formula, "runs": runs},
-    )
-    figures.draw(runs, stem.with_name(f"{name}.png"), 10.0)
-    print(f"\nFigure and numbers: {stem}.png and .json", flush=True)
+    figure = figures.draw(runs, 10.0)
+    common.write(arguments.output / name, {"formula": formula, "runs": runs}, figure)

@@ -14,10 +14,6 @@ NAMES = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "voc")
 def load(name: str, data_dir: str | None = None) -> ta.data.Arrays:
     """A dataset of images with one label each, in [-1, 1].
 
-    Args:
-        name: One of `NAMES`. The embedded digits are enlarged to 24x24.
-        data_dir: Where the prepared TensorFlow Datasets are.
-
     Returns:
         The dataset.
     """

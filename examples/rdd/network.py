@@ -22,13 +22,6 @@ def convolutional(
 
     Crops are of images in [-1, 1] with 4 pixels of -1 around them, as shifts.
 
-    Args:
-        size: Height and width of the images.
-        channels: Channels of the images.
-        classes: Outputs.
-        filters: Of each convolution.
-        units: Of the hidden dense layers.
-
     Returns:
         A model from `(batch, size, size, channels)` to logits.
     """
@@ -45,10 +38,6 @@ def convolutional(
 
 def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
     """What the features and the dense layers answer to images, after ReLU.
-
-    Args:
-        model: Of `convolutional`, converted or not.
-        x: Images.
 
     Returns:
         Arrays `(images, units)`, from the features to the output.

@@ -32,7 +32,7 @@ SAMPLE = 2000  # weights, and units, in a scatter plot
 # As in the paper: passes, filters of each convolution, units of the hidden dense layers, simulated
 # seconds a layer before each epoch.
 PAPER = {"epochs": 100, "filters": 64, "units": (384, 192), "duration": 30.0}
-QUICK = {"epochs": 3, "filters": 8, "units": (48, 24), "duration": 10.0}
+QUICK = {"epochs": 2, "filters": 8, "units": (48, 24), "duration": 10.0}
 BATCH, RATE = 32, 0.01
 
 
@@ -89,12 +89,7 @@ def finish(run: Any) -> common.Numbers:
 
 
 def variant(method: str, estimator: str) -> ta.studies.Variant:
-    """A row of the study.
-
-    Args:
-        method: Out of `METHODS`.
-        estimator: Of `rdd`.
-    """
+    """A row of the study."""
     estimators = {"rdd": estimator, "mirror": "mirror"}
     aligned = method in estimators
     return ta.studies.Variant(
@@ -168,11 +163,11 @@ def table(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Train, print and draw."""
     parser = command_line.new_parser(
-        __doc__, "rdd", methods=METHODS, epochs="100", seeds=1, jobs=True
+        __doc__, "rdd", methods=METHODS, quick=("fa", "rdd"), epochs="100", seeds=1, jobs=True
     )
     parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
-    parser.add_argument("--filters", type=command_line.positive, help="of each convolution (64)")
-    parser.add_argument("--duration", type=float, help="simulated seconds a layer (30)")
+    parser.number("--filters", "of each convolution (64)")
+    parser.number("--duration", "simulated seconds a layer (30)", kind=float)
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     given = parser.parse_args()
     name = "digits" if given.quick else given.dataset
@@ -181,31 +176,28 @@ def main() -> None:
     settings |= {n: v for n in PAPER if (v := getattr(given, n, None)) is not None}
     found = datasets.load(name, given.data_dir)
     size, channels = found.train.x.shape[2:]
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        name,
         functools.partial(
             convolutional, size, channels, found.classes, settings["filters"], settings["units"]
         ),
         data,
-        [variant(method, given.estimator) for method in given.methods or METHODS],
+        [variant(method, given.estimator) for method in given.methods],
         compile={"optimizer": keras.optimizers.SGD(RATE, momentum=0.9)},
         epochs=settings["epochs"],
         batch_size=BATCH,
-        seeds=given.seeds,
-        data_dir=given.data_dir,
         settings=settings,
         prepare=[start],
         measure=[measure],
         finish=[finish],
         probe=0,
         on_divergence=None,
-        cost=False,
-        title=name,
-    ).run(given.output / name, jobs=given.jobs)
+    )
     runs = [to_page(run, settings) for run in common.ended(results)]
     print("", table(runs), "", sep="\n")
-    stem = given.output / name
     common.write_json(given.output / f"{name}.json", {"versions": common.versions(), "runs": runs})
-    for file in figures.draw(runs, stem):
+    for file in figures.draw(runs, given.output / name):
         print(f"written: {file}")
 
 

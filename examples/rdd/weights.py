@@ -10,7 +10,6 @@ as the paper prints it, or starts from the voltage in each window, as in the aut
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import with_deviation
 from tf_alignment.spiking.lif import Drive, Window, estimators
 
 SIZES = (1600, 384, 192, 10)
@@ -67,22 +67,18 @@ def measure(setting: tuple[Any, float, bool], sizes: tuple[int, ...], seed: int)
 
 def main() -> None:
     """Measure what is not in the file yet; write it; print the table."""
-    arguments = command_line.new_parser(__doc__, "rdd", seeds=3, data=False).parse_args()
-    sizes = (20, 10, 5) if arguments.quick else SIZES
-    file = arguments.output / "weights.json"
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    given = command_line.new_parser(__doc__, "rdd", seeds=3, data=False).parse_args()
+    sizes = (20, 10, 5) if given.quick else SIZES
+    file = given.output / "weights.json"
+    results: dict[str, dict[str, Any]] = common.read_json(file) or {}
     found = results.setdefault("signs and correlations", {})
     for name, setting in SETTINGS.items():
-        for seed in range(arguments.seeds):
+        for seed in range(given.seeds):
             if str(seed) not in found.setdefault(name, {}):
                 found[name][str(seed)] = measure(setting, sizes, seed)
                 common.write_json(file, {"versions": common.versions(), **results})
-        values = np.array(list(found[name].values()))  # seeds, layers, (signs, correlation)
-        spread = values.std(0, ddof=1) if len(values) > 1 else 0 * values[0]
-        cells = (
-            f"{m[0]:.1f} ± {s[0]:.1f}, {m[1]:.3f}"
-            for m, s in zip(values.mean(0), spread, strict=True)
-        )
+        layers = np.array(list(found[name].values())).transpose(1, 2, 0)  # (signs, r), seeds
+        cells = (f"{with_deviation(signs, 1)}, {r.mean():.3f}" for signs, r in layers)
         print(common.markdown_row((name, *cells)), flush=True)
 
 

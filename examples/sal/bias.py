@@ -9,12 +9,13 @@ the point where B comes to rest; how far depends on whether PSPs are balanced ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from examples import command_line
-from examples.sal.files import new_parser, write
+from examples.sal.files import common, new_parser, write
 from tf_alignment.spiking.sampling import (
     FeedbackLearning,
     LayeredNetwork,
@@ -58,17 +59,16 @@ def rests(balanced: bool, biases: list[float], blocks: int, seed: int) -> list[l
 
 def report(results: dict[str, list[list[float]]], biases: list[float]) -> str:
     """The table."""
-    lines = ["| bias of the upper neuron | balanced | plain PSPs |", "| --- | --- | --- |"]
-    for i, bias in enumerate(biases):
-        cells = (f"{mean:.2f} ± {error:.2f}" for mean, error in (r[i] for r in results.values()))
-        lines.append(f"| {bias:g} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [
+        (f"{bias:g}", *(f"{mean:.2f} ± {error:.2f}" for mean, error in rests))
+        for bias, *rests in zip(biases, *results.values(), strict=True)
+    ]
+    return common.markdown(("bias of the upper neuron", *results), rows)
 
 
-def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Figure:
+def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Any:
     """B at rest against the bias."""
-    drawing = Figure((4.5, 3.2), layout="constrained")
-    axes = drawing.subplots()
+    drawing, [[axes]] = common.new_figure(1, 1, height=3.0)
     for name, values in results.items():
         means, errors = np.array(values).T
         axes.errorbar(biases, means, errors, marker="o", label=name)

@@ -205,30 +205,14 @@ def draw(results: dict[str, Any]) -> Any:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--tau", type=command_line.positive, help="refractory time in steps (50; --quick: 10)"
-    )
-    parser.add_argument(
-        "--interval",
-        type=command_line.positive,
-        help="fewest steps between spikes (the refractory time)",
-    )
-    parser.add_argument(
-        "--iterations", type=command_line.positive, help="20000, or 2000 with --quick"
-    )
-    parser.add_argument("--rate", type=float, help="of both rules (0.01; --quick: 0.1)")
+    parser.number("--tau", "refractory time in steps", 50, 10)
+    parser.number("--interval", "fewest steps between spikes (the refractory time)")
+    parser.number("--iterations", "of wake and sleep", 20000, 2000)
+    parser.number("--rate", "of both rules", 0.01, 0.1, kind=float)
     parser.add_argument("--asymmetries", type=float, nargs="+", default=ASYMMETRIES)
-    parser.add_argument(
-        "--chains", type=command_line.positive, default=100, help="parallel runs (100)"
-    )
-    parser.add_argument(
-        "--seeds", type=command_line.positive, default=1, help="targets and starts (1)"
-    )
-    arguments = parser.parse_args()
-    arguments.tau = arguments.tau or (10 if arguments.quick else 50)
-    arguments.rate = arguments.rate or (0.1 if arguments.quick else 0.01)
-    arguments.iterations = arguments.iterations or (2000 if arguments.quick else 20000)
-    return arguments
+    parser.number("--chains", "parallel runs", 100)
+    parser.number("--seeds", "targets and starts", 1)
+    return parser.parse_args()
 
 
 def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:

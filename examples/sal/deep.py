@@ -14,6 +14,7 @@ one every epoch, makes W grow until training diverges (on MNIST after ten epochs
 
 from __future__ import annotations
 
+import argparse
 import functools
 from typing import Any
 
@@ -23,6 +24,7 @@ import tf_alignment as ta
 from examples import command_line, common, networks
 from examples.rdd import data as rdd_data
 from examples.rdd import network as rdd_network
+from examples.sal.files import write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
@@ -81,33 +83,36 @@ def table(runs: dict[str, common.Numbers]) -> str:
     return common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s"), rows)
 
 
-def draw(runs: dict[str, dict[str, Any]]) -> Any:
+def draw(runs: dict[str, common.Numbers]) -> Any:
     """Accuracy, and the first layer's gradient angle, over epochs."""
-    figure, [[accuracy, angle]] = common.new_figure(1, 2)
-    for method, run in runs.items():
-        curves = run["curves"]
-        epochs = range(1, len(curves["val_accuracy"]) + 1)
-        accuracy.plot(epochs, [100 * a for a in curves["val_accuracy"]], label=method)
-        angle.plot(epochs, curves[run["first layer"]], label=method)
-    accuracy.set(xlabel="epoch", ylabel="test accuracy, %")
-    angle.set(xlabel="epoch", ylabel="gradient angle, first layer (°)")
-    accuracy.legend()
-    return figure
+    labels = {"accuracy": "test accuracy", "angle": "gradient angle, first layer (°)"}
+    curves = {
+        method: {
+            "accuracy": run["curves"]["val_accuracy"],
+            "angle": run["curves"][run["first layer"]],
+        }
+        for method, run in runs.items()
+    }
+    return ta.plots.learning_curves(curves, labels=labels)
 
 
 def main() -> None:
     """Train, print, draw."""
     parser = command_line.new_parser(
-        __doc__, "sal", methods=METHODS, epochs="6, or 4 with --quick", seeds=1, jobs=True
+        __doc__,
+        "sal",
+        methods=METHODS,
+        quick=("backprop", "sal"),
+        epochs="6, or 2 with --quick",
+        seeds=1,
+        jobs=True,
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
-    parser.add_argument("--rate", type=float, default=0.01, help="of W at the start (0.01)")
-    parser.add_argument(
-        "--steps", type=command_line.positive, help="of SAL before an epoch (4000; --quick: 2000)"
-    )
-    parser.add_argument("--feedback-rate", type=float, default=0.03, help="of SAL (0.03)")
-    parser.add_argument("--decay", type=float, default=0.01, help="weight decay of KP (0.01)")
+    parser.number("--rate", "of W at the start", 0.01, kind=float)
+    parser.number("--steps", "of SAL before an epoch", 4000, 2000)
+    parser.number("--feedback-rate", "of SAL", 0.03, kind=float)
+    parser.number("--decay", "weight decay of KP", 0.01, kind=float)
     parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
@@ -115,7 +120,7 @@ def main() -> None:
     settings = {
         "network": given.network,
         "dataset": given.dataset or ("digits" if given.quick else "mnist"),
-        "steps": given.steps or (2000 if given.quick else 4000),
+        "steps": given.steps,
         "unbalanced": given.unbalanced,
     }
     found = LOAD[given.network](settings["dataset"], given.data_dir)
@@ -126,7 +131,9 @@ def main() -> None:
         balanced=not given.unbalanced,
     )
     name = f"deep-{given.network}-{settings['dataset']}"
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        name,
         functools.partial(NETWORKS[given.network], found.train.x.shape[1:], found.classes),
         data,
         [
@@ -136,34 +143,26 @@ def main() -> None:
                 feedback_initializer=None,
                 phases=[sal] if method == "sal" else [],
             )
-            for method in given.methods or METHODS
+            for method in given.methods
         ],
         compile={
             "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
             # XLA is slow in convolutions on a CPU
             "jit_compile": given.network == "perceptron",
         },
-        epochs=given.epochs or (4 if given.quick else 6),
+        epochs=given.epochs or (2 if given.quick else 6),
         batch_size=BATCH,
         seeds=range(1, 1 + given.seeds),  # the seed of the kept results is 1
-        data_dir=given.data_dir,
         settings=settings,
         probe=256,
-        cost=False,
-        title=name,
-    ).run(given.output / name, jobs=given.jobs)
+    )
     ended = common.ended(results)
     if given.seeds > 1:
         print("", results.table(), sep="\n")
     # figure and file are of the first seed
     runs = {run["variant"]: to_page(run) for run in ended if run["seed"] == ended[0]["seed"]}
     print("", table(runs), sep="\n")
-    arguments = {k: v for k, v in vars(given).items() if k not in ("output", "data_dir", "jobs")}
-    file = given.output / f"{name}.json"
-    content = {"versions": common.versions(), "arguments": {**arguments, **settings}, "runs": runs}
-    common.write_json(file, content)
-    draw(runs).savefig(given.output / f"{name}.png", dpi=130)
-    print(f"\nNumbers: {file}\nFigure: {given.output / name}.png")
+    write(argparse.Namespace(**{**vars(given), **settings}), name, {"runs": runs}, draw(runs))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from typing import Any
 from examples import command_line, common
 
 
-def new_parser(text: str) -> argparse.ArgumentParser:
+def new_parser(text: str) -> command_line.Parser:
     """The command line of a script that simulates: with `--seed`, without data."""
     parser = command_line.new_parser(text, "sal", data=False)
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (1)")
+    parser.number("--seed", "of all that is drawn", 1, kind=int)
     return parser
 
 
@@ -25,20 +25,6 @@ def unfinished(arguments: argparse.Namespace, name: str) -> Path:
 
 
 def write(arguments: argparse.Namespace, name: str, results: dict[str, Any], figure: Any) -> None:
-    """Write `<name>.json`, whole or not at all, and `<name>.png`.
-
-    Args:
-        arguments: The command line, kept with the numbers.
-        name: Of the files.
-        results: The numbers.
-        figure: The matplotlib figure.
-    """
-    content = {
-        "versions": common.versions(),
-        "arguments": {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir")},
-        **results,
-    }
-    file = arguments.output / f"{name}.json"
-    common.write_json(file, content)
-    figure.savefig(arguments.output / f"{name}.png", dpi=130)
-    print(f"\nNumbers: {file}\nFigure: {arguments.output / name}.png")
+    """Write `<name>.json` and `<name>.png`."""
+    kept = {k: v for k, v in vars(arguments).items() if k not in ("output", "data_dir", "jobs")}
+    common.write(arguments.output / name, {"arguments": kept, **results}, figure)

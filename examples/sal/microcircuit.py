@@ -174,7 +174,7 @@ def draw(results: dict[str, Any]) -> Any:
         if name != "copy":
             scatter.plot(curves["W2"], curves["B"], ".", label=name)
     scatter.plot([-RANGE, 2 * RANGE], [-RANGE, 2 * RANGE], color="grey", lw=0.8)
-    error.set(xlabel="epoch", ylabel="rms error of the output rate")
+    error.set(xlabel="epoch", ylabel="rms error of the output")
     distance.set(xlabel="epoch", ylabel="|B − W₂|, median")
     scatter.set(xlabel="W₂", ylabel="B")
     error.legend()
@@ -221,13 +221,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--epochs", type=command_line.positive, help="150, or 20 with --quick")
-    parser.add_argument(
-        "--students", type=command_line.positive, default=50, help="of each method (50)"
-    )
-    arguments = parser.parse_args()
-    arguments.epochs = arguments.epochs or (20 if arguments.quick else 150)
-    return arguments
+    parser.number("--epochs", "of training", 150, 20)
+    parser.number("--students", "of each method", 50)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

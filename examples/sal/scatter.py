@@ -139,9 +139,9 @@ def angle(w: Any, b: Any) -> float:
 
 def draw(results: dict[str, Any]) -> Any:
     """Drift, scatter, angle over time, imperfections."""
-    figure, axes = common.new_figure(2, 3, width=4.2)
-    drift, scatter, other, over_time, bars, empty = axes.flat
-    empty.set_axis_off()
+    figure, axes = common.new_figure(3, 2)
+    drift, over_time, scatter, other, bars, empty = axes.flat
+    empty.remove()
     drift.axhline(0, color="grey", lw=0.5)
     drift.plot(results["two neurons"]["B"], results["two neurons"]["drift"], "o-")
     drift.set(xlabel="B (W = 1)", ylabel="drift of B / η, per refractory time", title="two neurons")
@@ -156,7 +156,12 @@ def draw(results: dict[str, Any]) -> Any:
     for name, run in results["settings"].items():
         thousands = [time / 1000 for time in run["refractory times"]]
         over_time.plot(thousands, run["angles"], label=name)
-    over_time.set(xlabel="thousands of refractory times", ylabel="angle, degrees", ylim=(0, 95))
+    over_time.set(
+        xlabel="thousands of refractory times",
+        ylabel="angle, degrees",
+        ylim=(0, 95),
+        title="two layers of 50",
+    )
     over_time.legend(fontsize=7)
     names = list(results["imperfect"])
     bars.barh(names[::-1], [results["imperfect"][n]["angle"] for n in names[::-1]])

@@ -28,12 +28,7 @@ class Text:
 
 
 def shakespeare(length: int, data_dir: str | None = None) -> Text:
-    """Tiny Shakespeare, 1.1 million characters, through TensorFlow Datasets.
-
-    Args:
-        length: Characters of a window.
-        data_dir: Where the prepared TensorFlow Datasets are.
-    """
+    """Tiny Shakespeare, 1.1 million characters, through TensorFlow Datasets."""
     import tensorflow_datasets as tfds  # 2 s, and only needed here
 
     texts = {}
@@ -45,12 +40,7 @@ def shakespeare(length: int, data_dir: str | None = None) -> Text:
 
 
 def source_text(length: int, windows: int | None = None) -> Text:
-    """The source code of a module of Python's own, which needs no network: 0.1 million characters.
-
-    Args:
-        length: Characters of a window.
-        windows: How many of each split; all, if None.
-    """
+    """The source code of a module of Python's own, 0.1 million characters; or so many windows."""
     text = inspect.getsource(argparse)
     end = None if windows is None else windows * length + 1
     eighth = len(text) // 8

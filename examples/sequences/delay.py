@@ -12,16 +12,17 @@ network holds the value, a readout is enough, and the task tells nothing.
 
 from __future__ import annotations
 
+import argparse
+import functools
 from typing import Any, NamedTuple
 
 import keras
 
 import tf_alignment as ta
-from examples import command_line
-from examples.common import Numbers, markdown, mean_of, read_json, write_json
+from examples import command_line, common
 from examples.sequences.data import store_recall
 
-__all__ = ["METHODS", "NETWORKS", "accuracy", "main"]
+__all__ = ["METHODS", "NETWORKS", "build", "main"]
 
 
 class Network(NamedTuple):
@@ -43,68 +44,88 @@ NETWORKS = {
     "simple-20": Network(ta.layers.SimpleRNNCell, 0.7, 20),
     "lstm-20": Network(ta.layers.LSTMCell, 0.7, 20),
 }
-METHODS = {"backprop": None, "fa": "fa", "eprop, symmetric": "eprop", "eprop, random": "eprop"}
+# name: (feedback of the cell, of the readout)
+METHODS = {
+    "backprop": (None, None),
+    "fa": ("fa", "fa"),
+    "eprop, symmetric": ("eprop", None),
+    "eprop, random": ("eprop", "fa"),
+}
+BATCH = 64
 
 
-def accuracy(network: str, method: str, seed: int, steps: int = 600, units: int = 32) -> float:
-    """Part of new sequences whose value is recalled, after training.
-
-    Args:
-        network: Out of `NETWORKS`.
-        method: Out of `METHODS`.
-        seed: Of weights and data.
-        steps: Training steps, each on 64 new sequences.
-        units: Of the network.
-    """
+def build(network: str, method: str, units: int = 32) -> keras.Model:
+    """A network out of `NETWORKS` with a method out of `METHODS`."""
     cell, gain, length = NETWORKS[network]
-    keras.utils.set_random_seed(seed)
-    readout = "fa" if method in ("fa", "eprop, random") else None
+    recurrent, readout = METHODS[method]
     made = cell(
-        units,
-        recurrent_initializer=keras.initializers.Orthogonal(gain),
-        feedback=METHODS[method],
+        units, recurrent_initializer=keras.initializers.Orthogonal(gain), feedback=recurrent
     )
-    model = keras.Sequential(
+    layers = [keras.layers.RNN(made), ta.layers.Dense(2, feedback=readout)]
+    return keras.Sequential([keras.Input((length, 3)), *layers])
+
+
+def data(run: Any) -> tuple[Any, Any]:
+    """New sequences for every step, and others to test on."""
+    _, _, length = NETWORKS[run.settings["network"]]
+    train = store_recall(BATCH * run.settings["steps"], length, run.seed + 1)
+    return train, store_recall(1024, length, run.seed + 2)
+
+
+def train(given: argparse.Namespace, network: str, steps: int) -> list[common.Numbers]:
+    """All methods in one network."""
+    results = common.study(
+        given,
+        network,
+        None,
+        data,
         [
-            keras.Input((length, 3)),
-            keras.layers.RNN(made),
-            ta.layers.Dense(2, feedback=readout),
-        ]
+            ta.studies.Variant(method, None, build=functools.partial(build, network, method))
+            for method in METHODS
+        ],
+        compile={
+            "optimizer": keras.optimizers.Adam(2e-3, clipnorm=1.0),
+            "steps_per_execution": 1,
+        },
+        epochs=1,
+        batch_size=BATCH,
+        settings={"network": network, "steps": steps},
+        probe=0,
+        on_divergence=None,
     )
-    model.compile(
-        keras.optimizers.Adam(2e-3, clipnorm=1.0),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    x, y = store_recall(64 * steps, length, seed + 1)
-    model.fit(x, y, batch_size=64, shuffle=False, verbose=0)
-    return float(model.evaluate(*store_recall(1024, length, seed + 2), verbose=0)[1])
+    return [
+        {
+            "network": network,
+            "method": run["variant"],
+            "seed": run["seed"],
+            "steps": steps,
+            "accuracy": run["curves"]["val_accuracy"][-1],
+        }
+        for run in common.ended(results)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
-    parser = command_line.new_parser(__doc__ or "", "sequences/delay", seeds=3, data=False)
+    parser = command_line.new_parser(
+        __doc__ or "", "sequences/delay", seeds=3, data=False, jobs=True
+    )
     given = parser.parse_args(arguments)
-    steps, seeds = (4, 1) if given.quick else (600, given.seeds)
-    file = given.output / "delay.json"
-    runs: list[Numbers] = read_json(file) or []
+    steps, networks = (4, ["simple-12"]) if given.quick else (600, list(NETWORKS))
     rows = []
-    for network, (cell, gain, length) in NETWORKS.items():
-        row = [cell.__name__, f"{gain:g}", str(length)]
-        for method in METHODS:
-            for seed in range(seeds):
-                run: Numbers = {"network": network, "method": method, "seed": seed, "steps": steps}
-                if not any(run.items() <= done.items() for done in runs):
-                    runs.append({**run, "accuracy": accuracy(**run)})
-                    write_json(file, runs)
-            values = [
-                done["accuracy"]
-                for done in runs
-                if (done["network"], done["method"], done["steps"]) == (network, method, steps)
-            ]
-            row.append(mean_of(values).text(2))
-        rows.append(row)
-    print(markdown(("cell", "gain", "length", *METHODS), rows))
+    for network in networks:
+        runs = common.completed(
+            given.output / "delay.json",
+            ("network", "method", "seed", "steps"),
+            [(network, method, seed, steps) for method in METHODS for seed in range(given.seeds)],
+            lambda missing: train(given, missing[0][0], steps),
+        )
+        groups = common.grouped(runs, "network", "method", "steps")
+        found = [[run["accuracy"] for run in groups[network, m, steps]] for m in METHODS]
+        cell, gain, length = NETWORKS[network]
+        cells = (common.mean_of(values).text(2) for values in found)
+        rows.append((cell.__name__, f"{gain:g}", str(length), *cells))
+    print(common.markdown(("cell", "gain", "length", *METHODS), rows))
 
 
 if __name__ == "__main__":

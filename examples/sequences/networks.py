@@ -30,14 +30,7 @@ class Positions(keras.layers.Layer):
 
 
 def lstm(characters: int, length: int, units: int = 128, embedding: int = 64) -> keras.Model:
-    """Embedding, LSTM and a dense readout at every character.
-
-    Args:
-        characters: How many different ones.
-        length: Characters of a window.
-        units: Of the LSTM.
-        embedding: Width of the embedding.
-    """
+    """Embedding, LSTM and a dense readout at every character."""
     return keras.Sequential(
         [
             keras.Input((length,), dtype="int32"),
@@ -52,15 +45,7 @@ def lstm(characters: int, length: int, units: int = 128, embedding: int = 64) ->
 def transformer(
     characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
 ) -> keras.Model:
-    """A decoder-only transformer: blocks with normalisation before attention and before an MLP.
-
-    Args:
-        characters: How many different ones.
-        length: Characters of a window.
-        layers: How many blocks.
-        width: Of the residual stream; the MLPs are four times as wide.
-        heads: Of each attention.
-    """
+    """A decoder-only transformer: blocks with normalisation before attention and before an MLP."""
     inputs = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
     x = Positions(name="positions")(x)

@@ -1,7 +1,6 @@
 """Characters of Shakespeare: an LSTM or a transformer, without weight transport.
 
-Every run writes a file of its own and is not made again; one that was killed goes on from its last
-epoch. Then a table of all files.
+Every run has a file in the output directory and is not made again. Then a table of all files.
 
     python -m examples.sequences.train --quick
     python -m examples.sequences.train --network lstm --methods backprop fa eprop-random
@@ -9,69 +8,71 @@ epoch. Then a table of all files.
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 import tf_alignment as ta
-from examples import command_line
-from examples.command_line import positive
-from examples.common import Numbers, finished, markdown, write_json
+from examples import command_line, common
+from examples.common import Numbers
+from examples.curves import with_deviation
 from examples.sequences.data import Text, shakespeare, source_text
 from examples.sequences.networks import NETWORKS
 
-__all__ = ["METHODS", "bits", "build", "main", "optimizer", "train"]
+__all__ = ["METHODS", "bits", "eprop", "main", "optimizer", "table", "variant"]
 
 # e-prop by what tells the units of the error: readout's own weights, random ones, Kolen-Pollack's
 EPROP = {"eprop-symmetric": "backprop", "eprop-random": "fa", "eprop-adaptive": "kp"}
 METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *EPROP)
+QUICK = {"lstm": {"units": 8, "embedding": 8}, "transformer": {"layers": 1, "width": 8}}
 
 
-def build(network: str, method: str, text: Text, **sizes: int) -> keras.Model:
-    """A network for a text, with the method in every layer that can have it.
+def text_of(quick: bool, length: int, data_dir: str | None) -> Text:
+    """What is learned."""
+    return source_text(length, windows=256) if quick else shakespeare(length, data_dir)
 
-    Args:
-        network: Out of `NETWORKS`.
-        method: Out of `METHODS`; e-prop's are for the LSTM.
-        text: What it is to learn.
-        **sizes: Of the network.
-    """
-    length = text.train[0].shape[1]
-    stock = NETWORKS[network](len(text.characters), length, **sizes)
-    if method not in EPROP:
-        return ta.convert(stock, method)
-    if network != "lstm":
-        raise ValueError(f"{method} needs a recurrent network. Received: --network {network}")
-    [entry] = stock.inputs
-    embedding, recurrent, readout = stock.layers
+
+def data(run: Any) -> tuple[Any, Any]:
+    """Windows of the training and of the validation split."""
+    text = text_of(run.settings["quick"], run.settings["length"], run.data_dir)
+    return text.train, text.validation
+
+
+def eprop(stock: Any, readout: str) -> keras.Model:
+    """The LSTM with e-prop, and with a method in its readout."""
+    made = stock()
+    [entry] = made.inputs
+    embedding, recurrent, dense = made.layers
     layers = [
         keras.Input(tuple(entry.shape[1:]), dtype="int32"),
         type(embedding).from_config(embedding.get_config()),
         ta.layers.LSTM.from_config(recurrent.get_config() | {"feedback": "eprop"}),
-        ta.layers.Dense.from_config(readout.get_config() | {"feedback": EPROP[method]}),
+        ta.layers.Dense.from_config(dense.get_config() | {"feedback": readout}),
     ]
-    model = keras.Sequential(layers, name=stock.name)
+    model = keras.Sequential(layers, name=made.name)
     own = [w for w in model.weights if "feedback" not in w.path]
-    for target, source in zip(own, stock.weights, strict=True):
+    for target, source in zip(own, made.weights, strict=True):
         target.assign(source)
     return model
 
 
-def optimizer(rate: float, decay: float, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW after a warm-up, falling to a tenth; what learns by alignment has plain SGD.
+def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
+    """A row of the study."""
+    if method not in EPROP:
+        return ta.studies.Variant(method, method)
+    if network != "lstm":
+        raise ValueError(f"{method} needs a recurrent network. Received: --network {network}")
+    return ta.studies.Variant(method, None, build=functools.partial(eprop, stock, EPROP[method]))
 
-    Args:
-        rate: Highest learning rate.
-        decay: Weight decay of kernels and of the feedback weights that follow them.
-        steps: Of the whole training.
-    """
-    warmup = max(1, steps // 20)
+
+def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
+    """AdamW after a warm-up, falling to a tenth; what learns by alignment has plain SGD."""
+    warmup = max(1, run.steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), alpha=0.1, warmup_target=rate, warmup_steps=warmup
+        0.0, max(1, run.steps - warmup), alpha=0.1, warmup_target=rate, warmup_steps=warmup
     )
     forward = keras.optimizers.AdamW(schedule, weight_decay=decay, beta_2=0.99, clipnorm=1.0)
     forward.exclude_from_weight_decay(var_names=["gamma", "beta", "bias", "embedding", "vectors"])
@@ -83,123 +84,96 @@ def bits(loss: float) -> float:
     return loss / math.log(2.0)
 
 
-class _Shuffled(keras.utils.PyDataset):
-    """Windows in an order that the seed and the epoch alone decide, as `Resume` needs it."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, batch: int, seed: int) -> None:
-        super().__init__()
-        self.x, self.y, self.batch, self.seed, self.epoch = x, y, batch, seed, 0
-
-    def __len__(self) -> int:
-        return len(self.x) // self.batch
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.x))
-        chosen = order[index * self.batch : (index + 1) * self.batch]
-        return self.x[chosen], self.y[chosen]
-
-
-def train(text: Text, settings: Numbers, backup: Path) -> Numbers:
-    """One run.
-
-    Args:
-        text: What is learned.
-        settings: `network, method, seed, epochs, rate, decay, batch, sizes`.
-        backup: Where a killed run left what it had.
-
-    Returns:
-        Bits per character after every epoch, training and validation, and the angles of gradients
-        to backpropagation's at the end, by path.
-    """
-    keras.utils.set_random_seed(settings["seed"])
-    model = build(settings["network"], settings["method"], text, **settings["sizes"])
-    data = _Shuffled(*text.train, settings["batch"], settings["seed"])
-    steps = settings["epochs"] * len(data)
-    model.compile(
-        optimizer(settings["rate"], settings["decay"], steps),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    history = model.fit(
-        data,
-        epochs=settings["epochs"],
-        validation_data=text.validation,
-        validation_batch_size=128,
-        shuffle=False,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            ta.callbacks.Resume(str(backup), data=data),
-        ],
-    ).history
-    x, y = (part[:32] for part in text.validation)
-    angles = {} if settings["method"] == "dfa" else ta.metrics.gradient_angle(model, x, y)
-    test = model.evaluate(*text.test, batch_size=128, verbose=0)
+def finish(run: Any) -> Numbers:
+    """Test loss, and the angles of gradients to backpropagation's at the end, by path."""
+    x, y = (part[:32] for part in run.source.test)
+    angles = {} if run.feedback == "dfa" else ta.metrics.gradient_angle(run.model, x, y)
+    test = text_of(run.settings["quick"], run.settings["length"], run.data_dir).test
     return {
-        "train_bits": [bits(v) for v in history["loss"]],
-        "validation_bits": [bits(v) for v in history["val_loss"]],
         "angles": {path: found["kernel"] for path, found in angles.items() if "kernel" in found},
-        "test_bits": bits(test),
-        "steps": steps,
+        "test_bits": bits(run.model.evaluate(*test, batch_size=128, verbose=0)),
     }
 
 
 def table(output: Path) -> str:
     """All runs in a folder: validation bits per character at the end."""
-    groups: dict[tuple[Any, ...], list[float]] = {}
-    for file in sorted(output.glob("*.json")):
-        run = json.loads(file.read_text())
-        key = run["network"], run["method"], run["rate"], run["decay"], run["epochs"]
-        groups.setdefault(key, []).append(run["validation_bits"][-1])
-    rows = [
-        [
-            *map(str, key),
-            str(len(v)),
-            f"{np.mean(v):.3f}",
-            f"{np.std(v, ddof=1):.3f}" if v[1:] else "",
-        ]
-        for key, v in groups.items()
-    ]
-    head = ("network", "method", "rate", "decay", "epochs", "n", "bits per character", "s.d.")
-    return markdown(head, rows)
+    names = ("network", "method", "rate", "decay", "epochs")
+    runs = [common.read_json(file) for file in sorted(output.glob("*.json"))]
+    rows = []
+    for key, own in common.grouped(runs, *names).items():
+        last = with_deviation([run["validation_bits"][-1] for run in own], 3)
+        rows.append((*map(str, key), str(len(own)), last))
+    return common.markdown((*names, "n", "bits per character"), rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
     parser = command_line.new_parser(
-        __doc__ or "", "sequences", methods=METHODS, epochs="6", seeds=1
+        __doc__ or "",
+        "sequences",
+        methods=METHODS,
+        usual=("backprop", "fa", "sa"),
+        epochs="6",
+        seeds=1,
+        jobs=True,
     )
-    parser.set_defaults(methods=["backprop", "fa", "sa"], epochs=6)
     parser.add_argument("--network", choices=tuple(NETWORKS), default="lstm")
-    parser.add_argument("--length", type=positive, default=64)
-    parser.add_argument("--batch", type=positive, default=32)
-    parser.add_argument("--rate", type=float, default=0.01, help="learning rate of AdamW")
-    parser.add_argument("--decay", type=float, default=0.1, help="weight decay")
+    parser.number("--length", "characters of a window", 64, 16)
+    parser.number("--batch", "windows a step", 32)
+    parser.number("--rate", "learning rate of AdamW", 0.01, kind=float)
+    parser.number("--decay", "weight decay", 0.1, kind=float)
     given = parser.parse_args(arguments)
-    sizes: dict[str, int] = {}
-    if given.quick:
-        given.epochs, given.length = 1, 16
-        lstm = {"units": 8, "embedding": 8}
-        sizes = lstm if given.network == "lstm" else {"layers": 1, "width": 8}
-    text = (
-        source_text(given.length, windows=256)
-        if given.quick
-        else shakespeare(given.length, given.data_dir)
-    )
-    for seed in range(given.seeds):
-        for method in given.methods:
-            settings = {
-                **{n: getattr(given, n) for n in ("network", "epochs", "rate", "decay", "batch")},
-                "method": method,
-                "seed": seed,
-                "sizes": sizes,
-                "length": given.length,
+    given.epochs = given.epochs or (1 if given.quick else 6)
+    settings: Numbers = {
+        **{n: getattr(given, n) for n in ("network", "epochs", "rate", "decay", "batch")},
+        "sizes": QUICK[given.network] if given.quick else {},
+        "length": given.length,
+    }
+    files = {
+        (method, seed): given.output
+        / f"{given.network}-{method}-{given.rate:g}-{given.decay:g}-{seed}.json"
+        for method in given.methods
+        for seed in range(given.seeds)
+    }
+    missing = {
+        method: None
+        for (method, seed), file in files.items()
+        if common.finished(file, {**settings, "method": method, "seed": seed}) is None
+    }
+    if missing:
+        text = text_of(given.quick, given.length, given.data_dir)
+        network = functools.partial(
+            NETWORKS[given.network], len(text.characters), given.length, **settings["sizes"]
+        )
+        results = common.study(
+            given,
+            given.network,
+            network,
+            data,
+            [variant(given.network, method, network) for method in missing],
+            compile={
+                "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
+                "metrics": [],
+                "steps_per_execution": 1,
+            },
+            epochs=given.epochs,
+            batch_size=given.batch,
+            metric="val_loss",
+            settings={"quick": given.quick, "length": given.length},
+            finish=[finish],
+            probe=0,
+            on_divergence=None,
+        )
+        for run in common.ended(results):
+            key = {"method": run["variant"], "seed": run["seed"]}
+            curves = {
+                new: [bits(loss) for loss in run["curves"][old]]
+                for new, old in (("train_bits", "loss"), ("validation_bits", "val_loss"))
             }
-            name = f"{given.network}-{method}-{given.rate:g}-{given.decay:g}-{seed}"
-            file = given.output / f"{name}.json"
-            if finished(file, settings) is None:
-                result = train(text, settings, given.output / "backup" / name)
-                write_json(file, {**settings, **result})
-                print(f"{name}: {result['validation_bits'][-1]:.3f} bits per character")
+            steps = run["steps_per_epoch"] * given.epochs
+            content = {**settings, **key, **curves, **run["finish"], "steps": steps}
+            if not files[run["variant"], run["seed"]].exists():
+                common.write_json(files[run["variant"], run["seed"]], content)
     print(table(given.output))
 
 

@@ -13,41 +13,45 @@ Paper: Kunin et al. 2020.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import stacked
 from examples.two_routes import sweep
+from tf_alignment.plots.curves import line, over_epochs
+from tf_alignment.plots.values import sweep_lines
 
 PAPER = ("backprop", "fa", "kp", "sa", "aa", "wm", "ia", "pfa")
+CURVES = {
+    "val_accuracy": ("test accuracy, %", 100),
+    "mean/gradient_angle": ("gradient angle, °", 1),
+}
 
 
-def draw(found: list[common.Numbers], file: Path) -> None:
+def draw(found: list[common.Numbers]) -> Any:
     """Accuracy against depth; over the epochs, and angle of the gradient, at the largest depth."""
-    depths = sorted({r["settings"]["depth"] for r in found})
-    figure, [[against, over, angle]] = common.new_figure(1, 3, width=4.0)
-    for number, method in enumerate(sweep.methods_of(found)):
-        style = {"color": f"C{number % 10}", "linestyle": "--" if number >= 10 else "-"}
-        values = [sweep.accuracy(found, method, "depth", d) for d in depths]
-        against.errorbar(
-            depths,
-            [v.mean() for v in values],
-            [v.std() for v in values],
-            label=method,
-            marker="o",
-            markersize=4,
-            **style,
-        )
-        for run in sweep.of(found, method, "depth", depths[-1]):
-            curves = run["curves"]
-            epochs = range(1, 1 + len(curves["val_accuracy"]))
-            over.plot(epochs, [100 * a for a in curves["val_accuracy"]], **style)
-            if method != "backprop":
-                angle.plot(epochs, curves["mean/gradient_angle"], **style)
-    against.set(xlabel="depth", ylabel="test accuracy, %", xticks=depths)
-    over.set(xlabel="epoch", ylabel="test accuracy, %", title=f"depth {depths[-1]}")
-    angle.set(xlabel="epoch", ylabel="angle of the gradient, °", title=f"depth {depths[-1]}")
-    figure.legend(loc="outside right center", fontsize=8)
-    figure.savefig(file, dpi=110)
+    values = sweep.accuracies(found, "depth")
+    deepest, looks = max(run["settings"]["depth"] for run in found), ta.plots.styles(values)
+    figure, [[against, *others]] = common.new_figure(1, 3, height=3.0)
+    sweep_lines(against, values, log=False)
+    against.set(xlabel="depth", ylabel="test accuracy, %", title="all depths")
+    for panel, (curve, (label, scale)) in zip(others, CURVES.items(), strict=True):
+        for method in values:
+            own = [
+                run
+                for run in found
+                if (run["settings"]["method"], run["settings"]["depth"]) == (method, deepest)
+            ]
+            line(panel, scale * stacked(own, curve), looks[method])
+        over_epochs(panel, label)
+        panel.set_title(f"depth {deepest}")
+    figure.legend(*against.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    count = len({run["settings"]["seed"] for run in found})
+    common.caption(
+        figure, f"mean of {count} seeds, ± 1 standard deviation" if count > 1 else "one seed"
+    )
+    return figure
 
 
 def main() -> None:
@@ -55,10 +59,9 @@ def main() -> None:
     parser = sweep.arguments(__doc__, PAPER)
     parser.add_argument("--depths", nargs="+", type=int, help="default: 20 32 56; --quick: 8 14")
     given = parser.parse_args()
-    depths = given.depths or ([8, 14] if given.quick else [20, 32, 56])
-    found = sweep.runs(given, sweep.chosen(given), "depth", depths)
+    found = sweep.runs(given, "depth", given.depths or ([8, 14] if given.quick else [20, 32, 56]))
     print("", sweep.table(found, "depth"), sep="\n")
-    sweep.write(given.output, "depth", found, draw)
+    sweep.write(given.output, "depth", found, draw(found))
 
 
 if __name__ == "__main__":

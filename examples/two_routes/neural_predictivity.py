@@ -135,17 +135,17 @@ def table(found: dict[str, common.Numbers]) -> str:
     return common.markdown(head, rows)
 
 
-def draw(found: dict[str, common.Numbers], file: Path) -> None:
+def draw(found: dict[str, common.Numbers]) -> Any:
     """One bar a network."""
-    figure, [[panel]] = common.new_figure(1, 1, width=max(3.6, 0.9 * len(found)))
+    figure, [[panel]] = common.new_figure(1, 1, height=3.0)
     for place, (name, of) in enumerate(found.items()):
         colour = "0.6" if name == "random" else f"C{place}"
         panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
-    panel.set_xticks(range(len(found)), list(found), rotation=30, ha="right", fontsize=7)
+    panel.set_xticks(range(len(found)), list(found), rotation=15, ha="right", fontsize=8)
     panel.set_ylabel("median Pearson r ± s.e.m.")
     panel.grid(visible=False, axis="x")
     panel.set_axisbelow(True)
-    figure.savefig(file, dpi=110)
+    return figure
 
 
 def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.ndarray, Any]:
@@ -181,19 +181,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--responses", type=Path, help=".npy, (images, neurons)")
     parser.add_argument("--ceiling", type=Path, help=".npy, (neurons,)")
     parser.add_argument("--layers", nargs="+", help="default: where residual blocks end")
-    parser.add_argument(
-        "--components", type=command_line.positive, default=25, help="of the map (25)"
-    )
-    parser.add_argument("--splits", type=command_line.positive, default=5, help="of the images (5)")
-    parser.add_argument(
-        "--inner-splits", type=command_line.positive, default=2, help="to choose by (2)"
-    )
-    parser.add_argument(
-        "--features",
-        type=command_line.positive,
-        default=2000,
-        help="kept of a layer, at most (2000)",
-    )
+    parser.number("--components", "of the map", 25)
+    parser.number("--splits", "of the images", 5)
+    parser.number("--inner-splits", "to choose by", 2)
+    parser.number("--features", "kept of a layer, at most", 2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     given = (arguments.models, arguments.stimuli, arguments.responses)
@@ -224,15 +215,8 @@ def main() -> None:
         for name, model in networks(files, arguments.seed)
     }
     print("", table(found), sep="\n")
-    stem = arguments.output / "neural-predictivity"
-    content = {
-        "versions": common.versions(),
-        "images": len(images),
-        "components": arguments.components,
-    }
-    common.write_json(stem.with_suffix(".json"), {**content, "networks": found})
-    draw(found, stem.with_suffix(".png"))
-    print(f"\nNumbers and figure: {stem}.json and .png")
+    numbers = {"images": len(images), "components": arguments.components, "networks": found}
+    common.write(arguments.output / "neural-predictivity", numbers, draw(found))
 
 
 if __name__ == "__main__":

@@ -14,32 +14,39 @@ Paper: Kunin et al. 2020.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from examples import command_line, common
 from examples.two_routes import sweep
+from tf_alignment.plots.values import sweep_lines
 
 VARIANCES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
-def draw(found: list[common.Numbers], file: Path) -> None:
+def draw(found: list[common.Numbers]) -> Any:
     """Accuracy against the noise, and what is left of what there is without it."""
-    levels = sorted({r["settings"]["noise"] for r in found})
-    figure, [[absolute, relative]] = common.new_figure(1, 2, width=4.2)
-    for method in sweep.methods_of(found):
-        values = [sweep.accuracy(found, method, "noise", level) for level in levels]
-        means = np.array([v.mean() for v in values])
-        absolute.errorbar(
-            range(len(levels)), means, [v.std() for v in values], label=method, marker="o"
-        )
-        relative.plot(range(len(levels)), 100 * means / means[0], "o-", label=method)
-    for panel, label in ((absolute, "test accuracy, %"), (relative, "of that without noise, %")):
-        panel.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    values = sweep.accuracies(found, "noise")
+    figure, [[absolute, relative]] = common.new_figure(1, 2, height=3.0)
+    sweep_lines(absolute, values, log=True)
+    first = min(level for own in values.values() for level in own)
+    parts = {
+        method: {level: [100 * np.mean(v) / np.mean(own[first])] for level, v in own.items()}
+        for method, own in values.items()
+    }
+    sweep_lines(relative, parts, log=True)
+    for panel, label in (
+        (absolute, "test accuracy, %"),
+        (relative, f"% of that at variance {first:g}"),
+    ):
         panel.set(xlabel="variance of the noise", ylabel=label)
     absolute.legend(fontsize=8)
-    figure.savefig(file, dpi=110)
+    count = len({run["settings"]["seed"] for run in found})
+    common.caption(
+        figure, f"mean of {count} seeds, ± 1 standard deviation" if count > 1 else "one seed"
+    )
+    return figure
 
 
 def main() -> None:
@@ -48,10 +55,11 @@ def main() -> None:
     parser.add_argument("--depth", type=int, help="default: 20; --quick: 8")
     parser.add_argument("--variances", nargs="+", type=float, help=f"default: {VARIANCES}")
     given = parser.parse_args()
-    variances = given.variances or ([0.0, 1e-2] if given.quick else VARIANCES)
-    found = sweep.runs(given, sweep.chosen(given), "noise", variances)
+    found = sweep.runs(
+        given, "noise", given.variances or ([0.0, 1e-2] if given.quick else VARIANCES)
+    )
     print("", sweep.table(found, "noise"), sep="\n")
-    sweep.write(given.output, "noise", found, draw)
+    sweep.write(given.output, "noise", found, draw(found))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ __all__ = [
     "probe",
     "runs",
     "settings_of",
-    "study",
     "variant",
 ]
 
@@ -145,10 +145,6 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
 
     The rate of the latter falls with that of W, as in the paper: what moves slowly can be averaged
     for long. It does not warm up: B is to be where W is before W moves.
-
-    Args:
-        settings: Of the run.
-        steps: Of the whole training.
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     decay = settings.decay / (1.0 - MOMENTUM)
@@ -184,12 +180,7 @@ def optimizer_of(run: Any) -> keras.optimizers.Optimizer:
 
 
 def arrays(settings: Settings, data_dir: str | None) -> ta.data.Arrays:
-    """The dataset, by its mean over squares of pixels and normalised.
-
-    Args:
-        settings: Of the run.
-        data_dir: Where the TensorFlow Datasets are.
-    """
+    """The dataset, by its mean over squares of pixels and normalised."""
     data = ta.data.load(settings.dataset, data_dir)
     data = common.normalised(data.map(lambda x: averaged(x, settings.size)))
     if not settings.held_out:
@@ -237,14 +228,7 @@ def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def network(settings: Settings, shape: Sequence[int], classes: int, augmented: bool) -> keras.Model:
-    """The stock network.
-
-    Args:
-        settings: Depth, version and width count.
-        shape: Of an image.
-        classes: How many there are.
-        augmented: Whether the network crops and flips images in training.
-    """
+    """The stock network."""
     return ta.models.resnet(
         settings.depth,
         settings.version,
@@ -258,14 +242,7 @@ def network(settings: Settings, shape: Sequence[int], classes: int, augmented: b
 def case(
     name: str, settings: Settings, data_dir: str | None, value: float | None = None
 ) -> ta.studies.Case:
-    """A network of a study, with its settings.
-
-    Args:
-        name: Of the case.
-        settings: All but method, rule and seed count.
-        data_dir: Where the TensorFlow Datasets are.
-        value: Where it is on the axis of a figure.
-    """
+    """A network of a study with its settings; method, rule and seed are those of variants."""
     if settings.dataset == IMAGENET:
         size = images(settings, data_dir).size
         shape, classes, augmented = (size, size, 3), 1000, False
@@ -280,12 +257,7 @@ def case(
 
 
 def variant(name: str, rule: Any = None) -> ta.studies.Variant:
-    """A method of a study.
-
-    Args:
-        name: Out of `METHODS`, or whatever a rule of one's own is called.
-        rule: As Keras saves it, in place of what `METHODS` has.
-    """
+    """A method out of `METHODS`, or under any other name a rule as Keras saves it."""
     feedback = METHODS[name] if rule is None else keras.saving.deserialize_keras_object(rule)
     return ta.studies.Variant(
         name,
@@ -304,39 +276,12 @@ def save_model(run: Any) -> common.Numbers:
     """Keep the trained network, and beside it its settings."""
     file = model_file(run.directory, of_run(run))
     file.parent.mkdir(exist_ok=True)
-    run.model.save(file)
+    # whole or not at all: of workers that train together every one does so
+    new = file.with_name(f".{os.getpid()}-{file.name}")
+    run.model.save(new)
+    os.replace(new, file)
     common.write_json(file.with_suffix(".json"), {"settings": of_run(run).kept})
     return {}
-
-
-def study(
-    given: argparse.Namespace,
-    cases: Sequence[ta.studies.Case],
-    variants: Sequence[ta.studies.Variant],
-    seeds: Sequence[int],
-    **options: Any,
-) -> ta.studies.Study:
-    """Methods on networks, by the recipe.
-
-    Args:
-        given: Of the command line.
-        cases: See `case`.
-        variants: See `variant`.
-        seeds: Which.
-        **options: Of `ta.studies.Study`, over these.
-    """
-    settings = settings_of(given)
-    defaults: dict[str, Any] = {
-        "compile": {"optimizer": optimizer_of},
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "data_dir": given.data_dir,
-        "cost": False,
-        "strategy": given.strategy,
-        "finish": [save_model],
-        "probe": 64 if settings.dataset == IMAGENET else 128,
-    }
-    return ta.studies.Study(list(cases), data, variants, seeds=seeds, **{**defaults, **options})
 
 
 def runs(
@@ -344,21 +289,32 @@ def runs(
     cases: Sequence[ta.studies.Case],
     variants: Sequence[ta.studies.Variant],
     seeds: Sequence[int],
+    folder: str = "",
     **options: Any,
 ) -> list[common.Numbers]:
-    """Train what is missing.
+    """Train what is missing by the recipe.
 
     Args:
         given: Of the command line; files go into its `output`.
         cases: See `case`.
         variants: See `variant`.
         seeds: Which.
-        **options: Of `ta.studies.Study`.
+        folder: In `output`.
+        **options: Of `common.study`.
 
     Returns:
         Settings, curves over the epochs, and whether training diverged, of each run.
     """
-    results = study(given, cases, variants, seeds, **options).run(given.output, jobs=given.jobs)
+    settings = settings_of(given)
+    defaults: dict[str, Any] = {
+        "compile": {"optimizer": optimizer_of},
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "finish": [save_model],
+        "probe": 64 if settings.dataset == IMAGENET else 128,
+        "seeds": seeds,
+    }
+    results = common.study(given, folder, list(cases), data, variants, **{**defaults, **options})
     if given.tensorboard:
         write_tensorboard(results, given.output / "tensorboard")
     networks = {each.name: each.settings for each in cases}
@@ -383,13 +339,8 @@ def to_page(run: common.Numbers, settings: Mapping[str, Any]) -> common.Numbers:
 
 
 def arguments_of(text: str, **options: Any) -> command_line.Parser:
-    """A command line with all settings but those that a script varies.
-
-    Args:
-        text: The script's docstring.
-        **options: Of `command_line.new_parser`.
-    """
-    parser = command_line.new_parser(text, "two_routes", jobs=True, strategy=True, **options)
+    """A command line with all settings but those that a script varies."""
+    parser = command_line.new_parser(text, "two_routes", jobs=True, **options)
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
         if field.name in ("method", "depth", "seed", "noise", "rule"):

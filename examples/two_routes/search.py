@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import warnings
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -70,11 +69,7 @@ def rule(base: Any, changes: dict[str, Any]) -> Any:
 
 
 class Search:
-    """Trials of one rule on one network; every process of a study has its own.
-
-    Args:
-        given: Of the command line.
-    """
+    """Trials of one rule on one network; every process of a study has its own."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -108,11 +103,7 @@ class Search:
         return study
 
     def run(self, number: int = 0) -> None:
-        """Try until the study has as many trials as are wanted.
-
-        Args:
-            number: Of the process.
-        """
+        """Try until the study has as many trials as are wanted."""
         study = self.open()
         self.number = number
         # what was done before counts for a seed, or a search that goes on would repeat itself
@@ -131,37 +122,29 @@ class Search:
         study = self.open()
         best = rule(self.base, study.best_params)
         content = {
-            "versions": common.versions(),
             "settings": study.user_attrs,
             "accuracy": study.best_value,
             "rule": keras.saving.serialize_keras_object(best),
             "trials": [{**t.params, "accuracy": t.value} for t in complete(study)],
         }
-        common.write_json(self.file, content)
-        draw(study, self.file.with_suffix(".png"))
         print(f"\n{100 * study.best_value:.1f} % on held-out examples:\n{best!r}")
+        common.write(self.file.with_suffix(""), content, draw(study))
 
 
 def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
-    """Train with a rule; the accuracy on held-out examples, 0 if training diverged.
-
-    Args:
-        given: Of the command line.
-        name: Of the method in files.
-        tried: The rule.
-        number: Of the process, which has a directory of its own.
-    """
+    """Train with a rule; the accuracy on held-out examples, 0 if training diverged."""
     settings = residual.settings_of(given)
-    results = residual.study(
-        given,
+    [run] = residual.runs(
+        argparse.Namespace(**{**vars(given), "jobs": 1}),
         [residual.case(f"depth {settings.depth}", settings, given.data_dir)],
         [residual.variant(name, keras.saving.serialize_keras_object(tried))],
         [given.seed],
+        f"trials/{number}",
         finish=[],
-    ).run(given.output / "trials" / str(number), jobs=1, verbose=0)
-    [run] = common.ended(results)
-    accuracy = (run["curves"].get("val_accuracy") or [None])[-1]
-    return 0.0 if run["status"] == "diverged" or accuracy is None else float(accuracy)
+        verbose=0,
+    )
+    accuracy = run["curves"].get("val_accuracy") or [0.0]
+    return 0.0 if run["diverged"] else float(accuracy[-1])
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -177,17 +160,17 @@ def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     print(f"trial {trial.number:>3}: {100 * (trial.value or 0):5.2f} %  {tried}", flush=True)
 
 
-def draw(study: optuna.Study, file: Path) -> None:
+def draw(study: optuna.Study) -> Any:
     """Accuracy over the trials, and against everything that was searched for."""
     trials = complete(study)
     names = list(dict.fromkeys(name for t in trials for name in t.params))
     rows = -(-(1 + len(names)) // 4)
-    figure, panels = common.new_figure(rows, min(4, 1 + len(names)), width=3.0)
+    figure, panels = common.new_figure(rows, min(4, 1 + len(names)), height=2.2)
     accuracies = 100 * np.array([t.value for t in trials])
     over, *rest = panels.flat
     over.plot(accuracies, ".", label="trial")
     over.plot(np.maximum.accumulate(accuracies), label="best so far")
-    over.set(xlabel="trial", ylabel="accuracy on held-out examples, %")
+    over.set(xlabel="trial", ylabel="held-out accuracy, %")
     over.legend(fontsize=7)
     for panel, name in zip(rest, names, strict=False):
         having = [(t.params[name], 100 * t.value) for t in trials if name in t.params]
@@ -198,8 +181,8 @@ def draw(study: optuna.Study, file: Path) -> None:
         if numbers:
             panel.set_xscale("log")
     for panel in rest[len(names) :]:
-        panel.set_axis_off()
-    figure.savefig(file, dpi=110)
+        panel.remove()
+    return figure
 
 
 def parse() -> argparse.Namespace:
@@ -209,12 +192,10 @@ def parse() -> argparse.Namespace:
         "--rule", type=command_line.row(RULES), default="wm-published", metavar="ID"
     )
     parser.add_argument("--operations", action="store_true", help="search for categorical options")
-    parser.add_argument("--trials", type=command_line.positive, help="of the whole study (40)")
-    parser.add_argument("--depth", type=command_line.positive, help="default: 20; --quick: 8")
+    parser.number("--trials", "of the whole study", 40, 3)
+    parser.number("--depth", "default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    given.trials = given.trials or (3 if given.quick else 40)
-    return given
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -77,10 +77,6 @@ class Row:
 def measure(model: keras.Model, images: Any) -> list[Row]:
     """One row a layer that a mirror has trained on its own activity.
 
-    Args:
-        model: The trained network.
-        images: On which powers are measured, `(n, ...)`.
-
     Raises:
         ValueError: If there are fewer than three such layers, or it has blown up.
     """
@@ -185,7 +181,7 @@ def draw_flow(panel: Any, title: str, rule: Any) -> Any:
     panel.plot(points, points, "o", color="C3", markersize=5)
     panel.grid(visible=False)
     panel.set(xlabel="$w$", ylabel="$b$", aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
-    panel.set_title(f"{title}: {verdict}", fontsize=9)
+    panel.set_title(f"{title}\n{verdict}", fontsize=9)
     return ground
 
 
@@ -199,19 +195,20 @@ def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
         side = 1.1 * np.abs(values).max()
         limit(-side, side)
     panel.set(xlabel="forward weight", ylabel="feedback weight")
+    panel.locator_params(axis="x", nbins=3)
     title = f"{row.layer}\n‖B‖/‖W‖ {row.ratio:.2g}, slope {row.slope:.2g}"
     panel.set_title(title, fontsize=9)
 
 
-def draw(model: keras.Model, rows: list[Row], file: Path) -> None:
+def draw(model: keras.Model, rows: list[Row]) -> Any:
     """Flows, and the first layer, the one between that is closest to symmetric, and the last."""
-    figure, axes = common.new_figure(3, 3, width=3.4)
+    figure, axes = common.new_figure(3, 3)
     for panel, (title, rule) in zip(axes[:2].flat, FLOWS.items(), strict=True):
-        figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude")
+        figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude", shrink=0.6)
     between = min(rows[1:-1], key=lambda row: abs(np.log(row.ratio)))
     for panel, row in zip(axes[2], (rows[0], between, rows[-1]), strict=True):
         draw_scatter(panel, model, row)
-    figure.savefig(file, dpi=110)
+    return figure
 
 
 def train(given: argparse.Namespace) -> tuple[Settings, Path]:
@@ -244,14 +241,12 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = arguments_of(__doc__)
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
-    parser.add_argument("--depth", type=command_line.positive, help="default: 20")
+    parser.number("--depth", "default: 20")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alpha", type=float, help="of amp in training: 2e-5; --quick: 0.01")
-    parser.add_argument("--beta", type=float, default=0.2, help="of decay in training (0.2)")
-    parser.add_argument("--factor", type=float, default=3.0, help="up to which all is stable (3)")
+    parser.number("--alpha", "of amp in training", 2e-5, 0.01, kind=float)
+    parser.number("--beta", "of decay in training", 0.2, kind=float)
+    parser.number("--factor", "up to which all is stable", 3.0, kind=float)
     arguments = parser.parse_args()
-    if arguments.alpha is None:
-        arguments.alpha = 0.01 if arguments.quick else 2e-5
     if arguments.epochs is None and not arguments.quick:
         arguments.epochs = 5
     return arguments
@@ -269,12 +264,8 @@ def main() -> None:
     x, _ = residual.probe(settings, arguments.data_dir)
     rows = measure(model, x)
     print(table(rows, arguments.factor))
-    stem = f"stability-{file.stem}"
-    content = {"versions": common.versions(), "settings": settings.kept}
-    layers = [dataclasses.asdict(row) for row in rows]
-    common.write_json(arguments.output / f"{stem}.json", {**content, "layers": layers})
-    draw(model, rows, arguments.output / f"{stem}.png")
-    print(f"\nNumbers and figure: {arguments.output / stem}.json and .png")
+    content = {"settings": settings.kept, "layers": [dataclasses.asdict(row) for row in rows]}
+    common.write(arguments.output / f"stability-{file.stem}", content, draw(model, rows))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""What the sweeps share: which rules they run, tables and curves of what came of them."""
+"""A setting of the recipe swept over several values, with several methods, each on each of them."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from examples import command_line, common
 from examples.curves import with_error
 from examples.two_routes import residual
 
-__all__ = ["accuracy", "arguments", "chosen", "methods_of", "of", "runs", "table", "write"]
+__all__ = ["accuracies", "arguments", "chosen", "runs", "table", "write"]
 
 QUICK = ("backprop", "sa")
 
@@ -44,17 +42,8 @@ def chosen(given: argparse.Namespace) -> dict[str, Any]:
     return {**dict.fromkeys(known), **rules}
 
 
-def runs(
-    given: argparse.Namespace, methods: dict[str, Any], name: str, values: Iterable[Any]
-) -> list[common.Numbers]:
-    """Train what is missing: every method at every value of a setting, from every seed.
-
-    Args:
-        given: Of the command line.
-        methods: See `chosen`.
-        name: Of the setting.
-        values: That it takes.
-    """
+def runs(given: argparse.Namespace, name: str, values: Iterable[Any]) -> list[common.Numbers]:
+    """Train what is missing: every method at every value of a setting, from every seed."""
     base = residual.settings_of(given)
     cases = [
         residual.case(
@@ -62,51 +51,41 @@ def runs(
         )
         for value in values
     ]
-    variants = [residual.variant(method, rule) for method, rule in methods.items()]
+    variants = [residual.variant(method, rule) for method, rule in chosen(given).items()]
     return residual.runs(given, cases, variants, range(given.seeds))
 
 
-def of(found: list[common.Numbers], method: str, name: str, value: Any) -> list[common.Numbers]:
-    """The runs of a method at a value of a setting, one a seed."""
-    return [r for r in found if (r["settings"]["method"], r["settings"][name]) == (method, value)]
-
-
-def accuracy(found: list[common.Numbers], method: str, name: str, value: Any) -> np.ndarray:
-    """Test accuracies of these runs, percent."""
-    return np.array([100 * r["curves"]["val_accuracy"][-1] for r in of(found, method, name, value)])
+def accuracies(found: list[common.Numbers], name: str) -> dict[str, dict[Any, list[float]]]:
+    """Test accuracies, percent: `{method: {value of the setting: [one per seed]}}`."""
+    values: dict[str, dict[Any, list[float]]] = {}
+    for run in found:
+        settings, accuracy = run["settings"], 100 * run["curves"]["val_accuracy"][-1]
+        values.setdefault(settings["method"], {}).setdefault(settings[name], []).append(accuracy)
+    return values
 
 
 def table(found: list[common.Numbers], name: str) -> str:
     """Test accuracy by method and value of a setting, percent; mean and standard error of seeds."""
-    values = sorted({r["settings"][name] for r in found})
+    values = sorted({run["settings"][name] for run in found})
+
+    def cell(method: str, value: Any, own: list[float]) -> str:
+        diverged = sum(
+            run["diverged"]
+            for run in found
+            if (run["settings"]["method"], run["settings"][name]) == (method, value)
+        )
+        note = f" ({diverged} of {len(own)} diverged)" if diverged else ""
+        return with_error(own, 1) + note
+
     rows = [
-        (f"`{method}`", *(_cell(found, method, name, v) for v in values))
-        for method in methods_of(found)
+        (f"`{method}`", *(cell(method, value, own.get(value, [])) for value in values))
+        for method, own in accuracies(found, name).items()
     ]
     return common.markdown(("method", *(f"{v:g}" for v in values)), rows)
 
 
-def methods_of(found: list[common.Numbers]) -> list[str]:
-    """Names, in their order."""
-    return list(dict.fromkeys(r["settings"]["method"] for r in found))
-
-
-def _cell(found: list[common.Numbers], method: str, name: str, value: Any) -> str:
-    values = accuracy(found, method, name, value)
-    diverged = sum(r["diverged"] for r in of(found, method, name, value))
-    note = f" ({diverged} of {len(values)} diverged)" if diverged else ""
-    return with_error(values, 1) + note
-
-
-def write(
-    output: Path,
-    kind: str,
-    found: list[common.Numbers],
-    draw: Callable[[list[common.Numbers], Path], None],
-) -> None:
-    """Keep settings, curves and versions in one file, and draw a figure beside it."""
+def write(output: Path, kind: str, found: list[common.Numbers], figure: Any) -> None:
+    """Keep settings, curves and versions in one file, and a figure beside it."""
     settings = found[0]["settings"]
     stem = output / f"{kind}-{settings['dataset']}-v{settings['version']}"
-    common.write_json(Path(f"{stem}.json"), {"versions": common.versions(), "runs": found})
-    draw(found, Path(f"{stem}.png"))
-    print(f"\nNumbers and figure: {stem}.json and .png")
+    common.write(stem, {"runs": found}, figure)

@@ -23,7 +23,7 @@ def main() -> None:
     parser = residual.arguments_of(__doc__)
     methods = command_line.row(residual.METHODS)
     parser.add_argument("--method", type=methods, default="sa", metavar="ID")
-    parser.add_argument("--depth", type=command_line.positive, help="default: 20")
+    parser.number("--depth", "default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     settings = residual.settings_of(given)

@@ -28,7 +28,6 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 import tf_alignment as ta
 from examples import command_line, common, networks
@@ -82,9 +81,6 @@ def optimizer(run: Any) -> keras.optimizers.Optimizer:
 def measure(given: argparse.Namespace) -> dict[str, float]:
     """Fill in all cells that are not there yet: a case a forward rate, a variant a rule and rate.
 
-    Args:
-        given: The command line.
-
     Returns:
         Test accuracies in percent, 10 (chance) for a run that blew up, by `key`.
     """
@@ -103,7 +99,9 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
     }
     if not cells:
         return found
-    results = ta.studies.Study(
+    results = common.study(
+        given,
+        given.network,
         [
             ta.studies.Case(f"W {rate:g}", build, settings={"forward": rate})
             for rate in given.forward
@@ -116,13 +114,10 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
         compile={"optimizer": optimizer, "steps_per_execution": 10},
         epochs=epochs,
         batch_size=batch_size,
-        seeds=given.seeds,
-        data_dir=given.data_dir,
         probe=0,
         on_divergence=None,
-        cost=False,
         title=f"Where rules train: {given.network}",
-    ).run(given.output / given.network, jobs=given.jobs)
+    )
     forward = {f"W {rate:g}": rate for rate in given.forward}
     for run in common.ended(results):
         name, _, feedback = cells[run["variant"]]
@@ -158,11 +153,11 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
     """One panel a rule; the darker, the closer to backpropagation."""
     columns = min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
-    figure = Figure(figsize=(3.3 * columns, 3.2 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels[len(maps) :]:
-        panel.set_axis_off()
-    for panel, (name, values) in zip(panels, maps.items(), strict=False):
+    figure, axes = common.new_figure(rows, columns)
+    for panel in axes.flat[len(maps) :]:
+        panel.remove()
+    for panel, (name, values) in zip(axes.flat, maps.items(), strict=False):
+        panel.grid(visible=False)
         panel.imshow(values, origin="lower", cmap=colormaps["viridis_r"], vmin=0, vmax=10)
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if value < 4 else "white"
@@ -175,7 +170,7 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
         panel.tick_params(labelsize=7)
     figure.suptitle("points of test accuracy behind backpropagation", size=10)
     path = arguments.output / f"{arguments.network}.png"
-    figure.savefig(path, dpi=130)
+    common.save(figure, path)
     return path
 
 
@@ -197,7 +192,7 @@ def parse() -> argparse.Namespace:
     ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
     names = arguments.rules
     if arguments.quick:
-        names, arguments.forward, arguments.feedback = names[:2], (0.003, 0.01), (0.03, 0.3)
+        names, arguments.forward, arguments.feedback = names[:1], (0.003, 0.01), (0.03, 0.3)
     arguments.rules = {name: RULES[name] for name in names}
     return arguments
 

@@ -1,4 +1,4 @@
-"""A hundred kills at random moments leave the weights as if there had been none."""
+"""Sixty kills at random moments leave the weights as if there had been none."""
 
 import json
 import multiprocessing
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-KILLS = {"aligned": 34, "noisy": 33, "phase": 33, "phases": 20}
+KILLS = {"aligned": 17, "noisy": 16, "phase": 16, "phases": 11}
 FILES = {"history.json", "latest.weights.h5", "manifest.json", "states.npz"}
 FILES |= {"training_metadata.json"}
 

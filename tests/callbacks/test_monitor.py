@@ -67,9 +67,10 @@ def test_names_and_values_in_history(digits):
 
 @pytest.mark.parametrize("feedback", ta.feedback.METHODS)
 def test_every_method_has_what_it_has(feedback, digits):
-    model = classifier(feedback, optimizer=ta.optimizers.split(SGD(0.01), SGD(1e-4)))
-    x, y = digits
-    history = fit(model, digits, AlignmentMonitor(probe_data=(x[:32], y[:32])))
+    optimizer = ta.optimizers.split(SGD(0.01), SGD(1e-4))
+    model = classifier(feedback, optimizer=optimizer, run_eagerly=True)
+    x, y = (a[:128] for a in digits)
+    history = fit(model, (x, y), AlignmentMonitor(probe_data=(x[:32], y[:32])))
     kind = "path_angle" if feedback in ("pfa", "pfa_o") else "weight_angle"
     has_kernel = ta.feedback.get(feedback).has_kernel
     assert ("mean/" + kind in history) == has_kernel

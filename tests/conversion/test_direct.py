@@ -433,7 +433,7 @@ def test_one_kernel_for_all_places_of_a_map():
 def test_too_much_memory_is_refused_with_numbers(monkeypatch):
     monkeypatch.setattr(ta.layers.direct, "available_memory", lambda: 10**9)
     stock = keras.Sequential(
-        [keras.Input((6,)), K.Dense(100_000, name="wide"), K.Dense(3000)], name="m"
+        [keras.Input((6,)), K.Dense(100_000, name="wide"), K.Dense(1), K.Dense(3000)], name="m"
     )
     with pytest.raises(ValueError, match=r"1.20 GB.*1.00 GB.*'wide' \(100000, 3000\): 1.20 GB"):
         ta.convert(stock, "dfa")

@@ -24,12 +24,34 @@ def parser(**options):
 
 
 def test_flags_and_their_defaults():
-    given = parser(jobs=True, strategy=True).parse_args([])
+    given = parser(jobs=True).parse_args([])
     assert str(given.output) == "results/folder" and given.seeds == 2
-    for name in ("methods", "epochs", "jobs", "data_dir"):
+    assert parser().parse_args(["--quick"]).seeds == 1
+    assert parser().parse_args(["--quick", "--seeds", "3"]).seeds == 3
+    assert given.methods == ["backprop", "kp", "rdd"]
+    some = parser(usual=["kp", "rdd"], quick=["rdd"])
+    assert some.parse_args([]).methods == ["kp", "rdd"]
+    assert some.parse_args(["--quick"]).methods == ["rdd"]
+    assert some.parse_args(["--quick", "--methods", "kp"]).methods == ["kp"]
+    for name in ("epochs", "jobs", "data_dir"):
         assert getattr(given, name) is None
     assert given.quick is False and given.strategy == "default"
     assert not hasattr(parser(data=False).parse_args([]), "data_dir")
+
+
+def test_numbers_have_a_default_and_another_one_with_quick():
+    some = parser()
+    some.number("--width-of", "how wide", 4, 2)
+    some.number("--decay", "how much", 0.5, kind=float)
+    some.number("--depth", "how deep")
+    given = some.parse_args([])
+    assert (given.width_of, given.decay, given.depth) == (4, 0.5, None)
+    assert some.parse_args(["--quick"]).width_of == 2
+    assert some.parse_args(["--quick", "--width-of", "7", "--decay", "0"]).width_of == 7
+    assert some.parse_args(["--decay", "0"]).decay == 0.0
+    assert "how wide (4; --quick: 2)" in some.format_help()
+    with pytest.raises(SystemExit):
+        some.parse_args(["--depth", "0"])
 
 
 def test_methods_go_by_their_long_names_too():
@@ -49,14 +71,14 @@ def test_methods_go_by_their_long_names_too():
 )
 def test_a_wrong_value_is_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        parser(strategy=True).parse_args(arguments)
+        parser(jobs=True).parse_args(arguments)
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
 
 
 def test_a_tpu_has_a_name():
-    assert parser(strategy=True).parse_args(["--strategy", "tpu:mine"]).strategy == "tpu:mine"
+    assert parser(jobs=True).parse_args(["--strategy", "tpu:mine"]).strategy == "tpu:mine"
 
 
 @pytest.mark.parametrize(
@@ -143,13 +165,44 @@ def test_commands_are_found():
     assert list(commands(page)) == [("some.script", ["--one", "1", "--two", "2 3"])]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+# these do not train with `fit`: they measure one phase, or simulate neurons
+WITHOUT_STUDY = {"rdd.weights", "node_perturbation.fixed_weights"}
+WITHOUT_STUDY |= {f"sal.{name}" for name in ("bias", "boltzmann", "microcircuit", "scatter")}
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_help(module):
-    done = scripts.attempt(module, "--help")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: python -m examples.{module}")
+def test_every_script_has_the_same_flags(module, monkeypatch):
+    def parse_args(self, *arguments):
+        raise Parsed(self)
+
+    monkeypatch.setattr(command_line.Parser, "parse_args", parse_args)
+    with pytest.raises(Parsed) as found:
+        importlib.import_module(f"examples.{module}").main()
+    flags = {flag for action in found.value.args[0]._actions for flag in action.option_strings}
+    expected = {"--quick", "--output"}
+    if module not in WITHOUT_STUDY:
+        expected |= {"--jobs", "--strategy"}
+        assert flags & {"--seeds", "--seed"}
+    assert expected <= flags
+    text = (scripts.ROOT / "examples" / f"{module.replace('.', '/')}.py").read_text("utf-8")
+    assert "model.fit(" not in text or module in WITHOUT_STUDY  # what trains is a study
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help(module, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"examples.{module}").main()
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: ")
     for flag in ("--quick", "--output"):
-        assert flag in done.stdout
+        assert flag in printed
+
+
+@pytest.mark.slow
+def test_a_script_is_named_as_it_is_run():
+    done = scripts.attempt("rdd.train", "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: python -m examples.rdd.train")
     assert len(done.stderr.splitlines()) <= 1  # of TensorFlow's messages

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tf_alignment as ta
+from examples import common
 from examples.imperfect_feedback import study
 from examples.own_activity import train
 
@@ -27,14 +28,15 @@ def test_the_study_of_imperfect_paths(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert f"{100 * np.mean(list(ideal.values())):.1f}" in said
     assert (tmp_path / "digits.png").stat().st_size > 10_000
-    monkeypatch.setattr(study, "runs_of", None)  # nothing is made again
+    monkeypatch.setattr(study, "train", None)  # nothing is made again
     study.main()
 
 
-def test_the_study_of_own_activity(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_the_study_of_own_activity(tmp_path, monkeypatch, capsys):
     variants = ["backprop", "aa, covariance"]
     file = tmp_path / "digits.json"
-    options = ["digits", "--seeds", "1", "--epochs", "2", "--output", str(file)]
+    options = ["digits", "--seeds", "1", "--epochs", "2", "--jobs", "1", "--output", str(file)]
     monkeypatch.setattr(sys, "argv", ["train", *options, "--variants", *variants])
     train.main()
     runs = json.loads(file.read_text("utf-8"))
@@ -42,6 +44,16 @@ def test_the_study_of_own_activity(tmp_path, monkeypatch):
     assert all(r["accuracy"] > 0.5 for r in runs)
     assert runs[0]["gradient_angle"] < 0.1 < runs[1]["gradient_angle"] < 60
     assert isinstance(train.VARIANTS["aa, covariance"], ta.feedback.ActivationAlignment)
+    monkeypatch.setattr(common, "study", None)  # nothing is made again
+    train.main()
+    assert "| aa, covariance | 1 |" in capsys.readouterr().out
+
+
+def test_kept_runs_of_own_activity_are_read():
+    file = Path(__file__).parents[2] / "docs" / "results" / "own_activity" / "digits.json"
+    table = train.table(json.loads(file.read_text("utf-8")))
+    assert "| aa, covariance | 3 | 96.9 ± 0.3 | 1.2 ± " in table
+    assert "| aa, SGD | 3 | 10.0 ± 0.0 | - | - |" in table
 
 
 def test_the_page_shows_what_the_kept_runs_say():

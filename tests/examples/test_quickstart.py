@@ -1,6 +1,9 @@
 """The quickstart trains, prints its table and writes what it says; what all examples share."""
 
 import json
+import os
+import socket
+import subprocess
 
 import keras
 import numpy as np
@@ -26,23 +29,36 @@ def test_a_cell_says_what_stands_behind_the_mean():
     assert curves.with_deviation(values) == "2.00 ± 1.00"  # with n − 1
     assert curves.with_error(values, 3) == "2.000 ± 0.577"  # 1/√3
     assert curves.with_error(values[:1]) == "1.00"
-    assert curves.with_deviation(values[:1], 1) == "1.0 ± 0.0"
+    assert curves.with_deviation(values[:1], 1) == "1.0"
     for cell in (curves.with_deviation, curves.with_error):
         assert cell(values[:0]) == "-" and cell(np.array([2.0, np.nan])) == "-"
 
 
-def test_a_band_is_around_the_mean():
-    _, [[panel]] = common.new_figure(1, 1)
-    values = np.array([[1.0, 2.0], [3.0, 6.0]])
-    error = curves.standard_error(values)
-    np.testing.assert_allclose(error, [1.0, 2.0])
-    np.testing.assert_array_equal(curves.standard_error(values[:1]), [0.0, 0.0])
-    curves.band(panel, [1, 2], values, error, color="C1", label="some")
-    [line], [area] = panel.lines, panel.collections
-    np.testing.assert_allclose(line.get_ydata(), [2.0, 4.0])
-    assert line.get_label() == "some"
-    low, high = area.get_datalim(panel.transData).get_points()[:, 1]
-    assert (low, high) == pytest.approx((1.0, 6.0))
+def test_runs_are_grouped_and_their_last_values_taken():
+    runs = [{"a": 1, "b": 2, "curves": {"loss": [3.0, 0.5]}}, {"a": 1, "b": 3, "curves": {}}]
+    runs.append({"a": 0, "b": 2, "curves": {"loss": [2.0]}})
+    assert {a: len(own) for a, own in common.grouped(runs, "a").items()} == {1: 2, 0: 1}
+    assert list(common.grouped(runs, "a", "b")) == [(1, 2), (1, 3), (0, 2)]
+    np.testing.assert_array_equal(curves.last(runs[:1], "loss", 100.0), [50.0])
+    np.testing.assert_array_equal(curves.last(runs, "loss"), [0.5, np.nan, np.nan])
+
+
+def test_numbers_versions_and_a_figure_are_written(tmp_path, capsys):
+    figure, _ = common.new_figure(1, 1)
+    common.write(tmp_path / "a-0.01", {"runs": [1]}, figure)
+    found = json.loads((tmp_path / "a-0.01.json").read_text())
+    assert found == {"versions": common.versions(), "runs": [1]}
+    assert (tmp_path / "a-0.01.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{tmp_path / 'a-0.01'}.json and .png" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_found_by_its_settings(tmp_path):
+    file = tmp_path / "one.json"
+    assert common.finished(file, {"seed": 1}) is None
+    common.write_json(file, {"seed": 1, "sizes": [2, 3], "loss": 0.5})
+    assert common.finished(file, {"seed": 1, "sizes": (2, 3)})["loss"] == 0.5
+    with pytest.raises(ValueError, match="other settings"):
+        common.finished(file, {"seed": 2})
 
 
 def test_inputs_are_normalised_by_the_training_split():
@@ -91,7 +107,45 @@ def test_two_methods_on_digits(tmp_path):
         assert np.shape(found["accuracy"]) == (2, 2)
         assert np.shape(found["gradient_angle"]) == (2, 2)
     assert methods["kp"]["angle"][0][0] > 45
+    assert "±" in done.stdout
     assert methods["dfa"]["angle"] == [[None, None], [None, None]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_workers_train_each_run_together(tmp_path):
+    """On one directory: each has locks and logs of its own, and both have the results."""
+    sockets = [socket.socket() for _ in range(2)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    command = scripts.command(
+        "quickstart", "--quick", "--methods", "fa", "kp", "--output", tmp_path
+    )
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        workers.append(
+            subprocess.Popen(
+                [*command, "--strategy", "multi_worker"],
+                env={**os.environ, "TF_CONFIG": json.dumps(task)},
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=scripts.ROOT,
+            )
+        )
+    for worker in workers:
+        printed, _ = worker.communicate(timeout=800)
+        assert worker.returncode == 0 and "[2/2]" in printed, printed
+    logs = sorted(
+        file.name.rpartition(".worker")[2] for file in (tmp_path / "digits/logs").iterdir()
+    )
+    assert logs == ["0.txt", "0.txt", "1.txt", "1.txt"]
+    assert not list((tmp_path / "digits/unfinished").iterdir())
+    methods = json.loads((tmp_path / "digits.json").read_text())["methods"]
+    assert methods["fa"]["accuracy"][0][-1] > 0.5 and methods["kp"]["accuracy"][0][-1] > 0.7
 
 
 @pytest.mark.slow
@@ -104,16 +158,15 @@ def test_processes_do_not_change_the_result(tmp_path):
         assert one[method]["accuracy"] == two[method]["accuracy"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--methods", "nonsense"), "--methods: must be out of"),
+        (("--strategy", "multi_worker"), "needs the environment variable TF_CONFIG"),
         (("--seeds", 0), "--seeds: must be an integer of at least 1. Received: 0"),
         (("--dataset", "mnist", "--data-dir", "/nowhere"), "`data_dir` must hold"),
     ],
 )
-def test_wrong_arguments(arguments, message):
-    done = scripts.attempt("quickstart", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+def test_wrong_arguments(arguments, message, monkeypatch, capsys):
+    line = scripts.refused("quickstart", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert message in line

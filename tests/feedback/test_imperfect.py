@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.feedback.imperfect import quantise
+from tf_alignment.testing.table import GATES_APART
 
 Imperfect = ta.feedback.Imperfect
 RNG = np.random.default_rng(5)
@@ -166,27 +167,35 @@ def test_a_rule_that_measures_its_synapses_learns_around_the_defects():
     np.testing.assert_allclose(path, stored(layer, "gain") * b, rtol=1e-5)
 
 
+FINE = {"bits": 6, "error_bits": None}
+
+
 @pytest.mark.parametrize(
-    "rule",
+    ("turn", "rule"),
     [
-        Imperfect("fa", bits=5, error_bits=None, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1),
-        Imperfect("sa", bits=6, error_bits=None, mismatch=0.2, stuck_off=0.1),
+        (None, Imperfect("fa", **FINE, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1)),
+        (0, Imperfect("sa", **FINE, mismatch=0.2, stuck_off=0.1)),
         *(
-            pytest.param(rule, marks=pytest.mark.slow)
-            for rule in (
-                Imperfect("backprop", bits=6, error_bits=None, rank=2, excitatory=0.8),
-                Imperfect("kp", mismatch=0.2, rank=3),
-                Imperfect("aa", mismatch=0.2),
-                Imperfect("brsf", density=0.5),
-                Imperfect("pfa", mismatch=0.3, bits=6, error_bits=None),
-                Imperfect("usf", noise=0.3),
+            pytest.param(turn, rule, marks=pytest.mark.slow)
+            for turn, rule in enumerate(
+                [
+                    Imperfect("backprop", **FINE, rank=2, excitatory=0.8),
+                    Imperfect("kp", mismatch=0.2, rank=3),
+                    Imperfect("aa", mismatch=0.2),
+                    Imperfect("brsf", density=0.5),
+                    Imperfect("pfa", **FINE, mismatch=0.3),
+                    Imperfect("usf", noise=0.3),
+                ]
             )
         ),
     ],
     ids=repr,
 )
-def test_check_rule(rule, two_replicas):
-    report = ta.testing.check_rule(rule, strategy=two_replicas)
+def test_check_rule(turn, rule, two_replicas):
+    layers = None  # all that can have a method with a `send` of its own
+    if turn is not None:
+        layers = [name for name in cases.a_third(turn) if name not in GATES_APART]
+    report = ta.testing.check_rule(rule, layers=layers, strategy=two_replicas)
     skipped = {"closed_form"} | (set() if rule.has_kernel else {"effective_kernel"})
     assert {check.name for check in cases.skipped(report)} == skipped
 

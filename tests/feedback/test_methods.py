@@ -84,12 +84,17 @@ def test_batch_random_sign_symmetry(distribution):
     layer.build((None, IN))
     w = layer.kernel.numpy()
     scale = float(layer.feedback_weights["feedback_scale"])
-    # δ = one unit at a time reads the kernel that carried the error
-    draws = [
-        backward(layer, np.zeros((OUT, IN), "float32"), np.eye(OUT, dtype="float32"))[0].T
-        for _ in range(400)
-    ]
-    draws = np.stack(draws)
+    x = tf.zeros((OUT, IN))
+
+    @tf.function
+    def error():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        # δ = one unit at a time reads the kernel that carried the error
+        return tape.gradient(y, x, output_gradients=tf.eye(OUT))
+
+    draws = np.stack([error().numpy().T for _ in range(400)])
     assert np.all(np.sign(draws) == np.sign(w))
     assert len({d.tobytes() for d in draws}) == 400  # a new one at every step
     # |R| of a distribution with standard deviation s has mean square s²
@@ -198,13 +203,30 @@ def test_alignment_rules(rule, problem):
     close(grads["feedback_kernel"], numpy_gradient(rule, x, w, b, z))
 
 
+# One method of each kind is checked on every layer: weights that are fixed, that copy an update,
+# that learn by a loss of their own, that carry the error in two steps.
+ON_ALL = ("fa", "kp", "wm", "pfa")
+LAYERS_OF = {
+    method: list(cases.LAYERS) if method in ON_ALL else cases.a_third(turn)
+    for turn, method in enumerate(cases.WITH_WEIGHTS_IN_LAYER)
+}
+
+
 @pytest.mark.parametrize("method", cases.WITH_WEIGHTS_IN_LAYER)
 def test_every_method_passes_the_checks(method, two_replicas):
-    report = ta.testing.check_rule(method, strategy=two_replicas)
+    report = ta.testing.check_rule(method, layers=LAYERS_OF[method], strategy=two_replicas)
     rule = ta.feedback.get(method)
     skipped = {"closed_form"} if rule.learns != "alignment" else set()
     skipped |= set() if rule.has_kernel else {"effective_kernel"}
     assert {check.name for check in cases.skipped(report)} == skipped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [m for m in cases.WITH_WEIGHTS_IN_LAYER if m not in ON_ALL])
+def test_every_method_passes_the_checks_on_all_other_layers(method):
+    layers = [name for name in cases.LAYERS if name not in LAYERS_OF[method]]
+    on_every_layer = ["forward", "gradients", "transport", "effective_kernel", "closed_form"]
+    assert ta.testing.check_rule(method, checks=on_every_layer, layers=layers).passed
 
 
 @pytest.mark.parametrize("rule", ["wm", "ia", "aa"])

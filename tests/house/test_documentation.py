@@ -30,7 +30,7 @@ def name_of(path):
 
 
 # 5 to 15 s each
-SLOW = ("own_rules", "studies", "two_routes", "product_feedback", "node_perturbation")
+SLOW = ("own_rules", "studies", "two_routes", "product_feedback", "node_perturbation", "rdd", "sal")
 
 
 def blocks(path, language):

@@ -21,10 +21,21 @@ OWN_CELLS = ("ALIFCell", "LeakyRNNCell")  # Keras has none of the kind
 KINDS = [kind for kind in ta.layers.__all__ if kind not in (*OTHERS, *OWN_CELLS)]
 
 
+# Compiling by XLA takes as long as all else: in the other configurations of a kind it is slow.
+FIRST = {case.kind: name for name, case in reversed(cases.LAYERS.items())}.values()
+
+
+def check(name, checks):
+    case = cases.LAYERS[name]
+    return ta.testing.check_layer(
+        case.layer_class, case.parent, case.arguments, case.input_shape, checks=checks
+    )
+
+
 @pytest.mark.parametrize("name", cases.LAYERS)
 def test_every_layer_passes_the_checks(name):
     case = cases.LAYERS[name]
-    report = ta.testing.check_layer(case.layer_class, case.parent, case.arguments, case.input_shape)
+    report = check(name, [c for c in ta.testing.LAYER_CHECKS if c != "xla" or name in FIRST])
     if any("does not run here" in check.why for check in report.skipped):
         pytest.skip("Keras itself does not run the layer with this version and processor")
     # whether channels-first convolutions have half-precision kernels depends on the processor
@@ -34,6 +45,13 @@ def test_every_layer_passes_the_checks(name):
     if case.kind != case.parent.__name__:  # Keras has no layer of this name, and no files
         may_skip = {*may_skip, "weight_files"}
     assert {check.name for check in report.skipped} <= may_skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in cases.LAYERS if name not in FIRST])
+def test_every_configuration_of_a_layer_is_compiled_by_xla(name):
+    if not check(name, ["xla"]).passed:
+        pytest.skip("Keras itself does not run the layer with this version and processor")
 
 
 @pytest.mark.parametrize(
@@ -158,14 +176,20 @@ def test_precision_policies(name, method, policy):
 def test_attention_projections_carry_the_method(method, tmp_path):
     x = np.random.default_rng(0).standard_normal((2, 3, 8)).astype("float32")
     query, value = keras.Input((3, 8)), keras.Input((3, 8))
-    stock = keras.layers.MultiHeadAttention(2, 4, use_gate=True)
-    layer = ta.layers.MultiHeadAttention(2, 4, use_gate=True, feedback=method)
+    stock = keras.layers.MultiHeadAttention(2, 4, **cases.GATE)
+    layer = ta.layers.MultiHeadAttention(2, 4, **cases.GATE, feedback=method)
     stock_model = keras.Model([query, value], stock(query, value))
     model = keras.Model([query, value], layer(query, value))
     ta.conversion.graph.copy_weights(stock, layer)
     np.testing.assert_array_equal(model([x, x]), stock_model([x, x]))
     names = [projection.name for projection in layer.projections]
-    assert names == ["query", "key", "gate", "value", "attention_output"]
+    assert names == [
+        "query",
+        "key",
+        *(["gate"] if cases.GATED else []),
+        "value",
+        "attention_output",
+    ]
     assert all(p.feedback == layer.feedback for p in layer.projections)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model([x, x], training=True) ** 2) + sum(model.losses or [0.0])

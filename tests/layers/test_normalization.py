@@ -178,6 +178,7 @@ def trained(kind, jit=False, steps=5, **options):
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, jit_compile=jit)
+    optimizer.build(model.trainable_variables)  # in the step, it would be traced twice
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(32, 8, 8, 1)).astype("float32"), rng.integers(0, 10, 32)
     for _ in range(steps):

@@ -1,5 +1,6 @@
 """A feedback weight is read before its update, however often the layer is called in a step."""
 
+import itertools
 import time
 
 import keras
@@ -108,9 +109,20 @@ def over_time(feedback):
     return keras.Model(inputs, keras.layers.Dense(3)(hidden)), (8, 4, 6), (8, 4, 3)
 
 
-@pytest.mark.parametrize("loss", [squares, mean], ids=["squares", "mean"])
-@pytest.mark.parametrize("build", [shared, over_time])
-@pytest.mark.parametrize("feedback", RULES, ids=lambda f: f if isinstance(f, str) else "self")
+MODELS, LOSSES = (shared, over_time), (squares, mean)
+
+
+def combinations():
+    """Rules, models and losses: every pair of two of them, the rest of the product slow."""
+    for i, rule in enumerate(RULES):
+        for (j, build), (k, loss) in itertools.product(*map(enumerate, (MODELS, LOSSES))):
+            name = rule if isinstance(rule, str) else "self"
+            marks = [pytest.mark.slow] if (i + j + k) % 2 else []
+            words = f"{name}-{build.__name__}-{loss.__name__}"
+            yield pytest.param(rule, build, loss, id=words, marks=marks)
+
+
+@pytest.mark.parametrize(("feedback", "build", "loss"), list(combinations()))
 def test_every_read_is_ordered_before_or_after_the_update(feedback, build, loss):
     model, x, y = build(feedback)
     [nodes] = [

@@ -10,6 +10,7 @@ from training import LOSS, classifier
 
 import tf_alignment as ta
 from tf_alignment._support.compat import KERAS, MultiOptimizer, OptimizerMap
+from tf_alignment.optimizers import ALIGNED
 
 SGD = keras.optimizers.SGD
 
@@ -356,13 +357,27 @@ def test_a_map_that_cannot_be_seen_is_passed_over():
     assert ta.optimizers.check(model) == []
 
 
-def test_the_map_is_read_once(monkeypatch):
+def test_a_map_that_was_made_elsewhere_is_read_once(monkeypatch):
     model = network("sa")
-    model.compile(ta.optimizers.split("adam"), "mse")
+    model.compile(MultiOptimizer(OptimizerMap(keras.optimizers.Adam(), {ALIGNED: SGD()})), "mse")
     read = []
     get_config = MultiOptimizer.get_config
     monkeypatch.setattr(MultiOptimizer, "get_config", lambda o: read.append(o) or get_config(o))
     assert ta.optimizers.check(model) == [] and len(read) == 1
+
+
+def test_the_check_when_training_begins_does_not_make_the_step_be_traced_again():
+    traces = []
+
+    class Counting(ta.feedback.SymmetricAlignment):
+        def send(self, c, dz):
+            traces.append(c)
+            return super().send(c, dz)
+
+    model = ta.convert(network(None), Counting())
+    model.compile(ta.optimizers.split(SGD(0.01)), "mse")
+    model.fit(*data(), batch_size=8, verbose=0)
+    assert len(traces) == 1  # of the upper layer: nothing is below the other one
 
 
 def test_an_uncompiled_model_is_refused():

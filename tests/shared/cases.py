@@ -3,8 +3,16 @@
 A new layer is a new row of `ta.testing.LAYERS`; a new method is in `METHODS`.
 """
 
+import inspect
+
+import keras
+
 from tf_alignment import feedback as methods
 from tf_alignment.testing import LAYERS
+
+# Older versions of Keras have no gate in attention.
+GATED = "use_gate" in inspect.signature(keras.layers.MultiHeadAttention).parameters
+GATE = {"use_gate": True} if GATED else {}
 
 WITH_WEIGHTS_IN_LAYER = [m for m in methods.METHODS if m != "dfa"]
 HAS_KERNEL = [m for m in WITH_WEIGHTS_IN_LAYER if methods.get(m).has_kernel]
@@ -14,6 +22,17 @@ RECURRENT = [
 ]
 AT_ONCE = [name for name in LAYERS if name not in RECURRENT]
 SINGLE = [name for name in AT_ONCE if "separable" not in name]
+COSTLY = ("dense", "conv2d", "conv2d-strided", "separable2d")  # `check_rule` checks more of these
+
+
+def a_third(turn):
+    """Layers to check a rule on that differs little from one that is checked on all of them.
+
+    These are the layers of the costlier checks and, by turns, a third of the others, but for the
+    one with groups: Keras compiles each of its calls by XLA.
+    """
+    others = [name for name in LAYERS if name not in (*COSTLY, "conv2d-grouped")]
+    return [*COSTLY, *others[turn % 3 :: 3]]
 
 
 def inputs(name, seed=0):

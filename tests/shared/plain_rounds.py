@@ -22,14 +22,16 @@ class Seen:
 
 
 def drawn(paradigm, units, rounds=1, seed=3):
-    sets, uniforms = paradigm.draw(units, rounds, tf.constant([seed, 5]))
-    return sets.numpy(), uniforms.numpy()
+    """Sets and random bits, of which the plain simulation makes numbers in (0, 1)."""
+    sets, bits = paradigm.draw(units, rounds, tf.constant([seed, 5]))
+    return sets.numpy(), bits.numpy()
 
 
 def windows(events):
-    """The windows of an `Events`, by set and unit in the order of their closing."""
-    closed = np.argwhere(events.peak.numpy() > -np.inf)
-    return {
-        (s, i, t): (events.peak.numpy()[t, s, i], events.response.numpy()[s, t])
-        for t, s, i in closed
-    }
+    """The windows of an `Events`, by set, unit and the step of their closing."""
+    peak, time, response = (x.numpy() for x in (events.peak, events.time, events.response))
+    found = {}
+    for k, s, i in np.argwhere(peak > -np.inf):
+        t = time[k, s, i]
+        found[s, i, t] = (peak[k, s, i], response[s, t])
+    return found

@@ -1,8 +1,13 @@
-"""Runs a script of `examples`, as a user does."""
+"""Runs a script of `examples`, as a user does, or in this process where it is refused."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from examples import command_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,3 +29,13 @@ def run(module, *arguments):
     done = attempt(module, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def refused(module, *arguments, monkeypatch, capsys):
+    """The line with which the script ends, in this process: that is all about such an end."""
+    monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(importlib.import_module(f"examples.{module}").main)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line

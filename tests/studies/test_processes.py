@@ -223,3 +223,48 @@ def test_one_command_compares_a_rule_from_a_file(tmp_path):
     assert len(done.stderr.splitlines()) <= 1
     page = (tmp_path / "out" / "report.html").read_text()
     assert "HalfSign" in page and "http" not in page
+
+
+# ---- several workers -------------------------------------------------------------------------
+
+
+def cluster(kind, index, **tasks):
+    return json.dumps({"cluster": tasks, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("variables", "strategy", "expected"),
+    [
+        ({}, "multi_worker", None),
+        ({"TF_CONFIG": cluster("worker", 1, worker=["a", "b"])}, "multi_worker", 1),
+        ({"TF_CONFIG": cluster("worker", 1, worker=["a", "b"])}, "auto", 1),
+        ({"TF_CONFIG": cluster("worker", 1, worker=["a", "b"])}, "default", None),
+        ({"TF_CONFIG": cluster("worker", 1, worker=["a", "b"]), "TPU_NAME": "t"}, "auto", None),
+        ({"TF_CONFIG": cluster("chief", 0, chief=["a"], worker=["b"])}, "multi_worker", 0),
+        ({"TF_CONFIG": cluster("worker", 0, chief=["a"], worker=["b"])}, "multi_worker", 1),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"}, "multi_worker", 3),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, "auto", None),
+    ],
+)
+def test_the_number_of_a_worker_is_in_the_environment(variables, strategy, expected, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ta.studies.store.worker_number(strategy) == expected
+
+
+def test_workers_of_one_run_have_locks_of_their_own(tmp_path):
+    first, second, alone = (ta.studies.store.Store(tmp_path) for _ in range(3))
+    first.worker, second.worker = 0, 1
+    with first.lock("one") as free, second.lock("one") as too:
+        assert free and too and first.busy("one") and not alone.busy("one")
+
+
+def test_workers_make_one_run_after_the_other(tmp_path, monkeypatch):
+    study = ta.studies.Study(
+        lambda: ta.models.perceptron((64, 10)), "digits", ["fa"], strategy="multi_worker"
+    )
+    with pytest.raises(ValueError, match="needs the environment variable TF_CONFIG"):
+        study.run(tmp_path)
+    monkeypatch.setenv("TF_CONFIG", cluster("worker", 0, worker=["localhost:1", "localhost:2"]))
+    with pytest.raises(ValueError, match=r"leave out `jobs`.*Received: strategy='multi_worker'"):
+        study.run(tmp_path, jobs=2)

@@ -11,7 +11,7 @@ __all__ = ["traced_once"]
 
 
 def traced_once(
-    function: Callable[..., Any], jit_compile: bool | None = None, autograph: bool = True
+    function: Callable[..., Any], jit_compile: bool | None = None
 ) -> Callable[..., Any]:
     """Compile a function whose arguments have the same shapes and types at every call.
 
@@ -19,12 +19,13 @@ def traced_once(
     were made at one place in the code together, and would warn of retracing if there is one
     function for each of many layers. Concrete functions are not counted.
 
+    Python runs the function as it is written: AutoGraph, which takes longer to rewrite Keras' code
+    than TensorFlow to trace it, is off, as it is in `keras.Model.fit`. Loops and conditions on
+    tensors must use TensorFlow's operations.
+
     Args:
         function: Function of tensors, in structures.
         jit_compile: Whether to compile with XLA, see `tf.function`.
-        autograph: Whether to convert Python's control flow, see `tf.function`. Without it, Python
-            runs the function as it is written, so that debuggers and coverage see it; loops and
-            conditions on tensors must then use TensorFlow's operations.
 
     Example:
     >>> import tensorflow as tf
@@ -33,7 +34,7 @@ def traced_once(
     >>> [int(double(tf.constant(x))) for x in (1, 2)]
     [2, 4]
     """
-    compiled = tf.function(function, jit_compile=jit_compile, autograph=autograph)
+    compiled = tf.function(function, jit_compile=jit_compile, autograph=False)
     traced: list[Callable[..., Any]] = []
 
     def call(*given: Any) -> Any:

@@ -8,6 +8,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tf_alignment._support.devices import on_cpu
 from tf_alignment.maps.base import LinearMap
 from tf_alignment.maps.shapes import size
 
@@ -139,7 +140,7 @@ class PointwiseConvolution(Convolution):
     """
 
     def apply(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self.data_format == "channels_last" or not _on_cpu():
+        if self.data_format == "channels_last" or not on_cpu():
             return super().apply(x, kernel)
         last = [0, *range(2, self.rank + 2), 1]
         z = keras.ops.conv(tf.transpose(x, last), kernel, data_format="channels_last")
@@ -219,16 +220,10 @@ class TransposedConvolution(_Spatial):
 @functools.cache
 def _own_cpu_kernels() -> bool:
     """Whether TensorFlow convolves with its own CPU kernels: no accelerator and no oneDNN."""
-    if not _on_cpu():
+    if not on_cpu():
         return False
     try:  # nothing public tells
         from tensorflow.python.util._pywrap_util_port import IsMklEnabled
     except ImportError:
         return False
     return not IsMklEnabled()
-
-
-@functools.cache
-def _on_cpu() -> bool:
-    """Whether there is no accelerator."""
-    return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}

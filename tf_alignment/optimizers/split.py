@@ -108,6 +108,7 @@ class Split(MultiOptimizer):
 
     def __init__(self, optimizer_map: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(optimizer_map, *args, **kwargs)
+        self.owner = optimizer_map
         for i, optimizer in enumerate(self.optimizers):
             setattr(self, f"optimizer_{i}", optimizer)
 
@@ -256,12 +257,15 @@ def _updaters(optimizer: Any) -> _Updater:
     """Function `variable -> optimizer` that finds the optimizer of a variable, None if unknown.
 
     The result may be a copy with the same configuration. The function is made once for all
-    variables, since the map of a `MultiOptimizer` has to be deserialised.
+    variables, since the map of a `MultiOptimizer` that was made elsewhere has to be deserialised.
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     if not isinstance(optimizer, MultiOptimizer):
         return lambda variable: optimizer
+    if isinstance(optimizer, Split):
+        # A copy would create variables, and a step in which variables are created is traced twice.
+        return optimizer.owner
     # Keras keeps the map to itself; its config is public.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a map that is a lambda warns, and is refused below

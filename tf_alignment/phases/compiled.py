@@ -112,6 +112,9 @@ class CompiledPhase(Phase, abc.ABC):
     def step(self, model: keras.Model, connections: dict[str, Receiver], data: Any) -> None:
         """One step, on one replica: graph code that updates feedback weights.
 
+        As in Keras' `fit`, AutoGraph does not rewrite the code: loops and conditions on tensors are
+        `tf.while_loop` and `tf.cond`.
+
         Args:
             model: The model.
             connections: `{path: connection}`, the connections whose turn it is.
@@ -222,9 +225,12 @@ class CompiledPhase(Phase, abc.ABC):
                 group.count.assign_add(1)
             self._count.assign_add(1)
 
+        def body(i: tf.Tensor) -> tuple[tf.Tensor]:
+            strategy.run(step, args=(take(),) if outside else ())
+            return (i + 1,)
+
         def loop(count: tf.Tensor) -> None:
-            for _ in tf.range(count):
-                strategy.run(step, args=(take(),) if outside else ())
+            tf.while_loop(lambda i: i < count, body, (0,))
 
         return traced_once(loop)
 

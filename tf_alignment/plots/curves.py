@@ -13,7 +13,7 @@ from tf_alignment._support.optional import require
 from tf_alignment._support.statistics import deviation
 from tf_alignment.plots.style import MOST, Style, caption, dress, new_figure, save, styles
 
-__all__ = ["layer_curves", "learning_curves"]
+__all__ = ["layer_curves", "learning_curves", "line", "over_epochs"]
 
 _COLUMNS = 3
 _MEANS = ("mean", "hidden")
@@ -24,6 +24,8 @@ def learning_curves(
     path: str | os.PathLike[str] | None = None,
     labels: Mapping[str, str] | None = None,
     title: str | None = None,
+    positions: Sequence[float] | np.ndarray | None = None,
+    unit: str = "epoch",
 ) -> Any:
     """Draw one panel per quantity with one line per method, over the epochs.
 
@@ -41,13 +43,16 @@ def learning_curves(
             default every quantity has a panel with its name as label, except quantities of single
             layers.
         title: Title above the panels.
+        positions: Positions of the values on the horizontal axis, at least as many as the longest
+            curve has values. None for 1, 2, 3 ...
+        unit: Label of the horizontal axis.
 
     Returns:
         Figure, a `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If there is nothing to draw, no method has a quantity of `labels`, or values
-            have another shape.
+        ValueError: If there is nothing to draw, no method has a quantity of `labels`, values have
+            another shape, or there are too few positions.
         ImportError: If matplotlib is not installed.
 
     Example:
@@ -77,9 +82,9 @@ def learning_curves(
             for method in group:
                 values = curves[method].get(name)
                 if values is not None and not np.all(np.isnan(values)):
-                    handles[method] = _line(panel, values, looks[method])
+                    handles[method] = line(panel, values, looks[method], positions)
                     counts.add(len(values))
-            _over_epochs(panel, label)
+            over_epochs(panel, label, unit)
         for panel in list(block.flat)[len(labels) :]:
             panel.remove()
         # in the first panel of the group, where its own lines are
@@ -160,7 +165,7 @@ def layer_curves(
             (handles[name],) = panel.plot(
                 epochs, mean, color=colours(places[name]), linewidth=1.4, marker=marker
             )
-        _over_epochs(panel, label or _named(measure))
+        over_epochs(panel, label or _named(measure))
         panel.set_title(method, fontsize=10)
     for panel in list(axes.flat)[len(found) :]:
         panel.remove()
@@ -235,11 +240,16 @@ def _mean(runs: np.ndarray) -> np.ndarray:
     return np.where(valid.any(axis=0), mean, np.nan)
 
 
-def _line(panel: Any, runs: np.ndarray, style: Style) -> Any:
-    """Draw the mean of the runs and the band around it."""
-    mean, spread = _mean(runs), deviation(runs)
-    epochs = np.arange(1, runs.shape[1] + 1)
-    (line,) = panel.plot(
+def line(panel: Any, runs: np.ndarray, style: Style, positions: Any = None) -> Any:
+    """Draw the mean of the runs `(seeds, epochs)` and the band around it into a panel."""
+    mean, spread, length = _mean(runs), deviation(runs), runs.shape[1]
+    epochs = np.arange(1, length + 1) if positions is None else np.asarray(positions)[:length]
+    if len(epochs) < length:
+        raise ValueError(
+            f"Argument `positions` must have at least {length} values, as the longest curve has. "
+            f"Received: {len(epochs)} positions"
+        )
+    (drawn,) = panel.plot(
         epochs,
         mean,
         color=style.colour,
@@ -252,14 +262,15 @@ def _line(panel: Any, runs: np.ndarray, style: Style) -> Any:
         panel.fill_between(
             epochs, mean - spread, mean + spread, color=style.colour, alpha=0.15, linewidth=0
         )
-    return line
+    return drawn
 
 
-def _over_epochs(panel: Any, label: str) -> None:
+def over_epochs(panel: Any, label: str, unit: str = "epoch") -> None:
+    """Label the axes of a panel with curves over the epochs."""
     ticker = require("matplotlib.ticker", "Drawing a figure")
-    panel.set_xlabel("epoch")
+    panel.set_xlabel(unit)
     panel.set_ylabel(label)
-    panel.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True, min_n_ticks=1))
     dress(panel)
 
 

@@ -31,14 +31,17 @@ def main(root: str, directory: str, name: str, threads: str) -> int:
     Returns:
         Exit code of the process.
     """
-    store = _store_module().Store(directory)
+    module = _store_module()
+    store = module.Store(directory)
+    task = module.read_json(store.file("tasks", name))
+    store.worker = module.worker_number(task["strategy"])
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     with store.lock(name) as free:
         if store.result(name) is not None:
             return DONE
         if not free:
             return BUSY
-        _redirect(store.file("logs", name, ".txt"))
+        _redirect(store.file("logs", store.own(name), ".txt"))
         if not root.endswith("-packages"):  # not installed: the same copy as the study's
             sys.path.insert(0, root)
         if threads != "0":

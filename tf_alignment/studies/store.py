@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Store", "read_json", "write_json"]
+__all__ = ["Store", "read_json", "worker_number", "write_json"]
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -60,15 +60,44 @@ def _finite(content: Any) -> Any:
     return content
 
 
+def worker_number(strategy: str) -> int | None:
+    """Number of this process among the workers that train each run together.
+
+    Args:
+        strategy: Name of the study's strategy.
+
+    Returns:
+        Number, counted from 0; None if every run is trained by one process alone.
+    """
+    alone = strategy != "multi_worker" and (strategy != "auto" or "TPU_NAME" in os.environ)
+    config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if not alone and "task" in config:
+        task = config["task"]
+        chiefs = 0 if task["type"] == "chief" else len(config["cluster"].get("chief", ()))
+        return chiefs + int(task["index"])
+    if not alone and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return int(os.environ["SLURM_PROCID"])
+    return None
+
+
 class Store:
     """Files of a study.
 
     Args:
         directory: Directory of the files, which is made when something is written.
+
+    Attributes:
+        worker: Number of this process, see `worker_number`, or None. Workers that train a run
+            together have locks, logs and unfinished states of their own.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
+        self.worker: int | None = None
+
+    def own(self, name: str) -> str:
+        """Name of a file of this worker that belongs to a run."""
+        return name if self.worker is None else f"{name}.worker{self.worker}"
 
     def file(self, kind: str, name: str, ending: str = ".json") -> Path:
         """File of a kind, for instance `"runs"`, that belongs to a run."""
@@ -100,7 +129,7 @@ class Store:
         Yields:
             Whether the lock was free and is now held.
         """
-        file = self.file("locks", name, "")
+        file = self.file("locks", self.own(name), "")
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as held:
             try:

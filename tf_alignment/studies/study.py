@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_alignment import distribute
 from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean, file_path, integer, integers, one_of
 from tf_alignment.studies.encoding import Encoder, decode
@@ -21,7 +22,7 @@ from tf_alignment.studies.executors import LocalProcesses, carry_out
 from tf_alignment.studies.optimizers import sgd
 from tf_alignment.studies.plan import Plan, Task, versions
 from tf_alignment.studies.results import Results
-from tf_alignment.studies.store import Store, write_json
+from tf_alignment.studies.store import Store, worker_number, write_json
 from tf_alignment.studies.tuning import as_tuning
 from tf_alignment.studies.variants import Case, as_variants
 
@@ -65,7 +66,8 @@ class Study:
             backpropagation; 0 for no comparison.
         measure_every: Number of epochs between measurements of alignment.
         on_divergence: Reaction to divergence, see `ta.callbacks.AlignmentMonitor`.
-        cost: Whether step time, operations and memory are measured in the runs of the first seed.
+        cost: Whether step time, operations and memory are measured in the runs of the first seed,
+            if they have one replica.
         strategy: Name of a strategy, see `ta.distribute.strategy`.
         title: Title of reports.
 
@@ -167,7 +169,7 @@ class Study:
             executor: A `concurrent.futures.Executor` whose workers see the directory under the same
                 path and start a process for each run. None starts processes on this machine.
             jobs: Number of runs at the same time, without an executor. By default one per core, or
-                one if there is a GPU.
+                one if there is a GPU or the study has a strategy.
             threads: Number of TensorFlow's threads in each run. By default one if there is no GPU,
                 so that results do not depend on the number of cores.
             shard: Pair `(i, n)` to make only the i-th of n parts, counted from 1, as a task of a
@@ -178,13 +180,25 @@ class Study:
             `Results` with all runs so far, including failed runs.
 
         Raises:
+            ValueError: If an argument is out of range, or the workers of strategy `"multi_worker"`,
+                each of which calls this function, are not described in the environment or would
+                make several runs at the same time.
             SystemExit: After Ctrl-C, with exit code 130.
         """
         store = Store(file_path("directory", directory))
+        store.worker = worker_number(self.strategy)
+        if self.strategy == "multi_worker":
+            distribute.cluster()  # what is missing in the environment is said here
+        if store.worker is not None and (jobs not in (None, 1) or executor or shard):
+            raise ValueError(
+                "Workers that train each run together make one run after the other: leave out "
+                f"`jobs`, `executor` and `shard`. Received: strategy={self.strategy!r} and "
+                f"jobs={jobs}, executor={executor}, shard={shard}"
+            )
         part, parts = _shard(shard)
         has_gpu = bool(tf.config.list_physical_devices("GPU"))
         if jobs is None:
-            jobs = 1 if has_gpu else os.cpu_count() or 1
+            jobs = 1 if has_gpu or self.strategy != "default" else os.cpu_count() or 1
         if threads is None and not has_gpu:
             threads = 1
         plan = Plan(self, store)

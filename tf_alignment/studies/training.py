@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -51,10 +53,19 @@ def make(store: Store, name: str) -> dict[str, Any]:
         print("warning:", text)  # noqa: T201 - to the log
     diverged = any(text.startswith(_DIVERGED) for text in texts) or not result.pop("finite")
     result |= {"status": "diverged" if diverged else "done", "warnings": texts}
-    if distribute.worker(distribute.strategy(content["strategy"]))[0] == 0:
-        store.keep("runs", name, result)
-    shutil.rmtree(store.file("unfinished", name, ""), ignore_errors=True)
+    # Workers that train together have the same result; whether they share the directory is unknown.
+    store.keep("runs", name, result)
+    shutil.rmtree(_backup(store, name), ignore_errors=True)
+    if store.worker is not None:
+        with contextlib.suppress(OSError):  # another worker is not done, or has removed it
+            _backup(store, name).parent.rmdir()
     return result
+
+
+def _backup(store: Store, name: str) -> Path:
+    """Directory of this process within that of `Resume`."""
+    directory = store.file("unfinished", name, "")
+    return directory if store.worker is None else directory / f"worker_{store.worker}"
 
 
 def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
         strategy=distribute.strategy(task["strategy"]),
         data_dir=task["data_dir"],
         directory=store.directory,
-        resumed=(backup / "latest.json").exists(),
+        resumed=(_backup(store, name) / "latest.json").exists(),
     )
     # what draws without a seed of its own (random feedback) is the same again, resumed or not
     keras.utils.set_random_seed(run.seed)
@@ -127,10 +138,11 @@ def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
     }
     for function in asked["finish"]:
         result["finish"] |= construct(decode(function), run)
-    if task["cost"]:
-        result["cost"] = measure_cost(
-            model, stock, lambda built: compile_model(built, run, asked), batches
-        )
+    if task["cost"] and run.strategy.num_replicas_in_sync == 1:
+        with run.strategy.scope():
+            result["cost"] = measure_cost(
+                model, stock, lambda built: compile_model(built, run, asked), batches
+            )
     return {**result, "seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -158,6 +170,9 @@ def compile_model(model: keras.Model, run: Run, asked: dict[str, Any]) -> None:
         options[name] = _constructed(options.get(name))
     # The loop of `fit` costs as much as a small step: leave it once for so many.
     options.setdefault("steps_per_execution", min(50, run.steps_per_epoch))
+    if distribute.worker(run.strategy)[1] > 1:
+        # TensorFlow has neither a loop around their steps, nor XLA for what they exchange
+        options |= {"steps_per_execution": 1, "jit_compile": False}
     model.compile(optimizer, **options)
 
 

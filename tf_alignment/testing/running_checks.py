@@ -28,7 +28,7 @@ def compiled(trial: Trial, jit: bool) -> None:
     """A compiled pass against an eager one, on two batches with one trace."""
     _ = trial.formed
     layer = trial.rewind()
-    function = tf.function(lambda x: gradients(layer, x)[1], jit_compile=jit)
+    function = tf.function(lambda x: gradients(layer, x)[1], jit_compile=jit, autograph=False)
     exact = not (jit and trial.rule.random)  # XLA draws other random numbers
     for batch in range(2):
         x = tf.constant(trial.case.inputs(trial.seed + 10 * batch))
@@ -156,7 +156,7 @@ def _on_replicas(
     values = strategy.experimental_distribute_values_from_function(
         lambda context: shares[context.replica_id_in_sync_group]
     )
-    step = tf.function(lambda x: gradients(layer, x)[1])
+    step = tf.function(lambda x: gradients(layer, x)[1], autograph=False)
     per_replica = strategy.run(step, args=(values,))
     local = [strategy.experimental_local_results(value) for value in per_replica]
     return [list(replica) for replica in zip(*local, strict=True)]

@@ -215,7 +215,7 @@ def test_with_what_it_predicts_subtracted_it_learns_much_faster():
     """Relative error of the top's feedback after the same steps, over seeds."""
     ends = {}
     for control_variate in (False, True):
-        for seed in range(3):
+        for seed in range(2):
             model = network()
             NodePerturbation(
                 squared,

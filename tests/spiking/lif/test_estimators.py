@@ -1,5 +1,7 @@
 """Estimators of causal effects, against their formulas."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,9 +13,9 @@ from tf_alignment.spiking.lif import Paradigm, estimators
 def some_events(units=15, above=4, rounds=6, seed=1):
     """Events of random weights, and the same as a list in the order in which they came."""
     paradigm = Paradigm()
-    sets, uniforms = drawn(paradigm, units, rounds, seed)
+    sets, bits = drawn(paradigm, units, rounds, seed)
     kernel = tf.constant(dyadic_kernel(units, above, seed), tf.float32)
-    events = paradigm.run(kernel, tf.constant(sets), tf.constant(uniforms))
+    events = paradigm.run(kernel, tf.constant(sets), tf.constant(bits))
     members = events.sets.numpy()
     found = [
         Seen(members[s, i], t, drive, response.astype("float64"))
@@ -106,11 +108,28 @@ def test_a_unit_that_was_not_driven_has_no_estimate(name):
     assert seen[driven].any() and np.all(np.isfinite(beta))
 
 
+@pytest.mark.parametrize("name", estimators.ESTIMATORS)
+def test_sparse_products_give_the_same_sums(name):
+    """Also where units are left over by the partition, and rest."""
+    events, _ = some_events(units=17, rounds=5)
+    estimator = estimators.get(name)
+    found = []
+    for sparse in (False, True):
+        sums = {name: tf.zeros(shape) for name, shape in estimator.shapes(17, 4).items()}
+        for _ in range(2):
+            sums = estimator.add(sums, dataclasses.replace(events, sparse=sparse))
+        found.append(sums)
+    for name, value in found[0].items():
+        scale = float(tf.reduce_max(tf.abs(value)))
+        np.testing.assert_allclose(found[1][name], value, atol=1e-6 * scale)
+        assert scale > 0
+
+
 def test_a_silent_unit_above_has_no_estimate():
     kernel = np.abs(dyadic_kernel(15, 4)).astype("float32")
     kernel[:, 1] *= -1.0
-    sets, uniforms = drawn(Paradigm(), 15, rounds=4)
-    events = Paradigm().run(tf.constant(kernel), tf.constant(sets), uniforms)
+    sets, bits = drawn(Paradigm(), 15, rounds=4)
+    events = Paradigm().run(tf.constant(kernel), tf.constant(sets), bits)
     assert not events.rate_above.numpy()[:, 1].any()
     for name in estimators.ESTIMATORS:
         beta, seen = estimated(estimators.get(name), events)

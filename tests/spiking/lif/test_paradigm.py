@@ -103,12 +103,13 @@ def poisson_steps(mean):
 def test_spike_for_spike_a_plain_simulation(name, jit_compile):
     paradigm, units, above = PARADIGMS[name], 23, 6
     kernel = dyadic_kernel(units, above)
-    sets, uniforms = drawn(paradigm, units, rounds=2)
+    sets, bits = drawn(paradigm, units, rounds=2)
+    uniforms = (bits + 0.5) / 2**16
 
     @tf.function(jit_compile=jit_compile)
     def run():
-        events = paradigm.run(tf.constant(kernel, tf.float32), tf.constant(sets), uniforms)
-        return [getattr(events, field.name) for field in dataclasses.fields(events)[:5]]
+        events = paradigm.run(tf.constant(kernel, tf.float32), tf.constant(sets), bits)
+        return [getattr(events, field.name) for field in dataclasses.fields(events)[:6]]
 
     events = ta.spiking.lif.Events(*run(), paradigm.neuron.threshold, 2)
     found, count = windows(events), sets.shape[1]
@@ -136,3 +137,15 @@ def test_spike_for_spike_a_plain_simulation(name, jit_compile):
     for key, (drive, response) in expected.items():
         np.testing.assert_allclose(found[key][0], drive, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found[key][1], response, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_sparse_products_give_the_same_input(name):
+    paradigm = PARADIGMS[name]
+    sets, bits = paradigm.draw(23, 2, tf.constant([3, 5]))
+    sets = tf.reshape(sets, (-1, sets.shape[-1]))
+    spikes, *_ = paradigm.driven(bits)
+    kernel = tf.constant(dyadic_kernel(23, 6), tf.float32)
+    dense, sparse = (paradigm.weighted(kernel, sets, spikes, sparse=s) for s in (False, True))
+    assert float(tf.reduce_max(tf.abs(dense))) > 0
+    np.testing.assert_array_equal(sparse, dense)

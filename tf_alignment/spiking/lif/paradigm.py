@@ -15,7 +15,14 @@ from tf_alignment.spiking.lif.neuron import (
     step,
     synapse_step,
 )
-from tf_alignment.spiking.lif.windows import Events, Window, WindowState, window_step
+from tf_alignment.spiking.lif.windows import (
+    NO_WINDOW,
+    Events,
+    Window,
+    WindowState,
+    sparse_product,
+    window_step,
+)
 from tf_alignment.spiking.loops import moving_sum, scan
 
 __all__ = ["Drive", "Paradigm", "poisson"]
@@ -132,8 +139,8 @@ class Paradigm:
     Example:
     >>> import tensorflow as tf, tf_alignment as ta
     >>> paradigm = ta.spiking.lif.Paradigm()
-    >>> sets, uniforms = paradigm.draw(units=20, rounds=3, seed=tf.constant([1, 2]))
-    >>> events = paradigm.run(tf.ones((20, 4)), sets, uniforms)
+    >>> sets, bits = paradigm.draw(units=20, rounds=3, seed=tf.constant([1, 2]))
+    >>> events = paradigm.run(tf.ones((20, 4)), sets, bits)
     >>> events.rate.shape, events.response.shape  # 3 rounds of 5 sets of 4 units
     (TensorShape([15, 4]), TensorShape([15, 100, 4]))
     """
@@ -187,62 +194,132 @@ class Paradigm:
             seed: Two int32 numbers; the same give the same draws.
 
         Returns:
-            Sets, int32 `(rounds, sets, units of a set)`, and uniform numbers, `(steps of a set's
-            drive, rounds * sets, units of a set)`.
+            Sets, int32 `(rounds, sets, units of a set)`, and 16 random bits for each step and unit,
+            uint16 `(steps of a set's drive, rounds * sets, units of a set)`. The bits decide how
+            many spikes drive a unit, so probabilities are multiples of 1/65536.
         """
         count, size = self.partition(units)
         seeds = tf.random.split(seed, 2)
         order = tf.argsort(tf.random.stateless_uniform((rounds, units), seeds[0]), -1)
         sets = tf.reshape(order[:, : count * size], (rounds, count, size))
         shape = (self._steps[0], rounds * count, size)
-        return sets, tf.random.stateless_uniform(shape, seeds[1])
+        words = (math.ceil(math.prod(shape) / 2),)  # of 32 bits
+        bits = tf.random.stateless_uniform(words, seeds[1], None, None, tf.uint32)
+        bits = tf.reshape(tf.bitcast(bits, tf.uint16), (-1,))[: math.prod(shape)]
+        return sets, tf.reshape(bits, shape)
 
-    def run(self, kernel: tf.Tensor, sets: tf.Tensor, uniforms: tf.Tensor) -> Events:
+    def run(self, kernel: tf.Tensor, sets: tf.Tensor, bits: tf.Tensor) -> Events:
         """Simulate: graph code without state, of static shapes.
 
         Args:
             kernel: Forward weights at the scale of the spiking network, `(units, units above)`.
             sets: See `draw`.
-            uniforms: See `draw`.
+            bits: See `draw`.
 
         Returns:
             The events, the rounds' sets one after the other.
         """
+        rounds = sets.shape[0]
+        sets = tf.reshape(sets, (-1, sets.shape[-1]))
+        spikes, *below = self.driven(bits)
+        above = self.above(self.weighted(kernel, sets, spikes), rounds)
+        return self.events(sets, tuple(below), above, rounds)
+
+    def driven(self, bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Simulate the driven units, which get nothing from the layer above.
+
+        Args:
+            bits: See `draw`.
+
+        Returns:
+            Spikes, booleans `(sets, time, units)`; and `peak`, `time` and `rate` of `Events`.
+        """
         hold, length = self._steps
-        rounds, count, size = sets.shape
-        flat = tf.reshape(sets, (rounds * count, size))
-        spikes, peak = self._driven(uniforms)
-        current = tf.matmul(tf.transpose(spikes, (1, 0, 2)), tf.gather(kernel, flat))
-        above, response = self._above(self._overlapping(current, rounds, count))
+        spikes, peak = self._driven(bits)
+        rate = (1000.0 / self.neuron.dt) * tf.reduce_mean(spikes[:hold], 0)
+        peak = peak[length:]  # no window can close earlier
+        blocks = math.ceil(hold / length)
+        size = math.ceil(hold / blocks)
+        rest = ((0, blocks * size - hold), (0, 0), (0, 0))
+        peak = tf.pad(peak, rest, constant_values=NO_WINDOW)
+        peak = tf.reshape(peak, (blocks, size, *peak.shape[1:]))
+        steps = tf.reshape(tf.range(blocks * size), (blocks, size, 1, 1))
+        time = tf.reduce_max(tf.where(peak > NO_WINDOW, steps, 0), 1)
+        spikes = tf.transpose(spikes > 0, (1, 0, 2))
+        return spikes, tf.reduce_max(peak, 1), time, rate
+
+    def weighted(
+        self, kernel: tf.Tensor, sets: tf.Tensor, spikes: tf.Tensor, sparse: bool = False
+    ) -> tf.Tensor:
+        """Sum the weights of the units that spike in a step.
+
+        Args:
+            kernel: See `run`.
+            sets: `(sets, units)`, see `Events`.
+            spikes: See `driven`.
+            sparse: See `Events`.
+
+        Returns:
+            `(sets, time, units above)`.
+        """
+        if not sparse:
+            return tf.matmul(tf.cast(spikes, kernel.dtype), tf.gather(kernel, sets))
+        count, time, _ = spikes.shape
+        at = tf.where(spikes)
+        unit = tf.gather_nd(sets, tf.stack([at[:, 0], at[:, 2]], 1))
+        indices = tf.stack([at[:, 0] * time + at[:, 1], tf.cast(unit, tf.int64)], 1)
+        ones = tf.ones_like(unit, kernel.dtype)
+        product = sparse_product(indices, ones, (count * time, kernel.shape[0]), kernel)
+        return tf.reshape(product, (count, time, kernel.shape[1]))
+
+    def above(self, weighted: tf.Tensor, rounds: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Simulate the layer above.
+
+        Args:
+            weighted: See `weighted`.
+            rounds: Number of rounds.
+
+        Returns:
+            `response` and `rate_above` of `Events`.
+        """
+        hold, length = self._steps
+        count = weighted.shape[0] // rounds
+        spikes, response = self._above(self._overlapping(weighted, rounds, count))
 
         def by_set(x: tf.Tensor) -> tf.Tensor:
             """`(sets * hold, rounds, ...)` to `(rounds * sets, hold, ...)`."""
             x = tf.transpose(x, (1, 0, 2))
             return tf.reshape(x, (rounds * count, hold, x.shape[-1]))
 
-        per_second = 1000.0 / self.neuron.dt
-        return Events(
-            flat,
-            peak[length:],  # none can close earlier
-            by_set(response[length:]),
-            per_second * tf.reduce_mean(spikes[:hold], 0),
-            per_second * tf.reduce_mean(by_set(above[: count * hold]), 1),
-            self.neuron.threshold,
-            rounds,
-        )
+        rate = tf.reduce_mean(by_set(spikes[: count * hold]), 1)
+        return by_set(response[length:]), (1000.0 / self.neuron.dt) * rate
 
-    def _driven(self, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def events(
+        self,
+        sets: tf.Tensor,
+        below: tuple[tf.Tensor, ...],
+        above: tuple[tf.Tensor, ...],
+        rounds: int,
+        sparse: bool = False,
+    ) -> Events:
+        """Put together what `driven` (without its spikes) and `above` give."""
+        (peak, time, rate), (response, rate_above) = below, above
+        threshold = self.neuron.threshold
+        return Events(sets, peak, time, response, rate, rate_above, threshold, rounds, sparse)
+
+    def _driven(self, bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the driven units, and peaks of their windows, `(time, sets, units)`."""
         neuron = self.neuron
         mean = self._spikes_a_step
         # 0 is no spike: what follows the drive is the time in which the last windows close
-        uniforms = tf.pad(uniforms, ((0, self._steps[1]), (0, 0), (0, 0)))
-        rest = tf.zeros(uniforms.shape[1:])
+        bits = tf.pad(bits, ((0, self._steps[1]), (0, 0), (0, 0)))
+        rest = tf.zeros(bits.shape[1:])
 
         def advance(
-            state: tuple[SynapseState, State, WindowState], uniform: tf.Tensor
+            state: tuple[SynapseState, State, WindowState], own: tf.Tensor
         ) -> tuple[tuple[SynapseState, State, WindowState], tuple[tf.Tensor, ...]]:
             synapse, unit, window = state
+            uniform = (tf.cast(own, tf.float32) + 0.5) / 2.0**16
             response, synapse = synapse_step(poisson(uniform, mean), synapse, neuron)
             current = self.drive.weight * response
             spikes, unit = step(current, unit, neuron)
@@ -250,7 +327,7 @@ class Paradigm:
             return (synapse, unit, window), (spikes, peak)
 
         start = SynapseState(rest, rest), State(rest, rest), WindowState(rest, rest, rest)
-        _, (spikes, peak) = scan(advance, start, uniforms, (rest, rest))
+        _, (spikes, peak) = scan(advance, start, bits, (rest, rest))
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from tf_alignment._support.devices import on_cpu
 from tf_alignment._support.tracing import traced_once
 from tf_alignment.spiking.lif import estimators
 from tf_alignment.spiking.lif.neuron import scaled_kernel
 from tf_alignment.spiking.lif.paradigm import Paradigm
-from tf_alignment.spiking.lif.windows import Events
 from tf_alignment.spiking.rates import silent_and_saturated
 
 __all__ = ["Plan", "Statistics", "mean"]
@@ -24,6 +26,7 @@ Statistics = dict[str, tf.Tensor]
 _UNITS = {True: 2**13, False: 2**15}
 # Weights of driven units, which each round fetches in an order of its own, in all rounds together.
 _WEIGHTS = 4 * 10**7
+_WIDE = 64  # units above, from which on sparse products pay on a CPU
 _BRANCHES = 4  # at most: simulations of so many, independent of each other and run in parallel
 
 
@@ -38,6 +41,8 @@ class Plan:
         duration: Simulated seconds, rounded up.
         seed: Integer.
         jit_compile: Whether XLA compiles it.
+        sparse: Whether products with spikes and windows are those of sparse matrices. By default
+            they are on a CPU, where the layer above is wide enough for it to pay.
 
     Attributes:
         parts: Calls of `advance` for one run.
@@ -53,6 +58,7 @@ class Plan:
         duration: float,
         seed: int,
         jit_compile: bool,
+        sparse: bool | None = None,
     ) -> None:
         needed = max(1, math.ceil(duration / paradigm.round_seconds(units) - 1e-6))
         wide, room = _UNITS[jit_compile], max(1, _WEIGHTS // (units * above))
@@ -69,9 +75,14 @@ class Plan:
         self.seconds = self.parts * together * paradigm.round_seconds(units)
         self._paradigm, self._estimator = paradigm, estimator
         self._units, self._seed = units, seed
-        self._observe = tf.function(self._observe_rounds, jit_compile=jit_compile, autograph=False)
-        self._add = tf.function(self._add_rounds, jit_compile=jit_compile)
-        self._part = traced_once(self._advance, autograph=False)
+        self._sparse = on_cpu() and above >= _WIDE if sparse is None else sparse
+        compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
+        self._driven, self._above = compiled(paradigm.driven), compiled(paradigm.above)
+        # XLA has no sparse matrices
+        with_products = (lambda function: function) if self._sparse else compiled
+        self._weigh: Callable[..., Any] = with_products(self._weighted)
+        self._add: Callable[..., Any] = with_products(self._add_events)
+        self._part = traced_once(self._advance)
 
     def advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, number: int
@@ -93,32 +104,31 @@ class Plan:
     def _advance(
         self, kernel: tf.Tensor, sums: estimators.Sums, seed: tf.Tensor
     ) -> tuple[estimators.Sums, Statistics]:
-        # drawn outside of XLA, whose own generator is another, and slower on a CPU
-        draws = [
-            self._paradigm.draw(self._units, self._rounds, own)
-            for own in tf.unstack(tf.random.split(seed, self._branches))
-        ]
         found = []
-        for observed in [self._observe(kernel, *drawn) for drawn in draws]:
-            sums, statistics = self._add(sums, observed)
+        for own in tf.unstack(tf.random.split(seed, self._branches)):
+            # drawn outside of XLA, whose own generator is another, and slower on a CPU
+            sets, bits = self._paradigm.draw(self._units, self._rounds, own)
+            sets = tf.reshape(sets, (-1, sets.shape[-1]))
+            spikes, *below = self._driven(bits)
+            above = self._above(self._weigh(kernel, sets, spikes), self._rounds)
+            sums, statistics = self._add(sums, sets, tuple(below), above)
             found.append(statistics)
         return sums, mean(found)
 
-    def _observe_rounds(
-        self, kernel: tf.Tensor, sets: tf.Tensor, uniforms: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def _weighted(self, kernel: tf.Tensor, sets: tf.Tensor, spikes: tf.Tensor) -> tf.Tensor:
         scaled = scaled_kernel(kernel, self._paradigm.drive.psi)
-        events = self._paradigm.run(scaled, sets, uniforms)
-        return events.sets, events.peak, events.response, events.rate, events.rate_above
+        return self._paradigm.weighted(scaled, sets, spikes, self._sparse)
 
-    def _add_rounds(
-        self, sums: estimators.Sums, observed: tuple[tf.Tensor, ...]
+    def _add_events(
+        self,
+        sums: estimators.Sums,
+        sets: tf.Tensor,
+        below: tuple[tf.Tensor, ...],
+        above: tuple[tf.Tensor, ...],
     ) -> tuple[estimators.Sums, Statistics]:
-        sets, peak, response, rate, above = observed
-        threshold = self._paradigm.neuron.threshold
-        events = Events(sets, peak, response, rate, above, threshold, self._rounds)
+        events = self._paradigm.events(sets, below, above, self._rounds, self._sparse)
         statistics: Statistics = {}
-        for side, rates in (("below", rate), ("above", above)):
+        for side, rates in (("below", events.rate), ("above", events.rate_above)):
             silent, saturated = silent_and_saturated(rates, self._paradigm.neuron.highest_rate)
             statistics[f"spike_rate_{side}_hz"] = tf.reduce_mean(rates)
             statistics[f"silent_{side}"], statistics[f"saturated_{side}"] = silent, saturated

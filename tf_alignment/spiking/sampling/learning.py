@@ -138,7 +138,7 @@ class FeedbackLearning:
                 for i, n in enumerate(sizes)
             ]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
-        self._run = traced_once(self._blocks, jit_compile=jit_compile, autograph=False)
+        self._run = traced_once(self._blocks, jit_compile=jit_compile)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""

@@ -63,7 +63,7 @@ class Line(Estimator):
         }
 
     def add(self, sums: Sums, events: Events) -> Sums:
-        """Add the windows: two matrix products per set and side."""
+        """Add the windows: two products per side."""
         new = {}
         units = sums["drives_left"].shape[1]
         for side, mask in zip(("right", "left"), events.sides(), strict=True):

@@ -53,15 +53,15 @@ class Pooled(Estimator):
         return {"right": (units, above), "weight": (units,), "left": (above,), "count": ()}
 
     def add(self, sums: Sums, events: Events) -> Sums:
-        """One matrix product a set for the right side; the left side needs sums alone."""
+        """One product for the right side; the left side needs sums alone."""
         right, left = events.sides()
         units = sums["weight"].shape[0]
         weights = tf.where(right, events.peak - events.threshold + self.offset, 0.0)
-        below = tf.transpose(tf.reduce_sum(tf.cast(left, tf.float32), 2))[:, None]
+        below = tf.cast(left, tf.float32)
         return {
             "right": sums["right"] + events.moment(weights, units),
             "weight": sums["weight"] + events.gather(tf.reduce_sum(weights, 0), units),
-            "left": sums["left"] + tf.reduce_sum(below @ events.response, [0, 1]),
+            "left": sums["left"] + events.total(below),
             "count": sums["count"] + tf.reduce_sum(below),
         }
 

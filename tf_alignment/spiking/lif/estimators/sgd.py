@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from tf_alignment._support.arguments import number
 from tf_alignment.spiking.lif.estimators.base import Estimator, Sums, estimated
 from tf_alignment.spiking.lif.windows import Events
+from tf_alignment.spiking.loops import scan
 
 __all__ = ["SGD"]
 
@@ -54,7 +53,7 @@ class SGD(Estimator):
         return {"right": (units, 2, above), "left": (units, 2, above)}
 
     def add(self, sums: Sums, events: Events) -> Sums:
-        """The steps of all windows, set after set, in each from the first to the last window."""
+        """The steps of all windows, in the order in which those of a unit close."""
         new = {}
         for side, mask in zip(("right", "left"), events.sides(), strict=True):
             weights, product = self._weights(tf.where(mask, events.peak, 0.0), mask)
@@ -75,39 +74,39 @@ class SGD(Estimator):
         \(\phi = (u, 1)\).
 
         Args:
-            u: \(u^{max}\), `(time, sets, units)`.
-            mask: Mask of steps in which a window of the side closes.
+            u: \(u^{max}\), `(blocks, sets, units)`.
+            mask: Mask of blocks in which a window of the side closes.
 
         Returns:
-            `(time, sets, units, 2)`, and the product of the matrices, `(sets, units, 2, 2)`.
+            `(blocks, sets, units, 2)`, and the product of the matrices, `(sets, units, 2, 2)`.
         """
         phi = tf.stack([u, tf.ones_like(u)], -1) * tf.cast(mask, tf.float32)[..., None]
-        identity = tf.eye(2, batch_shape=phi.shape[1:3])
-        found = tf.TensorArray(tf.float32, phi.shape[0], element_shape=phi.shape[1:])
-
-        def body(t: tf.Tensor, product: tf.Tensor, found: Any) -> tuple[tf.Tensor, ...]:
-            step = self.learning_rate * tf.linalg.matvec(product, phi[t])
-            product -= step[..., :, None] * phi[t][..., None, :]
-            return t - 1, product, found.write(t, step)
-
-        _, product, found = tf.while_loop(
-            lambda t, *_: t >= 0,
-            body,
-            (phi.shape[0] - 1, identity, found),
-            maximum_iterations=phi.shape[0],
-        )
-        return found.stack(), product
+        product, found = tf.eye(2, batch_shape=phi.shape[1:3]), []
+        for own in reversed(tf.unstack(phi)):
+            step = self.learning_rate * tf.linalg.matvec(product, own)
+            product -= step[..., :, None] * own[..., None, :]
+            found.append(step)
+        return tf.stack(found[::-1]), product
 
     def _steps(
         self, lines: tf.Tensor, events: Events, weights: tf.Tensor, product: tf.Tensor
     ) -> tf.Tensor:
-        """The lines `(units, 2, units above)` after all sets."""
-        count = events.sets.shape[0]
+        """The lines `(units, 2, units above)` after all rounds. A unit has one set in each.
 
-        def body(s: tf.Tensor, lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = events.sets[s]
-            step = tf.einsum("tuc,tk->uck", weights[:, s], events.response[s])
-            moved = tf.matmul(product[s], tf.gather(lines, rows)) + step
-            return s + 1, tf.tensor_scatter_nd_update(lines, rows[:, None], moved)
+        What a step leaves is multiplied by the matrices of all later rounds, so that the steps of
+        all rounds are one sum.
+        """
+        units = lines.shape[0]
+        matrices = events.by_unit(product - tf.eye(2), units) + tf.eye(2)
+        identity = tf.eye(2, batch_shape=(units,))
 
-        return tf.while_loop(lambda s, _: s < count, body, (0, lines), maximum_iterations=count)[1]
+        def advance(later: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return later @ own, later
+
+        whole, later = scan(advance, identity, matrices[::-1], identity)
+        rows = tf.reshape(events.sets, (events.rounds, -1))
+        later = tf.gather(later[::-1], rows, batch_dims=1)
+        later = tf.reshape(later, product.shape)
+        weights = tf.linalg.matvec(later, weights)
+        steps = tf.stack([events.moment(weights[..., c], units) for c in range(2)], 1)
+        return whole @ lines + steps
