@@ -133,7 +133,7 @@ def main() -> None:
             "optimizer": functools.partial(ta.studies.sgd, weight_decay=0.1),
             "steps_per_execution": 4,
         },
-        epochs=given.epochs or (1 if given.quick else 20),
+        epochs=given.epochs or (2 if given.quick else 20),
         batch_size=32,
         tuning=None if given.quick else {"learning_rate": (0.02, 0.05, 0.1)},
         cost=True,

@@ -180,6 +180,7 @@ def draw(study: optuna.Study) -> Any:
         panel.set(xlabel=name)
         if numbers:
             panel.set_xscale("log")
+            panel.tick_params(axis="x", which="both", labelsize=6, rotation=45)
     for panel in rest[len(names) :]:
         panel.remove()
     return figure
