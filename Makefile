@@ -147,6 +147,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/step_time.py --models resnet20 resnet20_fused --modes fit \
 	  --methods fa sa dfa --policy mixed_bfloat16 --output $(BENCH)/bfloat16.json
 	$(BIN)/python benchmarks/ablation.py --output $(BENCH)/ablation.json
+	$(BIN)/python benchmarks/parts.py --output $(BENCH)/parts.json
 	$(BIN)/python benchmarks/memory.py --output $(BENCH)/memory.json
 	$(BIN)/python benchmarks/phase_time.py --output $(BENCH)/phase_time.json
 	$(BIN)/python benchmarks/spiking.py --output $(BENCH)/spiking.json

@@ -167,6 +167,16 @@ def test_ablation_runs(tmp_path):
     assert rows["forward pass"]["processor_ratio"] < 1.0
 
 
+@pytest.mark.slow
+def test_parts_run(tmp_path):
+    output = tmp_path / "parts.json"
+    script = [sys.executable, str(BENCHMARKS / "parts.py"), "--rounds", "3", "--output", output]
+    subprocess.run(script, check=True, capture_output=True, text=True)
+    found = json.loads(output.read_text())
+    assert found["noise"]["ratio"] < 0.5
+    assert all(0.1 < row["ratio"] < 10.0 for row in found["input_gradient"])
+
+
 def quick(directory, ratio, low=None, high=None):
     row = {"model": "mlp", "mode": "fit", "method": "fa", "processor_ratio": ratio}
     row["processor_ratio_range"] = [low or ratio, high or ratio]

@@ -300,11 +300,12 @@ def _mark_repeated(
     """Note that a layer lies above itself, where a `call` of the user's own calls it repeatedly."""
     inside = [inner for inner, _ in walk(outer)]
     opaque = any(_is_opaque(inner) for inner in inside)
-    if fed[id(outer)] or not opaque or not any(matrices(inner) for inner in inside):
+    kernels = {id(w) for inner in inside for w in own_weights(inner) if _may_mix(w)}
+    if fed[id(outer)] or not opaque or not kernels:
         return
     args, kwargs = call or ((), {})
     seen = carriers(outer, args, kwargs, of_input=False)
-    if seen is None or seen:
+    if seen is None or seen & kernels:
         fed.update(dict.fromkeys((id(inner) for inner in inside), True))
 
 
