@@ -15,13 +15,13 @@ from examples.own_activity import train
 
 @pytest.mark.slow
 def test_the_study_of_imperfect_paths(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(study, "QUICK", {"bits": (1,), "rank": (2,)})
-    arguments = "study --quick --methods fa sa --defects bits rank --seeds 2 --epochs 1 --output"
+    monkeypatch.setattr(study, "QUICK", {"bits": (1,)})
+    arguments = "study --quick --methods fa sa --epochs 1 --output"
     monkeypatch.setattr(sys, "argv", [*arguments.split(), str(tmp_path)])
     study.main()
     runs = json.loads((tmp_path / "digits.json").read_text("utf-8"))
-    assert len(runs) == 2 * 3 * 2  # methods, paths (the ideal one too), seeds
-    assert {(r["defect"], r["value"]) for r in runs} == {(None, 0.0), ("bits", 1), ("rank", 2)}
+    assert len(runs) == 2 * 2  # methods, paths (the ideal one too)
+    assert {(r["defect"], r["value"]) for r in runs} == {(None, 0.0), ("bits", 1)}
     assert all(0 <= r["accuracy"] <= 1 and 0 < r["gradient_angle"] < 180 for r in runs)
     ideal = {r["seed"]: r["accuracy"] for r in runs if r["defect"] is None and r["method"] == "sa"}
     assert min(ideal.values()) > 0.2
