@@ -42,7 +42,7 @@ FILES = {
 }
 
 ALWAYS = {
-    r"TimeDistributedTest::test_basics: .*output dtype": "the layer inside has its own dtype policy",
+    r"TimeDistributedTest::test_basics: .*output dtype": "the layer inside has a dtype of its own",
 }
 """Patterns of `test: error` of tests that fail by design, each with the reason."""
 
