@@ -302,7 +302,11 @@ def weight_mirror(beta):
 
 # B drives W and W drives B: near the end a norm may pass from normal to infinite in one step.
 @pytest.mark.parametrize(
-    ("beta", "what"), [(1.0, "collapsed"), (1e-3, "(ran away|contains NaN or infinity)")]
+    ("beta", "what"),
+    [
+        pytest.param(1.0, "collapsed", marks=pytest.mark.slow),
+        (1e-3, "(ran away|contains NaN or infinity)"),
+    ],
 )
 def test_untuned_weight_mirror_is_stopped_and_named(beta, what, digits):
     with pytest.warns(UserWarning, match="Training diverged") as caught:

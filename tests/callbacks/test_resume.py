@@ -89,9 +89,9 @@ NOISY = ta.feedback.WeightMirror(0.1, 0.1, noise="gaussian")
     ("feedback", "policy"),
     [
         ("sa", "mixed_float16"),
-        ("brsf", "float32"),
-        ("pfa", "float32"),
-        (SCHEDULED, "float32"),
+        pytest.param("brsf", "float32", marks=pytest.mark.slow),
+        pytest.param("pfa", "float32", marks=pytest.mark.slow),
+        pytest.param(SCHEDULED, "float32", marks=pytest.mark.slow),
         (NOISY, "float32"),
     ],
     ids=["mixed", "redrawn", "product", "scheduled", "noisy"],
@@ -211,6 +211,7 @@ def test_measures_of_the_monitor_are_restored_too(digits, tmp_path):
     assert len(history.history["mean/weight_angle"]) == 4
 
 
+@pytest.mark.slow
 def test_two_replicas_resume(digits, tmp_path, two_replicas):
     def run(directory, crash=None):
         with two_replicas.scope():

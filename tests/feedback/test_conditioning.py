@@ -123,7 +123,11 @@ def test_only_the_first_rows_are_looked_at(monkeypatch):
     np.testing.assert_allclose(np.reshape(step(layer, activity), (18, 3)), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("rule", [AA(**OWN), WM(**OWN)], ids=["aa", "wm"])
+@pytest.mark.parametrize(
+    "rule",
+    [AA(**OWN), pytest.param(WM(**OWN), marks=pytest.mark.slow)],
+    ids=["aa", "wm"],
+)
 def test_check_rule(rule, two_replicas):
     report = ta.testing.check_rule(rule, strategy=two_replicas)
     assert {check.name for check in cases.skipped(report)} == {"closed_form"}
