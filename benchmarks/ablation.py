@@ -26,13 +26,21 @@ import tf_alignment as ta
 Turn = Callable[[int], tuple[float, float]]
 
 
+class Nothing(keras.layers.Layer):
+    """A layer that passes its input on, with the arguments of those whose place it takes."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The input."""
+        return inputs
+
+
 def without(model: keras.Model, kinds: type | tuple[type, ...]) -> keras.Model:
     """A copy of a model in which layers of these kinds pass their input on."""
 
     def clone(layer: Any) -> Any:
         name = layer.name
         if isinstance(layer, kinds):
-            return keras.layers.Identity(name=name)
+            return Nothing(name=name)
         return type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=clone)

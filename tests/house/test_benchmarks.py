@@ -167,6 +167,17 @@ def test_ablation_runs(tmp_path):
     assert rows["forward pass"]["processor_ratio"] < 1.0
 
 
+def test_layers_are_left_out_of_a_network(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import ablation
+
+    model = ta.models.resnet(8, width=2)
+    left = ablation.without(model, keras.layers.BatchNormalization)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in left.layers)
+    assert len(left.layers) == len(model.layers)
+    assert left(tf.ones((2, 32, 32, 3))).shape == (2, 10)
+
+
 @pytest.mark.slow
 def test_parts_run(tmp_path):
     output = tmp_path / "parts.json"
