@@ -211,6 +211,15 @@ def test_measures_of_the_monitor_are_restored_too(digits, tmp_path):
     assert len(history.history["mean/weight_angle"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("worker", "expected"), [((0, 1), "b"), ((0, 2), "b/worker_0"), ((1, 2), "b/worker_1")]
+)
+def test_each_of_several_workers_has_a_directory_of_its_own(worker, expected, monkeypatch):
+    monkeypatch.setattr(ta.callbacks.resume, "worker", lambda strategy: worker)
+    found = ta.callbacks.resume.own_directory(Path("b"), keras.Model().distribute_strategy)
+    assert found == Path(expected)
+
+
 @pytest.mark.slow
 def test_two_replicas_resume(digits, tmp_path, two_replicas):
     def run(directory, crash=None):

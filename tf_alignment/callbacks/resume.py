@@ -21,7 +21,18 @@ from tf_alignment.callbacks.feedback import running
 from tf_alignment.callbacks.settings import attributes, describe, difference
 from tf_alignment.distribute import worker
 
-__all__ = ["Resume"]
+__all__ = ["Resume", "own_directory"]
+
+
+def own_directory(backup_dir: Path, strategy: tf.distribute.Strategy) -> Path:
+    """Directory of this machine's backups: `backup_dir`, or one inside for each of several workers.
+
+    Args:
+        backup_dir: Argument of `Resume`.
+        strategy: Strategy of the model.
+    """
+    number, count = worker(strategy)
+    return backup_dir / f"worker_{number}" if count > 1 else backup_dir
 
 
 class Resume(keras.callbacks.Callback):
@@ -124,8 +135,8 @@ class Resume(keras.callbacks.Callback):
         self._history, self._finished, self._restored = {}, [], set()
         self._stored, self._results, self._described = {}, {}, {}
         self._settings = describe(self.model, self.data)
-        number, self._workers = worker(self.model.distribute_strategy)
-        own = self.backup_dir / f"worker_{number}" if self._workers > 1 else self.backup_dir
+        _, self._workers = worker(self.model.distribute_strategy)
+        own = own_directory(self.backup_dir, self.model.distribute_strategy)
         self._backup = Backup(own, self.backup_dir)
         self._backup.begin()
         epochs = self._latest()

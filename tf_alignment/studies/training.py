@@ -8,14 +8,15 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_alignment import distribute, phases
 from tf_alignment.callbacks import AlignmentMonitor, FeedbackCallback, Resume
+from tf_alignment.callbacks.resume import own_directory
 from tf_alignment.conversion import convert
 from tf_alignment.conversion.graph import record
 from tf_alignment.layers.inspection import kernels
@@ -47,7 +48,9 @@ def make(store: Store, name: str) -> dict[str, Any]:
         warnings.simplefilter("always", UserWarning)
         objects = own_objects(content["files"], content["sources"])
         with keras.saving.custom_object_scope(objects):
-            result = _train(store, name, content)
+            strategy = distribute.strategy(content["strategy"])
+            backup = own_directory(store.file("unfinished", name, ""), strategy)
+            result = _train(store, name, content, strategy, (backup / "latest.json").exists())
     texts = list(dict.fromkeys(str(warning.message) for warning in caught))
     for text in texts:
         print("warning:", text)  # noqa: T201 - to the log
@@ -55,35 +58,30 @@ def make(store: Store, name: str) -> dict[str, Any]:
     result |= {"status": "diverged" if diverged else "done", "warnings": texts}
     # Workers that train together have the same result; whether they share the directory is unknown.
     store.keep("runs", name, result)
-    shutil.rmtree(_backup(store, name), ignore_errors=True)
-    if store.worker is not None:
+    shutil.rmtree(backup, ignore_errors=True)
+    if backup != store.file("unfinished", name, ""):
         with contextlib.suppress(OSError):  # another worker is not done, or has removed it
-            _backup(store, name).parent.rmdir()
+            backup.parent.rmdir()
     return result
 
 
-def _backup(store: Store, name: str) -> Path:
-    """Directory of this process within that of `Resume`."""
-    directory = store.file("unfinished", name, "")
-    return directory if store.worker is None else directory / f"worker_{store.worker}"
-
-
-def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
+def _train(
+    store: Store, name: str, task: dict[str, Any], strategy: tf.distribute.Strategy, resumed: bool
+) -> dict[str, Any]:
     start = time.perf_counter()
     asked, backup = task["run"], store.file("unfinished", name, "")
     run = Run(
         **{key: asked[key] for key in ("variant", "case", "value", "seed", "epochs", "batch_size")},
         feedback=task["method"],
         settings=decode(asked["settings"]),
-        strategy=distribute.strategy(task["strategy"]),
+        strategy=strategy,
         data_dir=task["data_dir"],
         directory=store.directory,
-        resumed=(_backup(store, name) / "latest.json").exists(),
+        resumed=resumed,
     )
     # what draws without a seed of its own (random feedback) is the same again, resumed or not
     keras.utils.set_random_seed(run.seed)
-    assert run.strategy is not None
-    with run.strategy.scope():
+    with strategy.scope():
         run.source = open_data(asked["data"], store.directory, run)
         if asked["held_out"] and "held_out" in run.settings:  # a function that did so took it away
             run.source = hold_out(run.source, run.settings.pop("held_out"))
@@ -138,8 +136,8 @@ def _train(store: Store, name: str, task: dict[str, Any]) -> dict[str, Any]:
     }
     for function in asked["finish"]:
         result["finish"] |= construct(decode(function), run)
-    if task["cost"] and run.strategy.num_replicas_in_sync == 1:
-        with run.strategy.scope():
+    if task["cost"] and strategy.num_replicas_in_sync == 1:
+        with strategy.scope():
             result["cost"] = measure_cost(
                 model, stock, lambda built: compile_model(built, run, asked), batches
             )
