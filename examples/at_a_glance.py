@@ -11,7 +11,6 @@ schemes of colours, and the table of README.
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,7 @@ def table(results: Any) -> str:
 
 def numbers(results: Any) -> dict[str, Any]:
     """What the figure shows, and what it was made with."""
-    whole = json.loads(results.to_json(results.directory / "results.json").read_text())
-    kept = {name: whole[name] for name in ("settings", "tuning", "versions")}
+    kept = {name: results.description[name] for name in ("settings", "tuning", "versions")}
     curves = {
         metric: {v: values.round(5).tolist() for v, values in results.curves(metric).items()}
         for metric in PANELS

@@ -64,11 +64,6 @@ def train(method, batch=16, epochs=2, accumulate=None, forward=None, **compile_a
     return model, model.get_weights()
 
 
-def mostly_slow(methods, *fast):
-    """The methods as parameters of a test that takes long: all but a few among the slow tests."""
-    return [m if m in fast else pytest.param(m, marks=pytest.mark.slow) for m in methods]
-
-
 def agree(a, b, tolerance=1e-5):
     for p, q in zip(a, b, strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-3, atol=tolerance)
@@ -118,7 +113,7 @@ def test_all_other_ways_of_running_give_the_same_weights(method, two_replicas):
     assert_all_the_same(method, others, two_replicas)
 
 
-@pytest.mark.parametrize("method", mostly_slow(cases.RANDOM, "brsf"))
+@pytest.mark.parametrize("method", cases.mostly_slow(cases.RANDOM, "brsf"))
 def test_noise_is_drawn_on_each_replica_and_agrees_in_its_statistics(method, two_replicas):
     def kernels():
         model, _ = train(method, epochs=20 if ta.feedback.get(method).has_kernel else 2)
@@ -160,7 +155,7 @@ HALF = {m: ["mixed_float16"] for m in ta.feedback.METHODS}
 HALF |= {m: ["mixed_float16", "mixed_bfloat16"] for m in ("fa", "dfa", "kp", "aa", "pfa")}
 
 
-@pytest.mark.parametrize("method", mostly_slow(HALF, *(m for m in HALF if m not in SLOW)))
+@pytest.mark.parametrize("method", cases.mostly_slow(HALF, *(m for m in HALF if m not in SLOW)))
 def test_mixed_precision_trains(method):
     _, expected = train(EXACT.get(method, method))
     for policy in HALF[method]:

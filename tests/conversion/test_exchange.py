@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import set_feedback_to_forward
+from cases import mostly_slow, set_feedback_to_forward
 from stock_models import MODELS, example, gradients, nested, residual, same, sequential, text
 
 import tf_alignment as ta
@@ -44,13 +44,7 @@ def test_convert_and_strip_leave_outputs_alone(name, method, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "MobileNetV2",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("ResNet50V2", "EfficientNetB0", "ConvNeXtTiny")
-        ),
-    ],
+    mostly_slow(("MobileNetV2", "ResNet50V2", "EfficientNetB0", "ConvNeXtTiny"), "MobileNetV2"),
 )
 def test_keras_applications(name):
     model = getattr(keras.applications, name)(

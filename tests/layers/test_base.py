@@ -34,10 +34,9 @@ def check(name, checks):
 
 # Convolutions in a loop over time take long to compile: ConvLSTM2D stands for the other two.
 OFTEN = [name for name in cases.LAYERS if name not in ("convlstm1d", "convlstm3d")]
-SELDOM = [pytest.param(name, marks=pytest.mark.slow) for name in cases.LAYERS if name not in OFTEN]
 
 
-@pytest.mark.parametrize("name", [*OFTEN, *SELDOM])
+@pytest.mark.parametrize("name", cases.mostly_slow(cases.LAYERS, *OFTEN))
 def test_every_layer_passes_the_checks(name):
     case = cases.LAYERS[name]
     report = check(name, [c for c in ta.testing.LAYER_CHECKS if c != "xla" or name in FIRST])

@@ -174,13 +174,7 @@ def network(feedback, **compiled):
 TEXT = np.random.default_rng(0).integers(0, 11, (8, 6))
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        method if method in ("fa", "sa") else pytest.param(method, marks=pytest.mark.slow)
-        for method in cases.WITH_WEIGHTS_IN_LAYER
-    ],
-)
+@pytest.mark.parametrize("method", cases.mostly_slow(cases.WITH_WEIGHTS_IN_LAYER, "fa", "sa"))
 def test_every_method_trains_a_stack_of_everything(method, tmp_path):
     # compiled for what learns from the error, and from a loss of its own; others are traced alike
     model = network(method, run_eagerly=method not in ("kp", "sa"))

@@ -6,6 +6,7 @@ A new layer is a new row of `ta.testing.LAYERS`; a new method is in `METHODS`.
 import inspect
 
 import keras
+import pytest
 
 from tf_alignment import feedback as methods
 from tf_alignment.testing import LAYERS
@@ -33,6 +34,11 @@ def a_third(turn):
     """
     others = [name for name in LAYERS if name not in (*COSTLY, "conv2d-grouped")]
     return [*COSTLY, *others[turn % 3 :: 3]]
+
+
+def mostly_slow(values, *fast):
+    """Values as parameters of a test that takes long: all but a few among the slow tests."""
+    return [v if v in fast else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
 def inputs(name, seed=0):

@@ -20,8 +20,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_alignment.layers.connection import FeedbackWeights
-from tf_alignment.layers.inspection import walk, walk_holders
+from tf_alignment.layers.inspection import layers_of, walk_holders
 from tf_alignment.probe import probe
 
 __all__ = ["carriers"]
@@ -69,9 +68,8 @@ def carriers(
     """
     calls = [(args, kwargs or {})] if args or kwargs else _guesses(layer)
     done = _known.setdefault(layer, {})
-    inside = [inner for inner, _ in walk(layer)] if isinstance(layer, keras.layers.Layer) else []
-    every = {id(one): one for one in (*inside, *others) if not isinstance(one, FeedbackWeights)}
-    layers = list(every.values())
+    inside = layers_of(layer) if isinstance(layer, keras.layers.Layer) else []
+    layers = list({id(one): one for one in (*inside, *others)}.values())
     for args, kwargs in calls:
         described = str(keras.tree.map_structure(_described, (args, kwargs)))
         key = (described, of_input, *(id(one) for one in layers))

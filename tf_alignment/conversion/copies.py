@@ -29,10 +29,9 @@ from tf_alignment.conversion.graph import (
 )
 from tf_alignment.conversion.registry import is_stock, stock_class
 from tf_alignment.feedback import Feedback
-from tf_alignment.layers.connection import FeedbackWeights
-from tf_alignment.layers.inspection import walk
+from tf_alignment.layers.inspection import layers_of, walk
 
-__all__ = ["carry", "copy_layer", "copy_model", "layers_of"]
+__all__ = ["carry", "copy_layer", "copy_model"]
 
 
 def copy_model(
@@ -63,10 +62,9 @@ def copy_model(
         raise _refusal(model, error) from error
     finally:
         random.setstate(state)
-    pairs = list(zip(layers_of(model), layers_of(new), strict=False))
-    if len(layers_of(model)) != len(layers_of(new)) or any(
-        _stock(a) is not _stock(b) for a, b in pairs
-    ):
+    old_layers, new_layers = layers_of(model), layers_of(new)
+    pairs = list(zip(old_layers, new_layers, strict=False))
+    if len(old_layers) != len(new_layers) or any(_stock(a) is not _stock(b) for a, b in pairs):
         raise _refusal(model, "its copy has other layers")
     weights: dict[int, keras.Variable] = {}
     for a, b in pairs:
@@ -89,11 +87,6 @@ def _refusal(model: keras.Model, why: Any) -> ValueError:
 
 def _plain(model: Any) -> bool:
     return type(model) in (keras.Sequential, functional_class())
-
-
-def layers_of(model: Any) -> list[Any]:
-    """A model or layer and all layers inside, without the stores of feedback weights."""
-    return [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
 
 
 def _stock(layer: Any) -> type:

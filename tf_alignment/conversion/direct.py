@@ -23,7 +23,7 @@ from typing import Any
 import keras
 
 from tf_alignment._support.seeds import reseeded
-from tf_alignment.conversion.copies import carry, copy_layer, layers_of
+from tf_alignment.conversion.copies import carry, copy_layer
 from tf_alignment.conversion.graph import (
     Call,
     Graph,
@@ -39,7 +39,7 @@ from tf_alignment.conversion.graph import (
 from tf_alignment.conversion.registry import is_stock
 from tf_alignment.conversion.sites import matrices
 from tf_alignment.layers.direct import Cut, OutputTap
-from tf_alignment.layers.inspection import walk
+from tf_alignment.layers.inspection import layers_of, walk
 
 __all__ = ["convert_direct", "strip_direct"]
 

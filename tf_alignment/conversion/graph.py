@@ -348,9 +348,8 @@ def copy_weights(old: Any, new: Any) -> dict[int, keras.Variable]:
         )
     for target, source in zip(ours, theirs, strict=True):
         target.assign(source)
-    if ours and hasattr(
-        new, "finalize_state"
-    ):  # preprocessing layers derive constants from weights
+    # preprocessing layers derive constants from weights
+    if ours and hasattr(new, "finalize_state"):
         new.finalize_state()
     return {id(source): target for target, source in zip(ours, theirs, strict=True)}
 

@@ -25,7 +25,7 @@ from tf_alignment.conversion.registry import (
 )
 from tf_alignment.layers.connection import FeedbackWeights
 from tf_alignment.layers.direct import Cut
-from tf_alignment.layers.inspection import output_taps, walk, walk_holders
+from tf_alignment.layers.inspection import layers_of, output_taps, walk, walk_holders
 
 __all__ = ["Site", "matrices", "own_weights", "sites"]
 
@@ -179,7 +179,7 @@ def _fed(
     found: dict[int, bool] = {}
     read: dict[int, frozenset[int] | None] = {}
     elsewhere: dict[int, str] = {}
-    layers = [layer for layer, _ in walk(model) if not isinstance(layer, FeedbackWeights)]
+    layers = layers_of(model)
     calls = _calls(model)
     if calls is None:
         _mark(model, False, found)

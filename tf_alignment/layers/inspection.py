@@ -15,7 +15,7 @@ import keras
 
 from tf_alignment._support.arguments import instance
 from tf_alignment.feedback import Feedback
-from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.connection import Connection, FeedbackWeights
 from tf_alignment.layers.direct import DirectConnection, OutputTap
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "direct_connections",
     "feedback_layers",
     "kernels",
+    "layers_of",
     "output_taps",
     "walk",
     "walk_holders",
@@ -75,6 +76,15 @@ def walk_holders(root: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
             yield from visit(item, scope)
 
     yield from visit(root, ())
+
+
+def layers_of(root: Any) -> list[Any]:
+    """List a model or layer and all layers inside, without the stores of feedback weights.
+
+    Args:
+        root: Keras model or layer.
+    """
+    return [layer for layer, _ in walk(root) if not isinstance(layer, FeedbackWeights)]
 
 
 def feedback_layers(model: Any) -> list[Any]:

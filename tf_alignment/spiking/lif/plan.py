@@ -24,7 +24,8 @@ Statistics = dict[str, tf.Tensor]
 # Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
 # without it, wide tensors make up for the time that each operation takes to start.
 _UNITS = {True: 2**13, False: 2**15}
-# Weights of driven units, which each round fetches in an order of its own, in all rounds together.
+# Weights of driven units, which dense products fetch in an order of its own for each round, in all
+# rounds together.
 _WEIGHTS = 4 * 10**7
 _WIDE = 64  # units above, from which on sparse products pay on a CPU
 _BRANCHES = 4  # at most: simulations of so many, independent of each other and run in parallel

@@ -201,11 +201,10 @@ class Events:
     def _sparse_moment(self, weights: tf.Tensor, units: int) -> tf.Tensor:
         """The same with a matrix of a row for each unit and a column for each set and step."""
         sets, steps, above = self.response.shape
-        column = self.time + steps * tf.range(sets)[:, None]
         # units, rounds, blocks: the order in which entries of a sparse matrix have to come
         weights, column = (
             tf.transpose(self.by_unit(tf.transpose(x, (1, 2, 0)), units), (1, 0, 2))
-            for x in (weights, column)
+            for x in (weights, self._columns())
         )
         at = tf.where(tf.not_equal(weights, 0.0))
         indices = tf.stack([at[:, 0], tf.cast(tf.gather_nd(column, at), tf.int64)], 1)
@@ -219,9 +218,13 @@ class Events:
     def total(self, weights: tf.Tensor) -> tf.Tensor:
         """The responses of all windows, weighted and summed: `(units above,)`. See `moment`."""
         sets, steps, above = self.response.shape
-        column = self.time + steps * tf.range(sets)[:, None]
-        columns = tf.math.unsorted_segment_sum(weights, column, sets * steps)
-        return tf.linalg.matvec(tf.reshape(self.response, (-1, above)), columns, transpose_a=True)
+        of_step = tf.math.unsorted_segment_sum(weights, self._columns(), sets * steps)
+        return tf.linalg.matvec(tf.reshape(self.response, (-1, above)), of_step, transpose_a=True)
+
+    def _columns(self) -> tf.Tensor:
+        """The row of `response`, one for each set and step, of each window: shaped as `time`."""
+        sets, steps, _ = self.response.shape
+        return self.time + steps * tf.range(sets)[:, None]
 
     def gather(self, values: tf.Tensor, units: int) -> tf.Tensor:
         """Sums over the sets in which a unit was driven: `(sets, units, ...)` to `(units, ...)`."""
