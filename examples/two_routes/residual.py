@@ -228,7 +228,7 @@ def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def network(settings: Settings, shape: Sequence[int], classes: int, augmented: bool) -> keras.Model:
-    """The stock network."""
+    """The stock network, whose normalisation is fused: Keras' numbers in less time."""
     return ta.models.resnet(
         settings.depth,
         settings.version,
@@ -236,6 +236,7 @@ def network(settings: Settings, shape: Sequence[int], classes: int, augmented: b
         classes=classes,
         width=settings.width,
         augment=ta.models.CropAndFlip(shape[0] // 8) if augmented else None,
+        batch_normalization="fused",
     )
 
 
