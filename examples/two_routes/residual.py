@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_alignment as ta
 from examples import command_line, common
 from examples.decay import FORGETTING, DecaySGD
+from examples.two_routes.alternation import AlternatingAdam, AlternatingSGD
 from tf_alignment.studies.tensorboard import write_tensorboard
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
     # the published formulas: nothing is divided by a layer's scale, local rules learn from noise;
-    # not the published procedure, which alternates, and has an adaptive optimizer on B
+    # the published procedure has `alternation` and `feedback_optimizer` beside them
     "wm-published": ta.feedback.WeightMirror(1e-3, 1e-3, noise="gaussian", normalize=None),
     "ia-published": ta.feedback.InformationAlignment(
         1e-3, 1e-3, 1e-4, noise="gaussian", normalize=None
@@ -65,6 +66,10 @@ class Settings:
         rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
             batch. The paper does not state it.
         feedback_rate: Of the feedback weights that learn by alignment, at its highest.
+        feedback_optimizer: Of the same weights: `"sgd"` or `"adam"`, for which `feedback_rate`
+            should be some 0.01.
+        alternation: Task steps between two steps of alignment, see `alternation.py`; 0 for
+            alignment in all steps, together with the task.
         decay: L2 of all kernels, and of feedback kernels that go with them: ½ decay ‖W‖². Keras'
             own weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
         forgetting: In the first epoch kernels decay so strongly that what they began with shrinks
@@ -88,6 +93,8 @@ class Settings:
     batch_size: int = 256
     rate: float = 0.1
     feedback_rate: float = 0.5
+    feedback_optimizer: str = "sgd"
+    alternation: int = 0
     decay: float = 1e-4
     forgetting: float | None = None
     seed: int = 0
@@ -153,11 +160,12 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         first = settings.nats / sum(float(rate(step)) for step in range(epoch))
         forward = DecaySGD(rate, first, decay, epoch, coupled=False, nesterov=True)
     else:
-        forward = keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, weight_decay=decay)
+        options: dict[str, Any] = {"momentum": MOMENTUM, "nesterov": True, "weight_decay": decay}
+        forward = _of("sgd", settings.alternation, False)(rate, **options)
         forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    feedback = keras.optimizers.SGD(
-        WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False), name="feedback"
-    )
+    falling = WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False)
+    learns = _of(settings.feedback_optimizer, settings.alternation, True)
+    feedback = learns(falling, name="feedback")
     if settings.noise:
         noisy = functools.partial(ta.optimizers.NoisyUpdates, noise=settings.noise**0.5, seed=1)
         if settings.method == "backprop":
@@ -165,6 +173,14 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         else:
             feedback = noisy(feedback)
     return ta.optimizers.split(forward, feedback)
+
+
+def _of(name: str, alternation: int, aligns: bool) -> Callable[..., keras.optimizers.Optimizer]:
+    """What makes an optimizer; with alternation, one that learns in its own steps alone."""
+    if not alternation:
+        return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name]
+    kind = {"sgd": AlternatingSGD, "adam": AlternatingAdam}[name]
+    return functools.partial(kind, between=alternation, aligns=aligns)
 
 
 def of_run(run: Any) -> Settings:
@@ -350,7 +366,8 @@ def arguments_of(text: str, **options: Any) -> command_line.Parser:
         kind = float if real else command_line.positive
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=str if field.name == "dataset" else kind,
+            type=str if isinstance(field.default, str) else kind,
+            choices=("sgd", "adam") if field.name == "feedback_optimizer" else None,
             help=f"default: {field.default}",
         )
     return parser

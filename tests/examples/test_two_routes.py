@@ -16,7 +16,7 @@ import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples.two_routes import residual, search, sweep
+from examples.two_routes import alternation, residual, search, sweep
 
 SMALL = residual.Settings(
     "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
@@ -87,6 +87,31 @@ def test_feedback_that_forgets_by_decay_has_forgotten_after_an_epoch():
     assert after(1, method="backprop") == pytest.approx(1, rel=0.1)
 
 
+def test_task_and_alignment_take_turns():
+    settings = dataclasses.replace(
+        SMALL, method="wm", alternation=2, feedback_optimizer="adam", feedback_rate=0.01, decay=0.0
+    )
+    forward, feedback = residual.optimizer(settings, steps=900).optimizers
+    if type(forward) is not alternation.AlternatingSGD:
+        forward, feedback = feedback, forward
+    assert isinstance(feedback, alternation.AlternatingAdam) and feedback.aligns
+    moved = {}
+    for name, optimizer in {"forward": forward, "feedback": feedback}.items():
+        optimizer.momentum = 0.0  # or momentum moves a weight in the steps of the other
+        optimizer = type(optimizer).from_config(optimizer.get_config() | {"learning_rate": 1.0})
+        weight = keras.Variable([0.0], name="kernel")
+        optimizer.build([weight])
+        values = [float(weight[0])]
+        for _ in range(5):
+            optimizer.apply([tf.ones(1)])
+            values.append(float(weight[0]))
+        moved[name] = np.diff(values)
+    # steps 0 and 3 are for alignment; Adam's moments go on moving what they have seen
+    np.testing.assert_allclose(moved["forward"], [0, -1, -1, 0, -1])
+    assert moved["feedback"][0] == pytest.approx(-1, rel=1e-3)
+    assert 0 > moved["feedback"][1] > moved["feedback"][0]
+
+
 def test_images_become_means_over_squares_of_pixels():
     images = np.random.default_rng(0).random((3, 8, 8, 2))
     small = residual.averaged(images, 4)
@@ -119,7 +144,12 @@ def test_runs_become_what_the_pages_have():
     page = json.loads(file.read_text())["runs"][0]
     settings = {k: v for k, v in page["settings"].items() if k != "seed"}
     run = {"seed": page["settings"]["seed"], "status": "done", **page}
-    assert residual.to_page(run, settings) == page
+    found = residual.to_page(run, settings)
+    # settings that were added later have their defaults in pages that are older
+    assert {**found, "settings": {**found["settings"], **page["settings"]}} == page | {
+        "settings": {**residual.Settings().kept, **page["settings"]}
+    }
+    assert found["settings"].items() >= page["settings"].items()
 
 
 @pytest.mark.slow
