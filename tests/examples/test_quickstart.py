@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import types
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import scripts
 
 import tf_alignment as ta
-from examples import common, curves, networks
+from examples import common, curves, networks, quickstart
 from tf_alignment.studies.models import named_model
 
 # ---- what all examples share -----------------------------------------------------------------
@@ -89,6 +90,20 @@ def test_networks_of_several_folders():
 
 
 # ---- the quickstart --------------------------------------------------------------------------
+
+
+def test_weight_decay_is_for_methods_that_align_by_it_and_for_a_control():
+    run = types.SimpleNamespace(steps=60)
+    decays = {}
+    for name in quickstart.METHODS:
+        row = quickstart.variant(name, 0.1)
+        forward = max(row.optimizer(run).optimizers, key=lambda one: one.momentum)
+        decays[name] = forward.weight_decay
+        assert row.feedback == name.replace(", decay", "")
+    assert {name for name, decay in decays.items() if decay == 0.1} == {
+        *("kp", "pfa", "pfa_o", "backprop, decay")
+    }
+    assert set(decays.values()) == {None, 0.1}
 
 
 @pytest.mark.slow
