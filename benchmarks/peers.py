@@ -39,7 +39,7 @@ import tf_alignment as ta
 from tf_alignment.layers.direct import OutputTap
 
 LIBRARIES = ("tf_alignment", "biotorch")
-MEASURED = ("mlp", "lenet")
+MEASURED = ("mlp", "lenet", networks.RESIDUAL)
 OWN_VARIANTS = ("one_pass_sgd", "one_pass_sgd_xla")
 """Backprop here, in other ways than stock Keras'."""
 TINY = ("tiny_dense", "tiny_deep", "tiny_conv")
@@ -324,10 +324,25 @@ def compare(peer: Peer, name: str) -> Report:
     return report
 
 
+def residual(way: str) -> keras.Model:
+    """ResNet-20, with fused normalisation, a method or both; see `peers_networks`."""
+    normalisation = "fused" if "fused" in way else "keras"
+    method = way.removeprefix("fused").removesuffix("bfloat16").strip("_")
+    policy = "mixed_bfloat16" if "bfloat16" in way else "float32"
+    keras.config.set_dtype_policy(policy)
+    try:
+        return ta.models.resnet(20, batch_normalization=normalisation, feedback=method or None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
     """This library's side of the timing, see `step_time.stepper`."""
     own = method in OWN_VARIANTS
-    model = build(networks.NETWORKS[name], "backprop" if own else method)
+    if name == networks.RESIDUAL:
+        model = residual(method)
+    else:
+        model = build(networks.NETWORKS[name], "backprop" if own else method)
     model.compile(
         # a rate so small that no method leaves the start
         (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9),
@@ -350,11 +365,18 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
         One row a library and method: milliseconds a step, of time and of processor time, and the
         ratios to the library's own backpropagation.
     """
-    arrays = networks.draw(networks.NETWORKS[name], SEED)
+    if name == networks.RESIDUAL:
+        rng, shape = np.random.default_rng(SEED), (networks.RESIDUAL_BATCH, 32, 32, 3)
+        arrays: networks.Arrays = {
+            "x": rng.standard_normal(shape, np.float32),
+            "y": rng.integers(0, 10, shape[:1]),
+        }
+    else:
+        arrays = networks.draw(networks.NETWORKS[name], SEED)
     sides = {"tf_alignment": stepper, "biotorch": peer.stepper}
     turns: dict[tuple[str, str], Turn] = {}
     for library, side in sides.items():
-        for method in _measured(library):
+        for method in _measured(library, name):
             step_time.progress(f"{name}: {library}, {method}")
             turns[library, method] = side(name, method, arrays)
             turns[library, method](3)  # tracing and warm-up
@@ -373,12 +395,14 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
         {"network": name, "library": library, "method": method}
         | _summary(times[library, method], times[library, "backprop"])
         for library in LIBRARIES
-        for method in _measured(library)
+        for method in _measured(library, name)
     ]
 
 
-def _measured(library: str) -> tuple[str, ...]:
+def _measured(library: str, name: str) -> tuple[str, ...]:
     """What is timed: the methods, and other ways to backprop."""
+    if name == networks.RESIDUAL:
+        return networks.RESIDUAL_WAYS[library]
     return networks.METHODS + (networks.VARIANTS if library == "biotorch" else OWN_VARIANTS)
 
 
@@ -453,10 +477,9 @@ def time_table(rows: list[Report]) -> str:
         "| method | " + " | ".join(f"{n}: {library}" for n, library in columns) + " |",
         "|---" * (1 + len(columns)) + "|",
     ]
-    measured = {row["method"] for row in rows}
-    for method in (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS):
-        if method not in measured:
-            continue
+    usual = (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS)
+    measured = dict.fromkeys(row["method"] for row in rows)
+    for method in sorted(measured, key=lambda m: usual.index(m) if m in usual else len(usual)):
         cells = [f"`{method}`"]
         for column in columns:
             row = cell.get((*column, method))
@@ -543,7 +566,9 @@ def main() -> None:
                     **peer.ask(what="versions"),
                 },
                 "rounds": arguments.rounds,
-                "compared": [compare(peer, name) for name in arguments.networks],
+                "compared": [
+                    compare(peer, name) for name in arguments.networks if name in networks.NETWORKS
+                ],
                 "rows": [
                     row
                     for name in arguments.networks

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import platform
 import sys
@@ -49,6 +50,38 @@ def build(network: networks.Network, method: str) -> nn.Module:
         return stock
     with contextlib.redirect_stdout(None):  # it reports what it has converted
         return BioModule(stock, mode=method, output_dim=network.outputs)
+
+
+class Block(nn.Module):
+    """Residual block of two convolutions; a shortcut to more filters is padded with zeros."""
+
+    def __init__(self, inputs: int, filters: int) -> None:
+        super().__init__()
+        self.step = filters // inputs
+        self.added = filters - inputs
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, filters, 3, self.step, padding=1, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+            nn.Conv2d(filters, filters, 3, padding=1, bias=False),
+            nn.BatchNorm2d(filters),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`(batch, inputs, height, width)` to `(batch, filters, ...)`."""
+        short = x
+        if self.added:
+            short = nn.functional.pad(x[:, :, :: self.step, :: self.step], (0,) * 5 + (self.added,))
+        return torch.relu(short + self.body(x))
+
+
+def residual() -> nn.Module:
+    """ResNet-20 for images of 32x32 with three channels."""
+    filters = [16] * 4 + [32] * 3 + [64] * 3
+    stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    blocks = [Block(*pair) for pair in itertools.pairwise(filters)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*stem, *blocks, *head)
 
 
 def layers(model: nn.Module) -> dict[str, Any]:
@@ -138,18 +171,19 @@ def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -
 
 
 def stepper(
-    network: networks.Network, method: str, arrays: networks.Arrays
+    network: networks.Network | None, method: str, arrays: networks.Arrays
 ) -> Callable[[int], tuple[float, float]]:
     """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop.
 
     Args:
-        network: The network.
-        method: In `peers_networks.METHODS`, or one of its `VARIANTS`: plain torch then.
+        network: The network; None for ResNet-20.
+        method: In `peers_networks.METHODS`, or other words for plain torch: `channels_last`,
+            `compiled`, `bfloat16`, joined by `_`.
         arrays: From `peers_networks.draw`.
     """
-    variant = method if method in networks.VARIANTS else ""
+    variant = "" if method in networks.METHODS else method
     method = "backprop" if variant else method
-    model = build(network, method).train()
+    model = (build(network, method) if network else residual()).train()
     x, y = batch(arrays)
     if "channels_last" in variant:
         model = model.to(memory_format=torch.channels_last)
@@ -161,7 +195,8 @@ def stepper(
     def run(steps: int) -> tuple[float, float]:
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(steps):
-            loss = forward(model, method, x, y)
+            with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in variant):
+                loss = forward(model, method, x, y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -204,8 +239,9 @@ def main() -> None:
             answer = versions()
         else:
             name, method = request["network"], request["method"]
-            network = networks.NETWORKS[name]
+            network = networks.NETWORKS.get(name)
             if request["what"] == "gradients":
+                assert network is not None
                 found = gradients(network, method, read(request["arrays"]))
                 np.savez(request["output"], allow_pickle=False, **found)
                 answer = request["output"]

@@ -12,13 +12,33 @@ import math
 
 import numpy as np
 
-__all__ = ["METHODS", "NETWORKS", "VARIANTS", "Arrays", "Layer", "Network", "draw"]
+__all__ = [
+    "METHODS",
+    "NETWORKS",
+    "RESIDUAL",
+    "RESIDUAL_BATCH",
+    "RESIDUAL_WAYS",
+    "VARIANTS",
+    "Arrays",
+    "Layer",
+    "Network",
+    "draw",
+]
 
 METHODS = ("backprop", "fa", "dfa", "usf", "brsf", "frsf")
 """The methods that both libraries have, by the name that both give them; backprop the control."""
 
 VARIANTS = ("channels_last", "compiled", "compiled_channels_last")
 """Backprop in torch, in other ways than the default: whichever is fastest is the best peer."""
+
+RESIDUAL, RESIDUAL_BATCH = "resnet20", 128
+"""ResNet-20 for 32x32 images; it is timed only, each library from a start of its own."""
+
+RESIDUAL_WAYS = {
+    "tf_alignment": ("backprop", "fused", "fused_kp", "fused_sa", "fused_bfloat16"),
+    "biotorch": ("backprop", *VARIANTS, "compiled_channels_last_bfloat16"),
+}
+"""Ways to train it: words joined by `_`, `fused` of normalisation, and a method in the end."""
 
 Arrays = dict[str, np.ndarray]
 """`"x"`, `"y"`, and `"layer.quantity"` of every layer."""
