@@ -6,12 +6,12 @@
     python -m examples.two_routes.where_rules_train --network resnet20
 
 Every cell of a map is a training run: across, the learning rate of the forward weights, under SGD
-with momentum 0.9; upwards, that of the feedback weights, under plain SGD, for a rule whose
+with momentum 0.9; upwards, that of the feedback weights, under plain SGD or Adam, for a rule whose
 coefficients are 1. Shown is by how many points of test accuracy the run stays behind
 backpropagation at the same forward rate. Each rule is there with sums over positions, as printed,
-and with the options of this library that take the layer's scale out of it. None is the published
-procedure, which has an adaptive optimizer for B (activation alignment) or steps that alternate
-(local rules).
+and with the options of this library that take the layer's scale out of it. The published procedure
+has an adaptive optimizer for B (activation alignment), or steps that alternate (local rules), which
+is in `search` and `depth_sweep`.
 
 Finished runs are kept in the output directory and not repeated.
 """
@@ -53,6 +53,10 @@ RULES: dict[str, ta.feedback.Alignment] = {
     "IA, on noise, per input power": ta.feedback.InformationAlignment(
         1.0, 1.0, 0.1, normalize="variance"
     ),
+    # with "Adam" in the name it is the optimizer of B, as in the paper
+    "AA, on activity, Adam": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
+    "WM, on noise, Adam": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
+    "IA, on activity, Adam": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
 }
 
 
@@ -72,9 +76,10 @@ NETWORKS: dict[str, tuple[Any, str, int, int]] = {
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
     """Constant rates: that of W, and that of feedback weights that learn."""
     rates = run.settings
+    learns = keras.optimizers.Adam if "Adam" in run.variant else keras.optimizers.SGD
     return ta.optimizers.split(
         keras.optimizers.SGD(rates["forward"], momentum=0.9),
-        keras.optimizers.SGD(rates["feedback"], name="feedback"),
+        learns(rates["feedback"], name="feedback"),
     )
 
 
