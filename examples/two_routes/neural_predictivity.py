@@ -1,13 +1,17 @@
 r"""Figure 6 of "Two Routes": how well networks of different rules predict cortical responses.
 
     python -m examples.two_routes.neural_predictivity --models results/two_routes/models/*.keras \
+        --sessions 190923 210325 --data-dir ~/tensorflow_datasets
+    python -m examples.two_routes.neural_predictivity --models results/two_routes/models/*.keras \
         --stimuli images.npy --responses it.npy --ceiling it_ceiling.npy
     python -m examples.two_routes.neural_predictivity --quick
 
-`--stimuli` is `(images, height, width, channels)`, of the size and preprocessing that the networks
-were trained with; `--responses` is `(images, neurons)`, each neuron's mean over time and repeated
-presentations, rows in the order of the images; `--ceiling`, of which there may be none, is
-`(neurons,)`, the largest r a perfect model could reach, by which r is divided.
+`--sessions` are recordings in V4 (`recordings.py`), whose neurons are pooled; r is not divided by a
+ceiling, since one session alone has repeats. For other data, `--stimuli` is
+`(images, height, width, channels)`, of the size and preprocessing that the networks were trained
+with; `--responses` is `(images, neurons)`, each neuron's mean over time and repeated presentations,
+rows in the order of the images; `--ceiling`, of which there may be none, is `(neurons,)`, the
+largest r a perfect model could reach, by which r is divided.
 
 The paper takes responses in V4 and IT of macaques to pictures of objects, published by Majaj et al.
 2015, "Simple learned weighted sums of inferior temporal neuronal firing rates accurately predict
@@ -37,7 +41,7 @@ from sklearn.model_selection import ShuffleSplit
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.two_routes import residual
+from examples.two_routes import recordings, residual
 from examples.two_routes.residual import arguments_of, settings_of
 
 QUICK_METHODS = ("backprop", "sa")
@@ -81,17 +85,20 @@ def best_layers(
 
 def judge(
     model: keras.Model,
-    images: np.ndarray,
-    responses: np.ndarray,
-    ceiling: Any,
+    sources: list[recordings.Recording],
     arguments: argparse.Namespace,
 ) -> common.Numbers:
-    """What the table says of a network."""
+    """What the table says of a network, over the neurons of all recordings."""
     layers = arguments.layers or ends_of_blocks(model)
-    features = ta.analysis.layer_activations(
-        model, images, layers, width=arguments.features, seed=arguments.seed
-    )
-    r, chosen = best_layers(features, responses, ceiling, arguments)
+    parts, chosen = [], []
+    for images, responses, ceiling in sources:
+        features = ta.analysis.layer_activations(
+            model, images, layers, width=arguments.features, seed=arguments.seed
+        )
+        part, names = best_layers(features, responses, ceiling, arguments)
+        parts.append(part)
+        chosen += names
+    r = np.concatenate(parts)
     found = ta.analysis.Predictivity(r)
     [(layer, count)] = Counter(chosen).most_common(1)
     return {
@@ -148,7 +155,7 @@ def draw(found: dict[str, common.Numbers]) -> Any:
     return figure
 
 
-def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.ndarray, Any]:
+def quick(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Recording]]:
     """Small trained networks, images of digits, and neurons of a network of another seed.
 
     A neuron is a random mix of the activity at the end of its last stage, and as much noise.
@@ -170,7 +177,8 @@ def quick(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.nda
     signal = activity @ rng.standard_normal((activity.shape[1], 40))
     signal = (signal - signal.mean(0)) / signal.std(0)
     responses = signal + rng.standard_normal(signal.shape)
-    return files, images, responses, np.full(responses.shape[1], 0.5**0.5)
+    ceiling = np.full(responses.shape[1], 0.5**0.5)
+    return files, [recordings.Recording(images, responses, ceiling)]
 
 
 def parse() -> argparse.Namespace:
@@ -180,6 +188,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stimuli", type=Path, help=".npy, (images, height, width, channels)")
     parser.add_argument("--responses", type=Path, help=".npy, (images, neurons)")
     parser.add_argument("--ceiling", type=Path, help=".npy, (neurons,)")
+    parser.add_argument(
+        "--sessions",
+        nargs="+",
+        choices=recordings.SESSIONS,
+        metavar="SESSION",
+        help="V4, see above",
+    )
     parser.add_argument("--layers", nargs="+", help="default: where residual blocks end")
     parser.number("--components", "of the map", 25)
     parser.number("--splits", "of the images", 5)
@@ -187,35 +202,44 @@ def parse() -> argparse.Namespace:
     parser.number("--features", "kept of a layer, at most", 2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    given = (arguments.models, arguments.stimuli, arguments.responses)
-    if not arguments.quick and None in given:
-        parser.error("--models, --stimuli and --responses are needed, or --quick")
+    known = arguments.sessions or (arguments.stimuli and arguments.responses)
+    if not arguments.quick and not (arguments.models and known):
+        parser.error("--models with --sessions or --stimuli and --responses are needed, or --quick")
     if arguments.quick:  # networks that have learned something
         arguments.epochs, arguments.rate = arguments.epochs or 10, arguments.rate or 0.8
     return arguments
 
 
-def read(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray, np.ndarray, Any]:
-    """Networks, images, responses and ceiling that the command line names."""
+def read(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Recording]]:
+    """Networks and recordings that the command line names."""
+    if arguments.sessions:
+        settings = settings_of(arguments)
+        size = keras.saving.load_model(arguments.models[0], safe_mode=True).input_shape[1]
+        place = arguments.data_dir, settings.dataset, size
+        sources = [recordings.read(session, *place) for session in arguments.sessions]
+        for session, source in zip(arguments.sessions, sources, strict=True):
+            if source.ceiling is not None:
+                print(f"session {session}: median noise ceiling {np.median(source.ceiling):.3f}")
+        return arguments.models, [source._replace(ceiling=None) for source in sources]
     images, responses = (
         np.load(file, allow_pickle=False) for file in (arguments.stimuli, arguments.responses)
     )
     ceiling = None
     if arguments.ceiling is not None:
         ceiling = np.load(arguments.ceiling, allow_pickle=False)
-    return arguments.models, images, responses, ceiling
+    return arguments.models, [recordings.Recording(images, responses, ceiling)]
 
 
 def main() -> None:
     """Judge each network, print and draw."""
     arguments = parse()
-    files, images, responses, ceiling = quick(arguments) if arguments.quick else read(arguments)
+    files, sources = quick(arguments) if arguments.quick else read(arguments)
     found = {
-        name: judge(model, images, responses, ceiling, arguments)
-        for name, model in networks(files, arguments.seed)
+        name: judge(model, sources, arguments) for name, model in networks(files, arguments.seed)
     }
     print("", table(found), sep="\n")
-    numbers = {"images": len(images), "components": arguments.components, "networks": found}
+    images = sum(len(source.images) for source in sources)
+    numbers = {"images": images, "components": arguments.components, "networks": found}
     common.write(arguments.output / "neural-predictivity", numbers, draw(found))
 
 

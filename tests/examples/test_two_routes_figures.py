@@ -11,7 +11,7 @@ import scripts
 
 import tf_alignment as ta
 from examples.two_routes import neural_predictivity as predictivity
-from examples.two_routes import stability
+from examples.two_routes import recordings, stability
 
 # ---- figure 2 --------------------------------------------------------------------------------
 
@@ -188,6 +188,23 @@ def test_networks_are_judged_on_files_of_arrays(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         predictivity.main()
     assert "--stimuli and --responses are needed" in capsys.readouterr().err
+
+
+def test_the_noise_ceiling_is_what_a_perfect_model_reaches():
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((4000, 3, 1))
+    repeats = signal + np.array([[[0.5], [1.0], [3.0]]]) * rng.standard_normal((4000, 3, 8))
+    repeats[:2000, :, 6:] = np.nan  # six repeats in half of the images, eight in the others
+    found = recordings.noise_ceiling(repeats, splits=20)
+    perfect = [np.corrcoef(signal[:, i, 0], np.nanmean(repeats[:, i], -1))[0, 1] for i in range(3)]
+    np.testing.assert_allclose(found, perfect, atol=0.02)
+    noise = recordings.noise_ceiling(rng.standard_normal((4000, 1, 8)), splits=20)
+    assert noise[0] < 0.25
+
+
+def test_recordings_that_are_missing_are_named(tmp_path):
+    with pytest.raises(ValueError, match="'v4_cowley/190923'"):
+        recordings.read("190923", str(tmp_path), "digits", 8)
 
 
 # ---- both, whole -----------------------------------------------------------------------------

@@ -1,0 +1,98 @@
+"""Recordings of neurons in V4 of macaques, as TensorFlow Datasets on disk.
+
+Sessions of `v4_cowley`: spike counts of V4 neurons to natural images, averaged over repeats
+(Cowley, Stan, Pillow & Smith 2023, bioRxiv). They have to be in the data directory; nothing here
+downloads them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+import tf_alignment as ta
+
+__all__ = ["SESSIONS", "Recording", "noise_ceiling", "read"]
+
+SESSIONS = ("190923", "201025", "210225", "210325")
+
+
+class Recording(NamedTuple):
+    """Images shown in a session, and what neurons answered.
+
+    Attributes:
+        images: `(images, height, width, channels)`, as networks take them.
+        responses: `(images, neurons)`, means over repeats.
+        ceiling: Largest r that a perfect model could reach, `(neurons,)`, or None.
+    """
+
+    images: np.ndarray
+    responses: np.ndarray
+    ceiling: np.ndarray | None
+
+
+def read(session: str, data_dir: str | None, dataset: str, size: int) -> Recording:
+    """Read a session.
+
+    Args:
+        session: One of `SESSIONS`.
+        data_dir: Directory of the datasets.
+        dataset: What the networks were trained on: its training split's mean and standard deviation
+            per channel normalise the images.
+        size: Side of the networks' images, in pixels; the session's are averaged to it.
+
+    Raises:
+        ValueError: If the session is not in the directory.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(f"v4_cowley/{session}", data_dir=data_dir)
+        examples = list(tfds.as_numpy(builder.as_dataset("train")))
+    except (tfds.core.DatasetNotFoundError, AssertionError, FileNotFoundError) as error:
+        raise ValueError(
+            f"The recordings must be in the data directory, as 'v4_cowley/{session}'. "
+            f"Received: --data-dir {data_dir} ({str(error).splitlines()[0]})"
+        ) from None
+    x = ta.data.load(dataset, data_dir).train.x
+    pixels = np.stack([example["image"] for example in examples]).astype(np.float32) / 255
+    images = tf.image.resize(pixels, (size, size), method="area").numpy()
+    images = (images - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+    responses = np.stack([example["response"] for example in examples])
+    repeats = [example["repeats"] for example in examples if "repeats" in example]
+    ceiling = noise_ceiling(np.stack(repeats)) if repeats else None
+    return Recording(images.astype(np.float32), responses, ceiling)
+
+
+def noise_ceiling(repeats: Any, splits: int = 50, seed: int = 0) -> np.ndarray:
+    """Largest correlation of a model with mean responses, from the repeats' reliability.
+
+    Means over random halves of each image's repeats are correlated over the images; by the formula
+    of Spearman and Brown, 2 r / (1 + r) is the reliability of the mean over all, and a perfect
+    model's correlation with that mean is the root of the reliability.
+
+    Args:
+        repeats: `(images, neurons, repeats)`, NaN where there was no repeat.
+        splits: Number of random halves.
+        seed: Seed of the halves.
+
+    Returns:
+        `(neurons,)`; 0 where halves do not correlate.
+    """
+    rng = np.random.default_rng(seed)
+    repeats = np.asarray(repeats, np.float64)
+    found = []
+    for _ in range(splits):
+        # order of an image's repeats, those that are missing last
+        order = np.where(np.isnan(repeats[:, :1]), np.inf, rng.random(repeats[:, :1].shape))
+        rank = order.argsort(-1).argsort(-1)
+        count = np.sum(np.isfinite(order), -1, keepdims=True)
+        first = rank < count // 2
+        second = (rank >= count // 2) & (rank < count)
+        halves = [np.nanmean(np.where(half, repeats, np.nan), -1) for half in (first, second)]
+        a, b = (half - half.mean(0) for half in halves)
+        found.append((a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0)))
+    r = np.clip(np.nanmean(found, 0), 0, 1)
+    return np.sqrt(2 * r / (1 + r))
