@@ -14,8 +14,13 @@ def sigmoid(u):
     return 1 / (1 + np.exp(-u))
 
 
-def simulated(weights, bias, uniform, parameters, spikes=None, start=0):
-    """One chain, step after step, by the definitions; before step `start` the spikes are given."""
+def simulated(weights, bias, uniform, parameters, spikes=None, start=0, every=1):
+    """One chain, step after step, by the definitions; before step `start` the spikes are given.
+
+    A row of `uniform` serves `every` steps; what a step without a spike leaves of it, given that it
+    was not below p, is spread over [0, 1) again.
+    """
+    uniform = np.repeat(uniform, every, 0)
     spikes = np.zeros(uniform.shape) if spikes is None else spikes[: len(uniform)].copy()
     for t in range(start, len(uniform)):
         late = t - parameters.delay
@@ -23,6 +28,9 @@ def simulated(weights, bias, uniform, parameters, spikes=None, start=0):
         refractory = spikes[max(t - parameters.shortest + 1, 0) : t].any(0)
         p = sigmoid(bias + psp @ weights - math.log(parameters.tau))
         spikes[t] = ~refractory & (uniform[t] < p)
+        if (t + 1) % every:
+            missed = ~refractory & (uniform[t] >= p)
+            uniform[t + 1] = np.where(missed, (uniform[t] - p) / (1 - p), uniform[t])
     return spikes
 
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from spikes import pairwise, simulated
 
+import tf_alignment as ta
 from tf_alignment.spiking import sampling
 from tf_alignment.spiking.sampling import Neuron, SpikeAlignment
 
@@ -48,15 +49,21 @@ def test_learning_is_the_definition(jit_compile, delay, balanced, mismatch):
 
     @tf.function(jit_compile=jit_compile)
     def numbers():
-        """What the blocks draw, each in chunks of 100 and 30 steps."""
-        return tf.concat(
-            [
-                tf.concat(learning._draws(steps, tf.constant(2 * number + chunk)), -1)
-                for number in range(blocks)
-                for chunk, steps in ((0, 100), (1, 30))
-            ],
-            0,
-        )
+        """What the blocks draw for five steps at a time, in chunks of 100 and 30 steps."""
+        groups = learning._groups
+
+        def drawn(number):
+            parts = [
+                tf.concat(
+                    learning._draws(count, tf.constant(groups * (2 * number + chunk) + i)), -1
+                )
+                for chunk, count in ((0, 20), (1, 6))
+                for i in range(groups)
+            ]
+            whole = [tf.concat(parts[:groups], 1), tf.concat(parts[groups:], 1)]
+            return tf.concat(whole, 0)
+
+        return tf.concat([drawn(number) for number in range(blocks)], 0)
 
     uniform = numbers().numpy().astype(float)
     places = np.split(np.arange(9), [3, 5])
@@ -74,10 +81,11 @@ def test_learning_is_the_definition(jit_compile, delay, balanced, mismatch):
             simulated(
                 weights,
                 bias,
-                uniform[:end, c],
+                uniform[: end // 5, c],
                 neurons,
                 spikes[:, c],
                 end - block,
+                every=5,
             )
             for c in range(chains)
         ]
@@ -94,6 +102,27 @@ def test_learning_is_the_definition(jit_compile, delay, balanced, mismatch):
     for found, expected in zip(state.feedback, b, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_array_equal(np.concatenate(state.counts), spikes.sum((0, 1)))
+
+
+def test_angles_do_not_depend_on_how_numbers_are_drawn(monkeypatch):
+    """A number for five steps, or one for each, without XLA and with its two groups of chains."""
+    rng, sizes = np.random.default_rng(1), (60, 40, 20)
+    shapes = list(itertools.pairwise(sizes))
+    kernels, start = ([0.2 * rng.standard_normal(s) for s in shapes] for _ in range(2))
+
+    def angles(jit_compile, every):
+        learning = sampling.FeedbackLearning(
+            sampling.LayeredNetwork(sizes), Neuron(5), SpikeAlignment(5), jit_compile=jit_compile
+        )
+        monkeypatch.setattr(learning, "_every", lambda _: every)
+        state = learning.run(learning.start(start), kernels, [np.zeros(n) for n in sizes], 100)
+        pairs = zip(kernels, state.feedback, strict=True)
+        return [float(ta.metrics.weight_angle(np.float32(w), b)) for w, b in pairs]
+
+    single = angles(False, 1)
+    assert max(single) < 40  # from 90
+    for jit_compile in (False, True):
+        np.testing.assert_allclose(angles(jit_compile, 5), single, atol=1.0)
 
 
 def test_long_simulations_are_filtered_in_parts():

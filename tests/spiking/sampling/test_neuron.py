@@ -50,6 +50,31 @@ def test_spike_for_spike(parameters, jit_compile):
         np.testing.assert_array_equal(found[:, c], expected)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_number_serves_several_steps(jit_compile):
+    n, chains, steps, every, parameters = 6, 3, 120, 4, Neuron(4, interval=5)
+    weights, bias = recurrent(n)
+    uniform = np.random.default_rng(2).random((steps // every, chains, n)).astype("float32")
+    w, b = tf.constant(weights, tf.float32), tf.constant(bias, tf.float32)
+
+    @tf.function(jit_compile=jit_compile)
+    def run(uniform):
+        state = sampling.initial_state((chains, n), parameters)
+        return sampling.sample(lambda p: b + p @ w, state, uniform, parameters, every)[0]
+
+    found = run(tf.constant(uniform)).numpy()
+    assert 0.03 < found.mean() < 0.3
+    for c in range(chains):
+        drawn = uniform[:, c].astype(float)
+        expected = simulated(weights, bias, drawn, parameters, every=every)
+        np.testing.assert_array_equal(found[:, c], expected)
+
+
+def test_a_number_serves_no_two_spikes():
+    with pytest.raises(ValueError, match=r"`every` must be at most .*every=5, .*shortest=4"):
+        sampling.sample(None, None, None, Neuron(4), every=5)
+
+
 @pytest.mark.parametrize("bias", [-2.0, 0.0, 1.5])
 @pytest.mark.parametrize("interval", [10, 11])
 def test_activity_of_a_neuron_alone(bias, interval):

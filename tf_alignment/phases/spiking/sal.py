@@ -88,7 +88,7 @@ class SAL(DensePhase):
             neurons away from the activity that their bias gives them. The published network has
             plain PSPs (False), and unequal rates leave an angle of their own: in a perceptron
             trained on MNIST 25°, 24° and 17° against 17°, 12° and 6°.
-        jit_compile: Whether XLA compiles the simulation: it takes about 60 % of the time, and a
+        jit_compile: Whether XLA compiles the steps: the run takes about half of the time, and a
             second or two once.
         layers: See `Phase`. By default all layers that act by one matrix product and store a
             feedback kernel.

@@ -74,7 +74,7 @@ class FeedbackLearning:
         chains: Networks that run in parallel, with the same weights.
         block: Steps after which B changes.
         seed: Seed of the spikes, and of differences between synapses.
-        jit_compile: Whether XLA compiles the loop.
+        jit_compile: Whether XLA compiles the steps. Even `chains` then run in two groups at once.
         balanced: Whether PSPs count by how far they are from one half, so that a neuron without
             bias is active about half of the time whatever its weights are.
         neuron_mismatch: Standard deviation of the gain of each neuron, around 1: its potential is
@@ -138,7 +138,13 @@ class FeedbackLearning:
                 for i, n in enumerate(sizes)
             ]
         self._seeds = [derived_seed(self.seed, "spikes", i) for i in range(len(sizes))]
-        self._run = traced_once(self._blocks, jit_compile=jit_compile)
+        # Two groups of chains keep two cores busy with products too small to share. XLA compiles
+        # the steps alone: sums over pairs, which have transposed products, take longer under it.
+        self._groups = 2 if jit_compile and self.chains % 2 == 0 else 1
+        self._group = self._steps
+        if jit_compile:
+            self._group = tf.function(self._steps, jit_compile=True, autograph=False)
+        self._run = traced_once(self._blocks)
 
     def start(self, feedback: Any) -> LearningState:
         """Silent neurons with these feedback kernels."""
@@ -186,15 +192,14 @@ class FeedbackLearning:
         self, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
     ) -> tuple[LearningState, Layers]:
         """Spikes of one block and the sums over their pairs, of each connection."""
-        potential = self._potential(kernels, state.feedback, biases)
         whole, rest = divmod(self.block, _CHUNK)
 
         def chunk(steps: int) -> Callable[..., tuple[tf.Tensor, LearningState, Layers]]:
             def run(
                 index: tf.Tensor, state: LearningState, sums: Layers
             ) -> tuple[tf.Tensor, LearningState, Layers]:
-                draws = self._draws(steps, number * (whole + 1) + index)
-                new, neurons = sample(potential, state.neurons, draws, self.neurons)
+                drawn = number * (whole + 1) + index
+                new, neurons = self._sampled(steps, state, kernels, biases, drawn)
                 spikes = [tf.concat(both, 0) for both in zip(state.past, new, strict=True)]
                 state = LearningState(
                     state.feedback,
@@ -215,6 +220,50 @@ class FeedbackLearning:
             found = chunk(rest)(*found)
         return found[1], found[2]
 
+    def _sampled(
+        self, steps: int, state: LearningState, kernels: Any, biases: Any, number: tf.Tensor
+    ) -> tuple[Any, State]:
+        """Spikes of some steps, and the state of the neurons after them."""
+        groups = self._groups
+        split = [tf.split(a, groups) for a in tf.nest.flatten(state.neurons)]
+        spikes, neurons = zip(
+            *(
+                self._group(
+                    steps,
+                    tf.nest.pack_sequence_as(state.neurons, group),
+                    kernels,
+                    state.feedback,
+                    biases,
+                    groups * number + i,
+                )
+                for i, group in enumerate(zip(*split, strict=True))
+            ),
+            strict=True,
+        )
+        return (
+            tf.nest.map_structure(lambda *parts: tf.concat(parts, 1), *spikes),
+            tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *neurons),
+        )
+
+    def _steps(
+        self,
+        steps: int,
+        neurons: State,
+        kernels: Any,
+        feedback: Layers,
+        biases: Any,
+        number: tf.Tensor,
+    ) -> tuple[Any, State]:
+        """Some steps of one group of chains."""
+        potential = self._potential(kernels, feedback, biases)
+        every = self._every(steps)
+        draws = self._draws(steps // every, number)
+        return sample(potential, neurons, draws, self.neurons, every)
+
+    def _every(self, steps: int) -> int:
+        """Steps that one random number serves: as many as it can, and a part of `steps`."""
+        return max(k for k in range(1, self.neurons.shortest + 1) if steps % k == 0)
+
     def _potential(self, kernels: Any, feedback: Layers, biases: Any) -> Potential:
         inputs = self.network.potential(kernels, feedback, biases, self._resting)
         gains = self._neuron_gains
@@ -222,10 +271,11 @@ class FeedbackLearning:
             return inputs
         return lambda psp: tuple(g * u for g, u in zip(gains, inputs(psp), strict=True))
 
-    def _draws(self, steps: int, number: tf.Tensor) -> Layers:
-        """Uniform numbers for some steps of each layer."""
+    def _draws(self, count: int, number: tf.Tensor) -> Layers:
+        """Uniform numbers, so many for each neuron of a group of chains."""
+        chains = self.chains // self._groups
         return tuple(
-            uniforms((steps, self.chains, n), tf.stack([seed, number]), self.jit_compile)
+            uniforms((count, chains, n), tf.stack([seed, number]), self.jit_compile)
             for n, seed in zip(self.network.sizes, self._seeds, strict=True)
         )
 

@@ -140,31 +140,49 @@ def step(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tu
     >>> counts
     [1, 0, 1, 0, 1, 0]
     """
+    return _step(potential, state, _each(lambda x: 1.0 - x, uniform), neuron)[:2]
 
-    def fire(age: tf.Tensor, u: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        return (x < tf.sigmoid(u - math.log(neuron.tau))) & (age >= neuron.shortest)
+
+def _step(potential: Potential, state: State, left: Any, neuron: Neuron) -> tuple[Any, State, Any]:
+    """One step with numbers in (0, 1], `left`; also returns them as the step leaves them.
+
+    A neuron spikes where its number, divided by the probability not to, exceeds 1. Where it does
+    not, the quotient is again uniform and independent of all before: it serves for the next step.
+    """
+
+    def divide(y: tf.Tensor, u: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
+        return tf.where(age >= neuron.shortest, y + y * tf.exp(u - math.log(neuron.tau)), y)
 
     psp = _each(lambda age: tf.cast(age <= neuron.tau, tf.float32), state.age)
     psp, *travelling = *state.travelling, psp
-    fires = _each(fire, state.age, potential(psp), uniform)
+    left = _each(divide, left, potential(psp), state.age)
+    fires = _each(lambda y, age: (y > 1.0) & (age >= neuron.shortest), left, state.age)
     age = _each(lambda fired, age: tf.where(fired, 1.0, age + 1.0), fires, state.age)
     spikes = _each(lambda fired: tf.cast(fired, tf.float32), fires)
-    return spikes, State(age, tuple(travelling))
+    return spikes, State(age, tuple(travelling)), left
 
 
-def sample(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> tuple[Any, State]:
-    """Simulate as many steps as there are numbers; to be called inside a `tf.function`.
+def sample(
+    potential: Potential, state: State, uniform: Any, neuron: Neuron, every: int = 1
+) -> tuple[Any, State]:
+    """Simulate `every` steps for each number; to be called inside a `tf.function`.
 
     Args:
         potential: Potentials from PSPs.
         state: State before the first step.
-        uniform: Numbers in [0, 1), `(steps, ..., n)` of each population, of static shape; see
-            `uniforms`.
+        uniform: Numbers in [0, 1), `(steps / every, ..., n)` of each population, of static shape;
+            see `uniforms`.
         neuron: Constants of the neurons.
+        every: Steps that a number serves, at most `neuron.shortest`. It is exact for any: what a
+            step without a spike leaves of a number is as good as a new one, and a neuron that has
+            spiked is refractory until it gets its next.
 
     Returns:
         The spikes, 0.0 or 1.0, `(steps, ..., n)` of each population, and the state after the last
         step.
+
+    Raises:
+        ValueError: If `every` is not from 1 to `neuron.shortest`.
 
     Example:
     >>> import tensorflow as tf
@@ -178,12 +196,25 @@ def sample(potential: Potential, state: State, uniform: Any, neuron: Neuron) -> 
     >>> bool(abs(10 * run().numpy().mean() - tf.sigmoid(-1.0)) < 0.01)
     True
     """
+    every = integer("every", every)
+    if every > neuron.shortest:
+        raise ValueError(
+            "Argument `every` must be at most `neuron.shortest`, so that each spike has a number "
+            f"of its own. Received: every={every}, neuron.shortest={neuron.shortest}"
+        )
 
-    def advance(state: State, draws: Any) -> tuple[State, Any]:
-        return step(potential, state, draws, neuron)[::-1]
+    def advance(carried: tuple[State, Any], _: Any) -> tuple[tuple[State, Any], Any]:
+        spikes, state, left = _step(potential, *carried, neuron)
+        return (state, left), spikes
 
-    state, spikes = scan(advance, state, uniform, state.age)
-    return spikes, state
+    def serve(state: State, draws: Any) -> tuple[State, Any]:
+        carried = state, _each(lambda x: 1.0 - x, draws)
+        (state, _), spikes = scan(advance, carried, tf.range(every), state.age)
+        return state, spikes
+
+    like = _each(lambda age: tf.zeros((every, *age.shape)), state.age)
+    state, spikes = scan(serve, state, uniform, like)
+    return _each(lambda s: tf.reshape(s, (-1, *s.shape[2:])), spikes), state
 
 
 def uniforms(shape: Sequence[int], seed: tf.Tensor, compiled: bool = False) -> tf.Tensor:
