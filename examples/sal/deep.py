@@ -2,11 +2,14 @@
 
 python -m examples.sal.deep --quick
 python -m examples.sal.deep --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
+python -m examples.sal.deep --methods backprop fa --decay-for-all
 
 `perceptron` is 784-256-128-64-10 with ReLU. `conv` is the network of `examples/rdd`, two
 convolutions and dense layers of 384, 192 and 10: with SAL the convolutions keep random feedback, as
-in the paper. `--unbalanced` takes neurons as published. `--quick` takes the embedded digits. A
-killed run goes on from its last epoch when it is started with the same arguments.
+in the paper. Kolen-Pollack needs weight decay, which changes accuracy by itself: `--decay-for-all`
+adds `backprop, decay` and `fa, decay`, the controls with the same decay. `--unbalanced` takes
+neurons as published. `--quick` takes the embedded digits. A killed run goes on from its last epoch
+when it is started with the same arguments.
 
 The learning rate falls to 0 along a cosine: at a constant one the noise that is left in B, another
 one every epoch, makes W grow until training diverges (on MNIST after ten epochs).
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -28,6 +32,8 @@ from examples.sal.files import write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
+CONTROLS = ("backprop", "fa")  # again with the decay of KP
+DECAY = ", decay"
 
 
 def perceptron(shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -52,10 +58,27 @@ def data(run: Any) -> ta.data.Arrays:
 
 
 def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
-    """SGD whose rate falls along a cosine; Kolen-Pollack needs weight decay."""
+    """SGD whose rate falls along a cosine; Kolen-Pollack and its controls have weight decay."""
     falling = keras.optimizers.schedules.CosineDecay(rate, run.steps)
-    decay = decay if run.feedback == "kp" else 0.0
+    decays = run.feedback == "kp" or run.variant.endswith(DECAY)
+    decay = decay if decays else 0.0
     return keras.optimizers.SGD(falling, momentum=0.9, weight_decay=decay)
+
+
+def variants(
+    methods: Iterable[str], phase: Any, decay_for_all: bool = False
+) -> list[ta.studies.Variant]:
+    """Rows of the study, each control behind its method."""
+    rows = []
+    for method in methods:
+        feedback, phases = ("fa", [phase]) if method == "sal" else (method, [])
+        names = [method]
+        if decay_for_all and method in CONTROLS:
+            names.append(method + DECAY)
+        for name in names:
+            row = ta.studies.Variant(name, feedback, feedback_initializer=None, phases=phases)
+            rows.append(row)
+    return rows
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
@@ -114,6 +137,9 @@ def main() -> None:
     parser.number("--feedback-rate", "of SAL", 0.03, kind=float)
     parser.number("--decay", "weight decay of KP", 0.01, kind=float)
     parser.add_argument(
+        "--decay-for-all", action="store_true", help="backprop and fa with the decay of KP too"
+    )
+    parser.add_argument(
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
     given = parser.parse_args()
@@ -136,15 +162,7 @@ def main() -> None:
         name,
         functools.partial(NETWORKS[given.network], found.train.x.shape[1:], found.classes),
         data,
-        [
-            ta.studies.Variant(
-                method,
-                "fa" if method == "sal" else method,
-                feedback_initializer=None,
-                phases=[sal] if method == "sal" else [],
-            )
-            for method in given.methods
-        ],
+        variants(given.methods, sal, given.decay_for_all),
         compile={
             "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
             # XLA is slow in convolutions on a CPU

@@ -21,12 +21,14 @@ import tensorflow as tf
 import tf_alignment as ta
 from examples import command_line
 from examples.sal.files import common, new_parser, write
+from tf_alignment._support.seeds import derived_seed
 from tf_alignment.spiking.sampling import (
     FeedbackLearning,
     LayeredNetwork,
     Neuron,
     SpikeAlignment,
 )
+from tf_alignment.spiking.sampling.alignment import mismatched
 
 SIZE = 50
 RDD = "regression discontinuity"
@@ -45,6 +47,7 @@ IMPERFECT: dict[str, dict[str, Any]] = {
     "lobes 10 % unequal": {"lobe_mismatch": 0.1},
     "the same, rates not subtracted": {"lobe_mismatch": 0.1, "subtract_rates": False},
     "gains of lobes ± 20 %": {"synapse_mismatch": 0.2},
+    "gains of neurons ± 20 %": {"neuron_mismatch": 0.2},
     "delay of 1 step": {"delay": 1},
     "delay of 2 steps": {"delay": 2},
     "delay of 5 steps": {"delay": 5},
@@ -66,7 +69,14 @@ def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
     return [float(run(tf.constant(b, tf.float32), tf.constant([seed, 0]))) for b in feedback]
 
 
-def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) -> dict[str, Any]:
+def learn(
+    setting: Setting,
+    total: int,
+    seed: int,
+    delay: int = 0,
+    neuron_mismatch: float = 0.0,
+    **rule: Any,
+) -> dict[str, Any]:
     """Align 50 → 50 for so many refractory times; what came of it, and the angle on the way."""
     tau, rate, chains, block, balanced = setting
     w, b = weights(seed)
@@ -80,6 +90,7 @@ def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) 
         seed,
         jit_compile=True,
         balanced=balanced,
+        neuron_mismatch=neuron_mismatch,
     )
     blocks = round(total * tau / (chains * block))
     part = max(1, blocks // 20)
@@ -89,7 +100,17 @@ def learn(setting: Setting, total: int, seed: int, delay: int = 0, **rule: Any) 
         state = learning.run(state, [w], [np.zeros(SIZE)] * 2, count, first)
         time.append((first + count) * chains * block / tau)
         angles.append(angle(w, state.feedback[0]))
-    return outcome(w, state.feedback[0], time, angles)
+    found = outcome(w, state.feedback[0], time, angles)
+    if neuron_mismatch:
+        # W sends up through the upper neuron's gain, B sends down through the lower neuron's
+        lower, upper = (gains(neuron_mismatch, seed, layer) for layer in (0, 1))
+        found["effective angle"] = angle(w * upper, state.feedback[0] * lower[:, None])
+    return found
+
+
+def gains(spread: float, seed: int, layer: int) -> np.ndarray:
+    """Gains of the neurons of a layer, as `FeedbackLearning` draws them."""
+    return mismatched((SIZE,), spread, derived_seed(seed, "gains", layer))
 
 
 def regression(total: int, seed: int) -> dict[str, Any]:

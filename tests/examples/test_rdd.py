@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 import scripts
+import tensorflow as tf
 
 import tf_alignment as ta
-from examples.rdd import figures, network, train
+from examples.rdd import figures, network, traces, train
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,59 @@ def test_it_runs_and_writes_figures_and_numbers(tmp_path):
     for figure in ("figure3a", "figure3b", "figure4", "figure5", "figureS1"):
         assert (tmp_path / f"digits-{figure}.png").stat().st_size > 5000
     assert "2 of 2 runs were made before" in scripts.run(*command)
+
+
+# ---- figure 2 --------------------------------------------------------------------------------
+
+
+def test_traces_are_those_of_the_simulation():
+    paradigm = ta.spiking.lif.Paradigm()
+    sets, bits = paradigm.draw(20, 1, tf.constant([1, 2]))
+    spikes, peak, *_ = paradigm.driven(bits)
+    members = sets[0, 1].numpy()
+    kernel = np.random.default_rng(0).normal(0, 60, (20, 3)).astype("float32")
+    found = traces.record(paradigm, kernel[members], bits[:, 1])
+    np.testing.assert_array_equal(found.spikes.astype(bool), spikes[1])
+    closes = np.isfinite(found.peak)
+    expected = np.isfinite(peak[:, 1])  # a block holds at most one window of a unit
+    assert closes.sum() == expected.sum() > 2
+    np.testing.assert_allclose(
+        np.sort(found.peak[closes]), np.sort(peak[:, 1].numpy()[expected]), rtol=1e-5
+    )
+    # in a window u is the voltage without reset, outside it is the voltage
+    outside = ~found.open & ~np.pad(found.open, ((1, 0), (0, 0)))[:-1]
+    np.testing.assert_array_equal(found.u[outside], found.v[outside])
+    assert (found.u >= found.v - 1e-6)[found.open].mean() > 0.8
+    # the feedback gained in a window, as the phase has it
+    events = paradigm.run(kernel[:], sets, bits)
+    first = traces.record(paradigm, kernel[sets[0, 0].numpy()], bits[:, 0])
+    unit = int(np.argmax(np.isfinite(first.peak).any(0)))
+    _, gained = traces.windows(events, int(sets[0, 0, unit]), 2)
+    [close, *_] = np.flatnonzero(np.isfinite(first.peak[:, unit]))
+    q = first.q[:, 2]
+    assert gained[0] == pytest.approx(q[close - 29 : close + 1].mean() - q[close - 30], abs=1e-2)
+
+
+def test_a_jump_at_the_threshold_is_found():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.9, 1.5, 4000)
+    y = np.where(x < 1, 5 + 40 * (x - 1), 12 - 20 * (x - 1)) + rng.normal(0, 3, 4000)
+    found = traces.fit(x, y, 1.0)
+    assert found.windows == ((x < 1).sum(), (x >= 1).sum())
+    beta, error = found.jump
+    assert abs(beta - 7) < 3 * error and 0.2 < error < 0.6
+    assert found.left[1] == pytest.approx(40, abs=12) and found.right[1] == pytest.approx(
+        -20, abs=2
+    )
+    means = traces.binned(x, y)
+    assert [len(column) for column in means] == [traces.BINS] * 3
+
+
+@pytest.mark.slow
+def test_figure_2(tmp_path):
+    printed = scripts.run("rdd.traces", "--quick", "--output", tmp_path)
+    found = json.loads((tmp_path / "figure2.json").read_text())["synapses"]
+    largest, smallest = found["largest weight"], found["smallest weight"]
+    assert largest["W"] > 0 > smallest["W"] and "| largest weight |" in printed
+    assert min(largest["windows below and above"]) > 10
+    assert (tmp_path / "figure2.png").stat().st_size > 10_000

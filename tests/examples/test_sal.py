@@ -1,6 +1,7 @@
 """The scripts on spike-based alignment: their parts, and that they write what they say."""
 
 import argparse
+import functools
 import itertools
 import json
 import types
@@ -101,11 +102,35 @@ def test_deep_networks_and_their_optimizer():
     assert names == ["dense1", "dense2", "output"]
     decays = {
         method: deep.optimizer(
-            types.SimpleNamespace(steps=10, feedback=method), rate=0.1, decay=0.02
+            types.SimpleNamespace(steps=10, feedback=method.split(",")[0], variant=method),
+            rate=0.1,
+            decay=0.02,
         ).weight_decay
-        for method in ("fa", "kp")
+        for method in ("fa", "kp", "fa, decay", "backprop, decay")
     }
-    assert decays == {"fa": 0.0, "kp": 0.02}
+    assert decays == {"fa": 0.0, "kp": 0.02, "fa, decay": 0.02, "backprop, decay": 0.02}
+
+
+def test_controls_with_the_decay_of_kolen_pollack():
+    phase = functools.partial(ta.phases.SAL, steps=2000)
+    rows = deep.variants(deep.METHODS, phase, decay_for_all=True)
+    names = ["backprop", "backprop, decay", "fa", "fa, decay", "kp", "sal"]
+    assert [row.name for row in rows] == names
+    assert [row.feedback for row in rows] == ["backprop"] * 2 + ["fa"] * 2 + ["kp", "fa"]
+    assert [bool(row.phases) for row in rows] == [False] * 5 + [True]
+    assert [row.name for row in deep.variants(deep.METHODS, phase)] == list(deep.METHODS)
+
+
+def test_neurons_whose_gains_differ_align_in_effect():
+    """B goes to W times the gain of the upper neuron over that of the lower."""
+    setting = scatter.SETTINGS["defaults of the phase"]
+    found = scatter.learn(setting, 20_000, seed=1, neuron_mismatch=0.5)
+    assert found["effective angle"] < found["angle"] - 5
+    w, b = (np.reshape(found[name], (50, 50)) for name in ("W", "B"))
+    lower, upper = (scatter.gains(0.5, 1, layer) for layer in (0, 1))
+    effective = ta.metrics.weight_angle(w * upper, b * lower[:, None])
+    assert float(effective) == pytest.approx(found["effective angle"], abs=0.1)
+    assert "effective angle" not in scatter.learn(setting, 500, seed=1)
 
 
 def test_runs_become_what_the_pages_have():

@@ -1,0 +1,1 @@
+"""Four results that came before the papers of the other folders, in minutes on one core."""
