@@ -343,9 +343,10 @@ def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
         model = residual(method)
     else:
         model = build(networks.NETWORKS[name], "backprop" if own else method)
+    # a rate so small that no method leaves the start
+    sgd = (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9)
     model.compile(
-        # a rate so small that no method leaves the start
-        (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9),
+        ta.optimizers.split(sgd) if method.endswith("sa") else sgd,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=method.endswith("xla"),
     )
