@@ -83,7 +83,7 @@ def measure(name: str, rounds: int, seconds: float, chosen: list[str]) -> list[d
     for phase_name in chosen:
         kind, options = PHASES[phase_name]
         model = ta.convert(build(), "dfa" if options.get("form") == "dfa" else "fa")
-        phase = kind((x, y), LOSS, batch_size=size, seed=1, **options)
+        phase = kind(LOSS, dataset=(x, y), batch_size=size, seed=1, **options)
         try:
             phase.build(model)
         except ValueError as error:

@@ -178,6 +178,16 @@ def test_layers_are_left_out_of_a_network(monkeypatch):
     assert left(tf.ones((2, 32, 32, 3))).shape == (2, 10)
 
 
+def test_phases_are_timed(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import phase_time
+
+    rows = phase_time.measure("perceptron", 1, 0.01, list(phase_time.PHASES))
+    assert [row["phase"] for row in rows] == ["reference", *phase_time.PHASES]
+    for row in rows:
+        assert 0 < row["processor_ratio"] < 100 and 0.5 < row["flops_ratio"] <= 1.0
+
+
 @pytest.mark.slow
 def test_parts_run(tmp_path):
     output = tmp_path / "parts.json"
