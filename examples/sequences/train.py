@@ -1,6 +1,7 @@
 """Characters of Shakespeare: an LSTM or a transformer, without weight transport.
 
-Every run has a file in the output directory and is not made again. Then a table of all files.
+Every run has a file in the output directory and is not made again. Then a table of all files, and a
+figure of those that are as long as the last.
 
     python -m examples.sequences.train --quick
     python -m examples.sequences.train --network lstm --methods backprop fa eprop-random
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
@@ -21,6 +23,7 @@ from examples.common import Numbers
 from examples.curves import with_deviation
 from examples.sequences.data import Text, shakespeare, source_text
 from examples.sequences.networks import NETWORKS
+from tf_alignment.plots.curves import line
 
 __all__ = ["METHODS", "bits", "eprop", "main", "optimizer", "table", "variant"]
 
@@ -95,15 +98,56 @@ def finish(run: Any) -> Numbers:
     }
 
 
+def last(run: Numbers) -> float:
+    """Validation bits at the end; NaN if training diverged."""
+    return float("nan") if (found := run["validation_bits"][-1]) is None else float(found)
+
+
 def table(output: Path) -> str:
-    """All runs in a folder: validation bits per character at the end."""
+    """All runs in a folder: bits per character at the end, and angles of the hidden kernels."""
     names = ("network", "method", "rate", "decay", "epochs")
     runs = [common.read_json(file) for file in sorted(output.glob("*.json"))]
+    alike = ("network", "decay", "epochs", "seed")
+    base = common.grouped([run for run in runs if run["method"] == "backprop"], *alike)
     rows = []
     for key, own in common.grouped(runs, *names).items():
-        last = with_deviation([run["validation_bits"][-1] for run in own], 3)
-        rows.append((*map(str, key), str(len(own)), last))
-    return common.markdown((*names, "n", "bits per character"), rows)
+        ends = with_deviation([last(run) for run in own], 3)
+        test = with_deviation([run["test_bits"] for run in own], 3)
+        over = [
+            last(run) - min(map(last, base[tuple(run[n] for n in alike)]))
+            for run in own
+            if tuple(run[n] for n in alike) in base
+        ]
+        angles = [a for run in own for name, a in run["angles"].items() if name != "readout"]
+        known = f"{min(angles):.0f} to {max(angles):.0f}" if angles else "-"
+        rows.append((*map(str, key), str(len(own)), ends, with_deviation(over, 3), test, known))
+    head = ("n", "validation bits", "over backprop, by seed", "test bits", "gradient angles °")
+    return common.markdown((*names, *head), rows)
+
+
+def draw(output: Path, network: str, epochs: int) -> Any:
+    """Bits over the steps, and the angle of the gradient from the lowest kernel to the highest."""
+    runs = [common.read_json(file) for file in sorted(output.glob(f"{network}-*.json"))]
+    groups = common.grouped([run for run in runs if run["epochs"] == epochs], "method")
+    order = [method for method in METHODS if method in groups]
+    looks = ta.plots.styles(order)
+    figure, [[losses, directions]] = common.new_figure(1, 2, height=3.2)
+    handles = {}
+    for method in order:
+        own = groups[method]
+        steps = own[0]["steps"] / epochs * np.arange(1, epochs + 1)
+        values = np.array([run["validation_bits"] for run in own], float)
+        handles[method] = line(losses, values, looks[method], steps)
+        kernels = [name for name in own[0]["angles"] if name != "readout"]
+        if kernels and method != "backprop":
+            angles = np.array([[run["angles"][name] for name in kernels] for run in own], float)
+            line(directions, angles, looks[method])
+    losses.set(xlabel="step", ylabel="validation bits per character")
+    directions.set(xlabel="kernel, from the lowest up", ylabel="gradient angle, °")
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(order))
+    count = max(len(own) for own in groups.values())
+    common.caption(figure, f"up to {count} seeds; bands: ± 1 standard deviation (n - 1)")
+    return figure
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -175,6 +219,9 @@ def main(arguments: list[str] | None = None) -> None:
             if not files[run["variant"], run["seed"]].exists():
                 common.write_json(files[run["variant"], run["seed"]], content)
     print(table(given.output))
+    figure = given.output.parent / f"{given.output.name}-{given.network}.png"
+    common.save(draw(given.output, given.network, given.epochs), figure)
+    print(f"\nFigure: {figure}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import functools
 import inspect
-import json
 import shutil
 from pathlib import Path
 
@@ -57,17 +56,15 @@ def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
     main(arguments)
     first = capsys.readouterr().out
     assert "[1/1] fa" in first and f"| {network} | fa |" in first
+    assert tmp_path.with_name(f"{tmp_path.name}-{network}.png").stat().st_size > 5_000
     main(arguments)
     assert capsys.readouterr().out in first
 
 
 def test_the_page_shows_what_the_kept_runs_say(tmp_path, capsys):
     page = (RESULTS / "sequences.md").read_text("utf-8")
-    files = list((RESULTS / "sequences" / "text").glob("*.json"))
-    for file in files:  # seed by seed, as the seeds of all methods share batches and weights
-        assert f"{json.loads(file.read_text())['validation_bits'][-1]:.3f}" in page, file.name
-    means = table(RESULTS / "sequences" / "text")
-    assert "| transformer | backprop | 0.01 | 0.1 | 1 | 2 | 2.923 ± 0.075 |" in means
+    for folder in ("text", "text_tuning"):
+        assert table(RESULTS / "sequences" / folder) in page, folder
     shutil.copy(RESULTS / "sequences" / "delay.json", tmp_path)
     delay.main(["--output", str(tmp_path)])  # finds all its runs
     assert capsys.readouterr().out.strip() in page
