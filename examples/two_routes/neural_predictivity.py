@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,12 +144,16 @@ def table(found: dict[str, common.Numbers]) -> str:
 
 
 def draw(found: dict[str, common.Numbers]) -> Any:
-    """One bar a network."""
+    """One bar a network; one of `residual` is labelled by its method and depth."""
+    methods = {name: re.fullmatch(r".*-v\d-(\d+)-(.+)-\d+", name) for name in found}
+    labels = {n: f"{m[2]}\ndepth {m[1]}" if m else n for n, m in methods.items()}
+    looks = ta.plots.styles([m[2] if m else n for n, m in methods.items()])
     figure, [[panel]] = common.new_figure(1, 1, height=3.0)
     for place, (name, of) in enumerate(found.items()):
-        colour = "0.6" if name == "random" else f"C{place}"
+        match = methods[name]
+        colour = "0.6" if name == "random" else looks[match[2] if match else name].colour
         panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
-    panel.set_xticks(range(len(found)), list(found), rotation=15, ha="right", fontsize=8)
+    panel.set_xticks(range(len(found)), labels.values(), fontsize=8)
     panel.set_ylabel("median Pearson r ± s.e.m.")
     panel.grid(visible=False, axis="x")
     panel.set_axisbelow(True)

@@ -78,6 +78,17 @@ def test_cross_entropies_are_sums_over_the_outputs():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_biases_learn_slowly():
+    model = akrout.network(4, 3)
+    before = [v.numpy() for v in model.trainable_variables]
+    optimizer = akrout.SlowBias(0.2)
+    ones = [tf.ones(v.shape) for v in model.trainable_variables]
+    optimizer.apply(ones, model.trainable_variables)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        step = 0.2 / 128 if variable.name == "bias" else 0.2
+        np.testing.assert_allclose(old - variable.numpy(), step, rtol=1e-4)
+
+
 def test_the_mirror_of_akrout_adds_noise_times_what_units_answer():
     """Steps of B: 0.01 times the sum over 128 examples of x σ(x W + b), x uniform in ±0.05."""
     keras.utils.set_random_seed(0)
