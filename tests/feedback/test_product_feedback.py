@@ -125,15 +125,16 @@ def test_semi_orthogonal_collapsed_feedback_is_kolen_pollack():
     np.testing.assert_allclose(gram, np.eye(10), atol=1e-5)
 
 
-def test_collapsed_under_an_optimizer_that_is_not_linear_is_warned_of():
+def test_an_optimizer_that_is_not_linear_is_warned_of():
     def fit(optimizer, **options):
         model = ta.convert(training.perceptron(), ta.feedback.ProductFeedback(**options))
         model.compile(optimizer, "mse")
         model.fit(*training.toy(), epochs=1, verbose=0)
 
-    with pytest.warns(UserWarning, match="Adam makes another rule"):
-        fit("adam", collapsed=True)
+    for collapsed in (True, False):
+        with pytest.warns(UserWarning, match="under Adam the path of the error grows past them"):
+            fit("adam", collapsed=collapsed)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit("adam")
+        fit(keras.optimizers.SGD(0.01))
         fit(keras.optimizers.SGD(0.01, momentum=0.9), collapsed=True)

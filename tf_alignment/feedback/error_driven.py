@@ -77,9 +77,13 @@ class ProductFeedback(Feedback):
         collapsed: Whether to store and train the path `P = R B` (`product_path`) in place of R,
             with the gradient `xᵀ δ BᵀB`. P equals `R B` under any optimizer that is linear in
             gradient and weights: SGD with or without momentum, weight decay or an L2 regularizer.
-            Under other optimizers (Adam, constraints, a global clipnorm) the rule differs, and a
-            warning says so for Keras' own optimizers. A collapsed path has a tenth of the weights
+            Under other optimizers (Adam, constraints, a global clipnorm) the rule differs. A
+            collapsed path has a tenth of the weights
             and is far cheaper in wide dense layers.
+
+    Under an adaptive optimizer the steps of R are as large as those of W, although R has
+    `expansion` times as many weights: the path R B grows past W and need not align. A warning says
+    so for Keras' own optimizers other than SGD.
 
     Raises:
         ValueError: For an `expansion` that is not a positive number, or below 1 with `orthogonal`.
@@ -96,6 +100,7 @@ class ProductFeedback(Feedback):
 
     id = "pfa"
     learns = "error"
+    linear = True
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class ProductFeedback(Feedback):
             )
         self.expansion = float(expansion)
         self.orthogonal = orthogonal
-        self.collapsed = self.linear = collapsed
+        self.collapsed = collapsed
         self.fixed_initializer = named_initializer("fixed_initializer", fixed_initializer)
         if orthogonal:
             self.id = "pfa_o"  # type: ignore[misc]

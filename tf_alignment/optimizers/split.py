@@ -134,8 +134,8 @@ def _optimizer(argument: str, value: Any) -> keras.optimizers.Optimizer:
 def check(model: keras.Model) -> list[str]:
     """Warn of feedback weights whose optimizer does not suit their rule.
 
-    There are three cases: weights that learn by alignment under momentum; weights of collapsed
-    product feedback under any optimizer of Keras except SGD; and feedback weights that share a
+    There are three cases: weights that learn by alignment under momentum; weights of product
+    feedback under any optimizer of Keras except SGD; and feedback weights that share a
     `global_clipnorm` with forward weights, since their gradients then shorten the forward weights'
     steps. It is an error if weights would differ between replicas because `ReplicatedSGD` does not
     sum their gradients.
@@ -204,9 +204,9 @@ def check(model: keras.Model) -> list[str]:
         )
     if bent:
         warnings.warn(
-            f"The collapsed feedback weights of {_some(bent)} stand for a product of two only "
-            f"under SGD, with or without momentum; {list(bent.values())[-1]} makes another rule "
-            "of it. Take `collapsed=False`.",
+            f"The product feedback weights of {_some(bent)} learn what the forward weights learn "
+            f"only under SGD, with or without momentum; under {list(bent.values())[-1]} the path "
+            "of the error grows past them and need not align.",
             stacklevel=2,
         )
     if counted:
