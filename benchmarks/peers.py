@@ -500,7 +500,9 @@ def tables(report: Report) -> list[str]:
     """All tables of a report, as they are in `docs/results/biotorch.md`."""
     compared = report["compared"]
     found = [gradient_table(compared), scale_table(compared), magnitude_table(compared)]
-    return [*found, time_table(report["rows"])] if report["rows"] else found
+    residual = [row for row in report["rows"] if row["network"] == networks.RESIDUAL]
+    others = [row for row in report["rows"] if row not in residual]
+    return [*found, *(time_table(rows) for rows in (others, residual) if rows)]
 
 
 def write_fixture(peer: Peer, path: Path) -> None:

@@ -166,7 +166,7 @@ def test_commands_are_found():
 
 
 # these do not train with `fit`: they measure one phase, or simulate neurons
-WITHOUT_STUDY = {"rdd.weights", "node_perturbation.fixed_weights"}
+WITHOUT_STUDY = {"rdd.weights", "rdd.traces", "node_perturbation.fixed_weights"}
 WITHOUT_STUDY |= {f"sal.{name}" for name in ("bias", "boltzmann", "microcircuit", "scatter")}
 
 
