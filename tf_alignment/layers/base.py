@@ -310,7 +310,7 @@ class FeedbackLayer(keras.layers.Layer):
             return layer_call
         return lambda *a, **_: again(*a)
 
-    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> Any:
+    def quantize(self, mode: Any = None, type_check: bool = True, **options: Any) -> Any:
         """Quantize as in Keras; refused with a feedback method, which would be bypassed."""
         if self.feedback is not None:
             raise ValueError(
@@ -319,7 +319,7 @@ class FeedbackLayer(keras.layers.Layer):
                 f"feedback={self.feedback!r}"
             )
         ours = type(self).__module__.startswith("tf_alignment.")  # no subclass of a user's own
-        return super().quantize(mode, type_check=type_check and not ours, config=config)
+        return super().quantize(mode, type_check=type_check and not ours, **options)
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> Any:
         """Enable LoRA as in Keras; refused with a feedback method."""
