@@ -160,7 +160,7 @@ def test_two_workers_train_each_run_together(tmp_path):
     assert logs == ["0.txt", "0.txt", "1.txt", "1.txt"]
     assert not list((tmp_path / "digits/unfinished").iterdir())
     methods = json.loads((tmp_path / "digits.json").read_text())["methods"]
-    assert methods["fa"]["accuracy"][0][-1] > 0.5 and methods["kp"]["accuracy"][0][-1] > 0.7
+    assert methods["fa"]["accuracy"][0][-1] > 0.3 and methods["kp"]["accuracy"][0][-1] > 0.7
 
 
 @pytest.mark.slow
