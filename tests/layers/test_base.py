@@ -375,7 +375,7 @@ def test_all_combinations_of_kinds_are_in_the_table():
     covered = {case.kind for case in cases.LAYERS.values()}
     # the reverse product is a call with an argument of its own: layers/test_embedding.py
     others = {"MultiHeadAttention", "GroupQueryAttention", "ReversibleEmbedding"}
-    assert covered | others == {kind for kind in KINDS if not kind.endswith("Cell")}
+    assert (covered | others) - {*MISSING} == {kind for kind in KINDS if not kind.endswith("Cell")}
 
 
 @pytest.mark.parametrize("same", ["seed", "instance"])
