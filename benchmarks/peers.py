@@ -478,9 +478,10 @@ def time_table(rows: list[Report]) -> str:
         "| method | " + " | ".join(f"{n}: {library}" for n, library in columns) + " |",
         "|---" * (1 + len(columns)) + "|",
     ]
-    usual = (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS)
-    measured = dict.fromkeys(row["method"] for row in rows)
-    for method in sorted(measured, key=lambda m: usual.index(m) if m in usual else len(usual)):
+    measured = {row["method"] for row in rows}
+    ways = (way for each in networks.RESIDUAL_WAYS.values() for way in each)
+    order = (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS, *ways)
+    for method in (name for name in dict.fromkeys(order) if name in measured):
         cells = [f"`{method}`"]
         for column in columns:
             row = cell.get((*column, method))

@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_alignment._support.statistics import mean_of
 
-__all__ = ["last", "stacked", "with_deviation", "with_error"]
+__all__ = ["by_variant", "last", "stacked", "with_deviation", "with_error"]
 
 
 def stacked(runs: Iterable[dict[str, Any]], curve: str) -> np.ndarray:
@@ -23,6 +23,14 @@ def stacked(runs: Iterable[dict[str, Any]], curve: str) -> np.ndarray:
     rows = [np.array(r["curves"].get(curve, [math.nan]), float) for r in runs]
     length = max(map(len, rows))
     return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
+
+
+def by_variant(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Curves of the runs of each variant, as `ta.plots.learning_curves` takes them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        found.setdefault(run["variant"], []).append(run["curves"])
+    return found
 
 
 def last(runs: Iterable[dict[str, Any]], curve: str, scale: float = 1.0) -> np.ndarray:

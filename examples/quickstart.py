@@ -19,6 +19,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.decay import FORGETTING
 from tf_alignment.studies.models import named_model
 
 
@@ -31,10 +32,8 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {"digits": Settings(12, 32, 0.1), "mnist": Settings(4, 128, 0.03)}
-NEED_DECAY = ("kp", "pfa", "pfa_o")
-"""Methods whose feedback aligns by weight decay alone, and which alone have it."""
 CONTROL = "backprop, decay"
-"""Backpropagation with the decay of those."""
+"""Backpropagation with the decay of the methods whose feedback forgets its start by decay."""
 METHODS = ("backprop", CONTROL, *(name for name in ta.feedback.METHODS if name != "backprop"))
 QUICK = ("backprop", "fa", "kp", "sa")
 LABELS = {
@@ -52,7 +51,7 @@ step time       of a training step, over that of stock Keras"""
 
 def variant(name: str, weight_decay: float) -> ta.studies.Variant:
     """A row of the study; weight decay costs random feedback accuracy, so most have none."""
-    decay = weight_decay if name in (*NEED_DECAY, CONTROL) else 0.0
+    decay = weight_decay if name in (*FORGETTING, CONTROL) else 0.0
     optimizer = functools.partial(ta.studies.sgd, weight_decay=decay)
     return ta.studies.Variant(name, name.partition(",")[0], optimizer=optimizer)
 

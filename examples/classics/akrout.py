@@ -23,6 +23,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import by_variant
 
 BATCH = 128
 RATES = {"backprop": 0.2, "fa": 0.2, "kp": 0.3, "wm": 0.05}
@@ -83,7 +84,7 @@ def network(inputs: int, hidden: int) -> keras.Model:
 def data(run: Any) -> ta.data.Arrays:
     """Flat images with values in [0, 1]."""
     loaded = ta.data.load(run.settings["dataset"], run.data_dir)
-    return loaded.map(lambda x: x.reshape(len(x), -1))
+    return common.normalised(loaded, 0.0, 1.0, flat=True)
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
@@ -151,8 +152,7 @@ def tables(runs: list[common.Numbers], dataset: str = "mnist") -> Iterable[str]:
 
 def draw(runs: list[common.Numbers], dataset: str = "mnist") -> Any:
     """Accuracies and angles over the epochs, with the published ones as points."""
-    groups = common.grouped(runs, "variant")
-    curves = {method: [run["curves"] for run in own] for method, own in groups.items()}
+    curves = by_variant(runs)
     labels = {"accuracy": "test accuracy", "angle": "angle of W and B, output (°)"}
     figure = ta.plots.learning_curves(curves, labels=labels)
     if dataset == "mnist":

@@ -21,6 +21,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import by_variant
 
 SIZES = (30, 20, 10)
 EXAMPLES = 100  # of a pass; one at a time
@@ -122,10 +123,7 @@ def table(runs: list[common.Numbers]) -> str:
 
 def draw(runs: list[common.Numbers]) -> Any:
     """Error and angle against the examples seen."""
-    curves = {
-        method: [run["curves"] for run in own]
-        for method, own in common.grouped(runs, "variant").items()
-    }
+    curves = by_variant(runs)
     labels = {"error": "error, over that of zero", "angle": "angle to backprop's update (°)"}
     positions = EXAMPLES * np.arange(max(len(run["curves"]["error"]) for run in runs))
     figure = ta.plots.learning_curves(curves, labels=labels, positions=positions, unit="examples")

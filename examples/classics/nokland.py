@@ -19,6 +19,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import by_variant
 
 METHODS = ("backprop", "fa", "dfa")
 HIDDEN = 3
@@ -39,7 +40,7 @@ def network(inputs: int, width: int) -> keras.Model:
 def data(run: Any) -> ta.data.Arrays:
     """Flat images with values in [0, 1]."""
     loaded = ta.data.load(run.settings["dataset"], run.data_dir)
-    return loaded.map(lambda x: x.reshape(len(x), -1))
+    return common.normalised(loaded, 0.0, 1.0, flat=True)
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
@@ -70,10 +71,7 @@ def table(runs: list[common.Numbers]) -> str:
 
 def draw(runs: list[common.Numbers]) -> Any:
     """Test errors, and angles of the lowest layer, over the epochs."""
-    curves = {
-        method: [run["curves"] for run in own]
-        for method, own in common.grouped(runs, "variant").items()
-    }
+    curves = by_variant(runs)
     labels = {"test_error": "test error (%)", "hidden1": "gradient angle, layer 1 (°)"}
     return ta.plots.learning_curves(curves, labels=labels)
 

@@ -150,6 +150,14 @@ def draw(output: Path, network: str, epochs: int) -> Any:
     return figure
 
 
+def report(output: Path, network: str, epochs: int) -> None:
+    """Print the table and draw the figure, beside the folder."""
+    print(table(output))
+    figure = output.with_name(f"{output.name}-{network}.png")
+    common.save(draw(output, network, epochs), figure)
+    print(f"\nFigure: {figure}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Make the runs that are missing, and print the table."""
     parser = command_line.new_parser(
@@ -218,10 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
             content = {**settings, **key, **curves, **run["finish"], "steps": steps}
             if not files[run["variant"], run["seed"]].exists():
                 common.write_json(files[run["variant"], run["seed"]], content)
-    print(table(given.output))
-    figure = given.output.parent / f"{given.output.name}-{given.network}.png"
-    common.save(draw(given.output, given.network, given.epochs), figure)
-    print(f"\nFigure: {figure}")
+    report(given.output, given.network, given.epochs)
 
 
 if __name__ == "__main__":

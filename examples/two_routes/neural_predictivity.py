@@ -145,15 +145,14 @@ def table(found: dict[str, common.Numbers]) -> str:
 
 def draw(found: dict[str, common.Numbers]) -> Any:
     """One bar a network; one of `residual` is labelled by its method and depth."""
-    methods = {name: re.fullmatch(r".*-v\d-(\d+)-(.+)-\d+", name) for name in found}
-    labels = {n: f"{m[2]}\ndepth {m[1]}" if m else n for n, m in methods.items()}
-    looks = ta.plots.styles([m[2] if m else n for n, m in methods.items()])
+    labels = [re.sub(r"^.*-v\d-(\d+)-(.+)-\d+$", r"\2\ndepth \1", name) for name in found]
+    methods = [label.partition("\n")[0] for label in labels]
+    looks = ta.plots.styles(methods)
     figure, [[panel]] = common.new_figure(1, 1, height=3.0)
-    for place, (name, of) in enumerate(found.items()):
-        match = methods[name]
-        colour = "0.6" if name == "random" else looks[match[2] if match else name].colour
+    for place, (method, of) in enumerate(zip(methods, found.values(), strict=True)):
+        colour = "0.6" if method == "random" else looks[method].colour
         panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
-    panel.set_xticks(range(len(found)), labels.values(), fontsize=8)
+    panel.set_xticks(range(len(found)), labels, fontsize=8)
     panel.set_ylabel("median Pearson r ± s.e.m.")
     panel.grid(visible=False, axis="x")
     panel.set_axisbelow(True)
@@ -220,12 +219,17 @@ def read(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Rec
     if arguments.sessions:
         settings = settings_of(arguments)
         size = keras.saving.load_model(arguments.models[0], safe_mode=True).input_shape[1]
-        place = arguments.data_dir, settings.dataset, size
-        sources = [recordings.read(session, *place) for session in arguments.sessions]
-        for session, source in zip(arguments.sessions, sources, strict=True):
+        # as the networks' training data were, see `common.normalised`
+        x = ta.data.load(settings.dataset, arguments.data_dir).train.x
+        mean, deviation = x.mean((0, 1, 2)), x.std((0, 1, 2))
+        sources = []
+        for session in arguments.sessions:
+            source = recordings.read(session, arguments.data_dir, size)
             if source.ceiling is not None:
                 print(f"session {session}: median noise ceiling {np.median(source.ceiling):.3f}")
-        return arguments.models, [source._replace(ceiling=None) for source in sources]
+            shown = ((source.images - mean) / deviation).astype(np.float32)
+            sources.append(source._replace(images=shown, ceiling=None))
+        return arguments.models, sources
     images, responses = (
         np.load(file, allow_pickle=False) for file in (arguments.stimuli, arguments.responses)
     )

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import tf_alignment as ta
-
 __all__ = ["SESSIONS", "Recording", "noise_ceiling", "read"]
 
 SESSIONS = ("190923", "201025", "210225", "210325")
@@ -33,15 +31,14 @@ class Recording(NamedTuple):
     ceiling: np.ndarray | None
 
 
-def read(session: str, data_dir: str | None, dataset: str, size: int) -> Recording:
+def read(session: str, data_dir: str | None, size: int) -> Recording:
     """Read a session.
 
     Args:
         session: One of `SESSIONS`.
         data_dir: Directory of the datasets.
-        dataset: What the networks were trained on: its training split's mean and standard deviation
-            per channel normalise the images.
-        size: Side of the networks' images, in pixels; the session's are averaged to it.
+        size: Side of the networks' images, in pixels; the session's are averaged to it. Values are
+            in [0, 1].
 
     Raises:
         ValueError: If the session is not in the directory.
@@ -56,14 +53,12 @@ def read(session: str, data_dir: str | None, dataset: str, size: int) -> Recordi
             f"The recordings must be in the data directory, as 'v4_cowley/{session}'. "
             f"Received: --data-dir {data_dir} ({str(error).splitlines()[0]})"
         ) from None
-    x = ta.data.load(dataset, data_dir).train.x
     pixels = np.stack([example["image"] for example in examples]).astype(np.float32) / 255
     images = tf.image.resize(pixels, (size, size), method="area").numpy()
-    images = (images - x.mean((0, 1, 2))) / x.std((0, 1, 2))
     responses = np.stack([example["response"] for example in examples])
     repeats = [example["repeats"] for example in examples if "repeats" in example]
     ceiling = noise_ceiling(np.stack(repeats)) if repeats else None
-    return Recording(images.astype(np.float32), responses, ceiling)
+    return Recording(images, responses, ceiling)
 
 
 def noise_ceiling(repeats: Any, splits: int = 50, seed: int = 0) -> np.ndarray:

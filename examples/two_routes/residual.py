@@ -160,8 +160,8 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         first = settings.nats / sum(float(rate(step)) for step in range(epoch))
         forward = DecaySGD(rate, first, decay, epoch, coupled=False, nesterov=True)
     else:
-        options: dict[str, Any] = {"momentum": MOMENTUM, "nesterov": True, "weight_decay": decay}
-        forward = _of("sgd", settings.alternation, False)(rate, **options)
+        task = _of("sgd", settings.alternation, False)
+        forward = task(rate, momentum=MOMENTUM, nesterov=True, weight_decay=decay)
         forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     falling = WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False)
     learns = _of(settings.feedback_optimizer, settings.alternation, True)

@@ -204,7 +204,7 @@ def test_the_noise_ceiling_is_what_a_perfect_model_reaches():
 
 def test_recordings_that_are_missing_are_named(tmp_path):
     with pytest.raises(ValueError, match="'v4_cowley/190923'"):
-        recordings.read("190923", str(tmp_path), "digits", 8)
+        recordings.read("190923", str(tmp_path), 8)
 
 
 # ---- both, whole -----------------------------------------------------------------------------

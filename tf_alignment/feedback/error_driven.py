@@ -78,8 +78,7 @@ class ProductFeedback(Feedback):
             with the gradient `xᵀ δ BᵀB`. P equals `R B` under any optimizer that is linear in
             gradient and weights: SGD with or without momentum, weight decay or an L2 regularizer.
             Under other optimizers (Adam, constraints, a global clipnorm) the rule differs. A
-            collapsed path has a tenth of the weights
-            and is far cheaper in wide dense layers.
+            collapsed path has a tenth of the weights and is far cheaper in wide dense layers.
 
     Under an adaptive optimizer the steps of R are as large as those of W, although R has
     `expansion` times as many weights: the path R B grows past W and need not align. A warning says
