@@ -257,6 +257,7 @@ FORWARD = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The product feedback weights:UserWarning")  # under Adam
 @pytest.mark.parametrize("forward", ["momentum", "sgd", "adam"])
 def test_every_method_trains_digits_with_its_defaults(forward):
     (x, y), (x_test, y_test) = training.digits()
