@@ -149,3 +149,18 @@ def test_sparse_products_give_the_same_input(name):
     dense, sparse = (paradigm.weighted(kernel, sets, spikes, sparse=s) for s in (False, True))
     assert float(tf.reduce_max(tf.abs(dense))) > 0
     np.testing.assert_array_equal(sparse, dense)
+
+
+def test_bits_are_the_counts_of_their_uniform_numbers():
+    bits = np.arange(2**16, dtype=np.uint16)
+    for rate in (1e-4, 200.0, 3000.0):
+        paradigm = Paradigm(drive=Drive(rate=rate))
+        counts = paradigm.spikes_in(tf.constant(bits)).numpy()
+        steps = poisson_steps(rate / 1000.0)
+        np.testing.assert_array_equal(counts, np.searchsorted(steps, (bits + 0.5) / 2**16, "right"))
+
+
+def test_nothing_drives_a_unit_after_its_time():
+    """At 20 spikes per step no number of 16 bits stands for 0 spikes; the number 0 does."""
+    paradigm = Paradigm(drive=Drive(rate=20000.0, weight=0.01))
+    assert float(paradigm.spikes_in(tf.zeros(3, tf.uint16))[0]) == 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -94,15 +96,23 @@ def poisson(uniforms: tf.Tensor, mean: float) -> tf.Tensor:
     """
     mean = number("mean", mean, above=0, most=MOST_AT_ONCE)
     uniforms = tensor("uniforms", uniforms)
-    probability = below = math.exp(-mean)
-    counts = tf.cast(uniforms >= below, tf.float32)
-    k = 1
-    while 1.0 - below > 1e-7:
-        probability *= mean / k
-        below += probability
-        counts += tf.cast(uniforms >= below, tf.float32)
-        k += 1
-    return counts
+    return _counts(uniforms, _cumulative(mean))
+
+
+def _cumulative(mean: float) -> list[float]:
+    """Probabilities of at most 0, 1, 2, ... spikes, up to that which leaves 1e-7."""
+    probability = math.exp(-mean)
+    found = [probability]
+    while 1.0 - found[-1] > 1e-7:
+        probability *= mean / len(found)
+        found.append(found[-1] + probability)
+    return found
+
+
+def _counts(x: tf.Tensor, thresholds: Sequence[float]) -> tf.Tensor:
+    """How many thresholds each entry has reached, float32."""
+    reached = (tf.cast(x >= tf.constant(t, x.dtype), tf.float32) for t in thresholds)
+    return functools.reduce(tf.add, reached, tf.zeros_like(x, tf.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +218,19 @@ class Paradigm:
         bits = tf.reshape(tf.bitcast(bits, tf.uint16), (-1,))[: math.prod(shape)]
         return sets, tf.reshape(bits, shape)
 
+    def spikes_in(self, bits: tf.Tensor) -> tf.Tensor:
+        """Count the spikes that drive a unit in a step.
+
+        Args:
+            bits: Random bits, uint16, of any shape; b stands for the uniform number (b + 1/2) /
+                65536, and 0 for no spike.
+
+        Returns:
+            Poisson numbers, float32, of the same shape.
+        """
+        least = (math.ceil(2**16 * p - 0.5) for p in _cumulative(self._spikes_a_step))
+        return _counts(bits, [max(1, bit) for bit in least if bit < 2**16])
+
     def run(self, kernel: tf.Tensor, sets: tf.Tensor, bits: tf.Tensor) -> Events:
         """Simulate: graph code without state, of static shapes.
 
@@ -310,7 +333,6 @@ class Paradigm:
     def _driven(self, bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the driven units, and peaks of their windows, `(time, sets, units)`."""
         neuron = self.neuron
-        mean = self._spikes_a_step
         # 0 is no spike: what follows the drive is the time in which the last windows close
         bits = tf.pad(bits, ((0, self._steps[1]), (0, 0), (0, 0)))
         rest = tf.zeros(bits.shape[1:])
@@ -319,8 +341,7 @@ class Paradigm:
             state: tuple[SynapseState, State, WindowState], own: tf.Tensor
         ) -> tuple[tuple[SynapseState, State, WindowState], tuple[tf.Tensor, ...]]:
             synapse, unit, window = state
-            uniform = (tf.cast(own, tf.float32) + 0.5) / 2.0**16
-            response, synapse = synapse_step(poisson(uniform, mean), synapse, neuron)
+            response, synapse = synapse_step(self.spikes_in(own), synapse, neuron)
             current = self.drive.weight * response
             spikes, unit = step(current, unit, neuron)
             peak, window = window_step(current, unit.v, window, neuron, self.window)

@@ -23,7 +23,7 @@ Statistics = dict[str, tf.Tensor]
 
 # Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
 # without it, wide tensors make up for the time that each operation takes to start.
-_UNITS = {True: 2**13, False: 2**15}
+_UNITS = {True: 2**13, False: 2**14}
 # Weights of driven units, which dense products fetch in an order of its own for each round, in all
 # rounds together.
 _WEIGHTS = 4 * 10**7
