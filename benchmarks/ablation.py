@@ -90,6 +90,10 @@ def variants(name: str, x: tf.Tensor, y: tf.Tensor) -> dict[str, tuple[Turn, int
         f"{many} steps a call": (step(compiled(build(), steps_per_execution=many), x, y), many),
         "update in one pass": (step(compiled(build(), ta.optimizers.SGD(1e-6, 0.9)), x, y), 1),
         "XLA": (step(compiled(build(), jit_compile=True), x, y), 1),
+        f"XLA, {many} steps a call": (
+            step(compiled(build(), jit_compile=True, steps_per_execution=many), x, y),
+            many,
+        ),
         "no activations": (
             step(compiled(without(build(), (keras.layers.ReLU, keras.layers.Activation))), x, y),
             1,
