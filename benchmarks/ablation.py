@@ -71,6 +71,41 @@ def partial_step(model: keras.Model, x: tf.Tensor, y: tf.Tensor, backward: bool)
     return step_time.timed(tf.function(step, autograph=False), model.name)
 
 
+def products(model: keras.Model, batch: int, dtype: str = "float32") -> Turn:
+    """Only the products with kernels: of the forward pass, and of both gradients.
+
+    They are independent of each other here, and between random numbers. The lowest layer's error
+    is left out. No way of training with a whole error can take less than these.
+    """
+
+    def random(shape: tuple[int, ...]) -> tf.Variable:
+        return tf.Variable(tf.cast(tf.random.normal(shape), dtype))
+
+    operands = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
+            shapes = (batch, *layer.input.shape[1:]), (batch, *layer.output.shape[1:])
+            operands.append((layer, *map(random, (*shapes, layer.kernel.shape))))
+
+    def forward(layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if isinstance(layer, keras.layers.Dense):
+            return tf.matmul(x, kernel)
+        return tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
+
+    def step() -> dict[str, Any]:
+        found = []
+        for index, (layer, x, error, kernel) in enumerate(operands):
+            ends = [kernel.value()] if index == 0 else [kernel.value(), x.value()]
+            below = ends[1] if index else x.value()
+            with tf.GradientTape() as tape:
+                tape.watch(ends)
+                y = forward(layer, below, ends[0])
+            found += [y, *tape.gradient(y, ends, error.value())]
+        return {"loss": tf.constant(0.0), "products": found}
+
+    return step_time.timed(tf.function(step, autograph=False), model.name)
+
+
 def variants(name: str, x: tf.Tensor, y: tf.Tensor) -> dict[str, tuple[Turn, int]]:
     """`{what is left: (stepper, steps that one of its steps is)}`, the whole step first.
 
@@ -86,6 +121,8 @@ def variants(name: str, x: tf.Tensor, y: tf.Tensor) -> dict[str, tuple[Turn, int
         "the whole step": (step(compiled(build()), x, y), 1),
         "forward and backward pass": (partial_step(compiled(build()), x, y, True), 1),
         "forward pass": (partial_step(compiled(build()), x, y, False), 1),
+        "products alone": (products(build(), x.shape[0]), 1),
+        "products alone, in bfloat16": (products(build(), x.shape[0], "bfloat16"), 1),
         "no call from Python": (step(compiled(build()), x, y, "function"), 1),
         f"{many} steps a call": (step(compiled(build(), steps_per_execution=many), x, y), many),
         "update in one pass": (step(compiled(build(), ta.optimizers.SGD(1e-6, 0.9)), x, y), 1),

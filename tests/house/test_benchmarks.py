@@ -165,6 +165,8 @@ def test_ablation_runs(tmp_path):
     rows = {row["variant"]: row for row in json.loads(output.read_text())["rows"]}
     assert rows["the whole step"]["processor_ratio"] == 1.0
     assert rows["forward pass"]["processor_ratio"] < 1.0
+    products = (rows[f"products alone{end}"]["processor_ratio"] for end in ("", ", in bfloat16"))
+    assert all(0.01 < ratio < 1.0 for ratio in products)
 
 
 def test_layers_are_left_out_of_a_network(monkeypatch):
