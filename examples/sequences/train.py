@@ -98,6 +98,11 @@ def finish(run: Any) -> Numbers:
     }
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a kernel is not the readout's, whose angle is 0."""
+    return path.split("/")[-1] != "readout"
+
+
 def last(run: Numbers) -> float:
     """Validation bits at the end; NaN if training diverged."""
     return float("nan") if (found := run["validation_bits"][-1]) is None else float(found)
@@ -118,7 +123,7 @@ def table(output: Path) -> str:
             for run in own
             if tuple(run[n] for n in alike) in base
         ]
-        angles = [a for run in own for name, a in run["angles"].items() if name != "readout"]
+        angles = [a for run in own for name, a in run["angles"].items() if is_hidden(name)]
         known = f"{min(angles):.0f} to {max(angles):.0f}" if angles else "-"
         rows.append((*map(str, key), str(len(own)), ends, with_deviation(over, 3), test, known))
     head = ("n", "validation bits", "over backprop, by seed", "test bits", "gradient angles °")
@@ -138,7 +143,7 @@ def draw(output: Path, network: str, epochs: int) -> Any:
         steps = own[0]["steps"] / epochs * np.arange(1, epochs + 1)
         values = np.array([run["validation_bits"] for run in own], float)
         handles[method] = line(losses, values, looks[method], steps)
-        kernels = [name for name in own[0]["angles"] if name != "readout"]
+        kernels = [name for name in own[0]["angles"] if is_hidden(name)]
         if kernels and method != "backprop":
             angles = np.array([[run["angles"][name] for name in kernels] for run in own], float)
             line(directions, angles, looks[method])
