@@ -171,7 +171,7 @@ def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> No
                 line = {"color": looks[method].colour, "linewidth": 0.7, "linestyle": ":"}
                 axis.axhline(np.mean(ideal), **line)
         arrow = ", worse →" if defect in ("noise", "mismatch") else ", ← worse"
-        axis.set_xlabel(LABELS[defect] + arrow, fontsize=9)
+        axis.set_xlabel(LABELS[defect].partition(" /")[0] + arrow, fontsize=9)
     if kind == "accuracy":
         axes[0, 0].set_ylim(0, 102)
     for row in axes:
