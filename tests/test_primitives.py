@@ -107,10 +107,10 @@ def products(rule, jit=False):
         (ta.feedback.SymmetricAlignment(), 0),
         (ta.feedback.WeightMirror(noise=None), 1),
         (ta.feedback.InformationAlignment(noise=None), 2),
-        (ta.feedback.ActivationAlignment(noise=None), 2),
+        (ta.feedback.ActivationAlignment(normalize="input"), 2),
         (ta.feedback.WeightMirror(), 2),
         (ta.feedback.InformationAlignment(), 3),
-        (ta.feedback.ActivationAlignment(), 3),
+        (ta.feedback.ActivationAlignment(noise="rademacher"), 3),
         (Alignment({"amp": 1.0, "null": 1.0, "sparse": 1.0}), 4),
     ],
 )
@@ -185,7 +185,8 @@ def test_on_noise_the_rules_do_the_same_in_every_layer(name):
         assert float(ta.metrics.weight_angle(goal, end)) < 5.0
         assert float(ta.metrics.norm_ratio(goal, end)) == pytest.approx(1.0, abs=0.05)
         # AA takes the fastest step
-        rule, b = ta.feedback.ActivationAlignment(1.0, 1.0), tf.random.normal(w.shape)
+        rule = ta.feedback.ActivationAlignment(1.0, 1.0, noise="rademacher")
+        b = tf.random.normal(w.shape)
         for seed in range(6):
             b -= on_noise(rule, c, shape, b, seed, examples=256)
         assert float(ta.metrics.weight_angle(w, b)) < 3.0

@@ -394,7 +394,7 @@ def test_schedules_count_steps_not_calls_of_a_shared_layer(eagerly):
             seeds.append(super().draw_seed(training))
             return seeds[-1]
 
-    layer = Seen(4, feedback=ta.feedback.ActivationAlignment(schedule))
+    layer = Seen(4, feedback=ta.feedback.ActivationAlignment(schedule, noise="rademacher"))
     entry = keras.Input((4,))
     model = keras.Model(entry, layer(layer(layer(entry))))
     model.compile(ta.optimizers.split("sgd"), "mse", run_eagerly=eagerly)

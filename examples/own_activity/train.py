@@ -31,7 +31,7 @@ VARIANTS = {
     # as published: an adaptive optimizer for B, Adam(0.01) in place of SGD(0.5)
     "aa, Adam": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, SGD": ta.feedback.ActivationAlignment(noise=None, normalize=None),
-    "aa, noise": "aa",
+    "aa, noise": ta.feedback.ActivationAlignment(noise="rademacher"),
     "wm, covariance": ta.feedback.WeightMirror(**_OWN),
     "wm, noise": "wm",
     "sa": "sa",

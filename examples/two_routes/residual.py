@@ -35,6 +35,7 @@ __all__ = [
 
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
+    "aa": ta.feedback.ActivationAlignment(noise="rademacher"),  # on noise, as the local rules
     # the published formulas: nothing is divided by a layer's scale, local rules learn from noise;
     # the published procedure has `alternation` and `feedback_optimizer` beside them
     "wm-published": ta.feedback.WeightMirror(1e-3, 1e-3, noise="gaussian", normalize=None),

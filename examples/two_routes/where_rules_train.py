@@ -44,7 +44,9 @@ RULES: dict[str, ta.feedback.Alignment] = {
     "AA, on activity, per input power": ta.feedback.ActivationAlignment(
         1.0, 1.0, **{**_ACTIVITY, "normalize": "input"}
     ),
-    "AA, on noise, per input power": ta.feedback.ActivationAlignment(1.0, 1.0, normalize="input"),
+    "AA, on noise, per input power": ta.feedback.ActivationAlignment(
+        1.0, 1.0, noise="rademacher", normalize="input"
+    ),
     "WM, on noise, sums": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     # the same as the mean over positions: the noise has power 1
     "WM, on noise, per input power": ta.feedback.WeightMirror(1.0, 1.0, normalize="variance"),

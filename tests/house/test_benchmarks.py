@@ -47,7 +47,7 @@ class TestFlops:
         [("WeightMirror", 1), ("InformationAlignment", 2), ("ActivationAlignment", 2)],
     )
     def test_alignment_needs_products_of_its_own(self, step_flops, rule, products):
-        method = getattr(ta.feedback, rule)(noise=None)
+        method = getattr(ta.feedback, rule)(noise=None, normalize="input")
         expected = 2 * self.one + (3 + products) * self.two
         assert step_flops(dense(method), self.x, self.y) == expected
 

@@ -286,7 +286,7 @@ def test_what_a_model_must_have():
         Alignment("wm").run(training.perceptron())
     with pytest.raises(ValueError, match=r"\['nowhere'\]"):
         Alignment("wm", layers=["nowhere"]).run(perceptron())
-    rule = ta.feedback.ActivationAlignment(feedback_bias=True)
+    rule = ta.feedback.ActivationAlignment(noise="rademacher", feedback_bias=True)
     with pytest.raises(ValueError, match="feedback_bias"):
         Alignment(rule).run(perceptron())
     long = keras.Sequential([keras.Input((None, 4)), ta.layers.Conv1D(3, 3, feedback="fa")])

@@ -186,6 +186,8 @@ class Alignment(Feedback):
         own = self._options()
         if noise is None and self.normalize == "noise":
             own["normalize"] = self.on_activity
+        if noise is not None and self.noise is None and self.normalize == self.on_activity:
+            own["normalize"] = "noise"
         rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
         Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
         return rule
@@ -266,8 +268,9 @@ class Alignment(Feedback):
         wrong = [name for name, value in given.items() if value]
         if wrong or any(primitive is primitives.null for primitive, _ in self.terms):
             raise ValueError(
-                "`normalize` must not be 'covariance' with the term null or an option that changes "
-                "x B: the covariance of the input does not condition them. Received: "
+                "`normalize` must not be 'covariance' (the default of AA on a layer's own input) with "
+                "the term null or an option that changes x B: the covariance of the input does not "
+                "condition them. Give `normalize='input'` or None, or `noise`. Received: "
                 f"normalize='covariance', {', '.join(wrong) or 'null among the terms'}"
             )
 

@@ -37,8 +37,9 @@ class _Named(Alignment):
         self.coefficients = {n: number_or_schedule(n, c) for n, c in coefficients.items()}
         terms = {self.greek[name]: value for name, value in self.coefficients.items()}
         usual = dict(self.defaults)
-        if usual and options.get("noise", usual["noise"]) is None:
-            usual["normalize"] = self.on_activity
+        if usual:
+            from_noise = options.get("noise", usual["noise"]) is not None
+            usual["normalize"] = "noise" if from_noise else self.on_activity
         super().__init__(terms, **{**usual, **options})
 
     def get_config(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class _Named(Alignment):
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
 
 
-# The local rules and AA learn from noise, as published for WM: real activity is far from white, so
+# The local rules learn from noise, as published for WM: real activity is far from white, so
 # that by plain gradient steps B would see little but its mean direction. Divided by the noise's own
 # power, WM ends at (α/β) W in every layer; a step that shrinks where a layer has many inputs and
 # few positions to average over (`normalize="noise"`) suits all layers and depths
@@ -178,36 +179,36 @@ class SymmetricAlignment(_Named):
 class ActivationAlignment(_Named):
     """AA: `α amp + β sparse`; with α = β, B descends `(α/2N) ‖x W − x B‖²`. It is not local.
 
-    By default the alignment input is noise, and the rule is normalised for it: rate · α = 1, the
-    defaults here and in `tf_alignment.optimizers.split`, gives the fastest step in every layer. B
-    is then 1 + d/n steps behind W, with d inputs per unit and n examples times positions; in
-    convolutions this is hardly more than with SA. The rule costs two more products per step. This
-    default, on noise, is a rule of this library. The rule as published is
-    `ActivationAlignment(2e-3, 2e-3, noise=None, normalize=None, response_bias=True)`, with an
-    adaptive optimizer for B.
+    By default, an extension of this library, the gradient is multiplied by a damped inverse of the
+    covariance of the layer's own input (`normalize="covariance"`). With rate · α = 1, the defaults
+    here and in `tf_alignment.optimizers.split`, a step is the damped least-squares step: if a batch
+    has as many rows as a unit has inputs, B equals W of the previous step in all directions in
+    which the batch varies. Nothing has to be tuned; in five networks it equals backpropagation
+    (docs/results/own_activity.md). The inverse is not local. The rule as published is
+    `ActivationAlignment(2e-3, 2e-3, normalize=None, response_bias=True)`, with an adaptive
+    optimizer for B.
 
     On the layer's own input, plain gradient steps are unstable or slow: 40 to 97 % of the trace of
     the input's covariance lies in one direction, and its median eigenvalue is a five-hundredth of
     the trace or less. Adam gives each layer a scale of its own. The recipe is
-    `ActivationAlignment(noise=None, normalize=None)` with B under `keras.optimizers.Adam(0.01)`
+    `ActivationAlignment(normalize=None)` with B under `keras.optimizers.Adam(0.01)`
     (argument `feedback` of `tf_alignment.optimizers.split`). In a small convolutional network on
     digits, with SGD of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten
-    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %, and the default of this
-    class 80.0, 91.7 and 91.4 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate
+    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate
     0.01 it diverged on MNIST at rate 0.05 for W (docs/results/own_activity.md). So more than one
     rate should be tried. B learns W only in the directions in which the input varies. A warning
     that momentum makes B swing appears here too, and is true.
 
-    An extension of this library is `ActivationAlignment(noise=None, normalize="covariance")`: AA on
-    the layer's own input, times a damped inverse of the input's covariance. With rate · α = 1, a
-    step is the damped least-squares step: if a batch has as many rows as a unit has inputs, B
-    equals W of the previous step in all directions in which the batch varies.
+    With `noise="rademacher"` the rule learns from noise, normalised for it: the defaults give the
+    fastest step in every layer, B is 1 + d/n steps behind W, with d inputs per unit and n examples
+    times positions, and the rule costs two more products per step. Wide dense layers at small
+    batches then need a small rate of W.
 
     Args:
         alpha: Coefficient of amp, a number or schedule.
         beta: Coefficient of sparse, a number or schedule.
-        **options: Further options of `Alignment`. Defaults: `noise="rademacher"`,
-            `normalize="noise"`, `response_bias=False`; with `noise=None`, `normalize="input"`.
+        **options: Further options of `Alignment`. Defaults: `noise=None`,
+            `normalize="covariance"`, `response_bias=False`; with noise, `normalize="noise"`.
 
     Reference: Kunin et al. 2020, section 5.
 
@@ -219,7 +220,8 @@ class ActivationAlignment(_Named):
 
     id = "aa"
     greek = {"alpha": "amp", "beta": "sparse"}
-    defaults = _FROM_NOISE
+    defaults = {"noise": None, "normalize": "covariance", "response_bias": False}
+    on_activity = "covariance"
 
     def __init__(self, alpha: Coefficient = 2.0, beta: Coefficient = 2.0, **options: Any) -> None:
         super().__init__(options, alpha=alpha, beta=beta)
