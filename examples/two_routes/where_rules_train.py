@@ -183,22 +183,24 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = command_line.new_parser(__doc__, "two_routes", seeds=1, jobs=True)
     parser.add_argument("--network", choices=list(NETWORKS), default="convolutional")
-    parser.add_argument("--forward", type=float, nargs="+", default=FORWARD, metavar="RATE")
-    parser.add_argument("--feedback", type=float, nargs="+", default=FEEDBACK, metavar="RATE")
+    parser.add_argument("--forward", type=float, nargs="+", metavar="RATE")
+    parser.add_argument("--feedback", type=float, nargs="+", metavar="RATE")
     parser.add_argument(
         "--rules",
         nargs="+",
         choices=list(RULES),
-        default=list(RULES),
         metavar="RULE",
-        help=f"out of {', '.join(RULES)} (default: all)",
+        help=f"out of {', '.join(RULES)} (default: all; --quick: the first)",
     )
+    names = list(RULES)
+    parser.usual |= {
+        "forward": (FORWARD, (0.003, 0.01)),
+        "feedback": (FEEDBACK, (0.03, 0.3)),
+        "rules": (names, names[:1]),
+    }
     arguments = parser.parse_args()
     ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
-    names = arguments.rules
-    if arguments.quick:
-        names, arguments.forward, arguments.feedback = names[:1], (0.003, 0.01), (0.03, 0.3)
-    arguments.rules = {name: RULES[name] for name in names}
+    arguments.rules = {name: RULES[name] for name in arguments.rules}
     return arguments
 
 
