@@ -153,9 +153,11 @@ def draw(found: dict[str, common.Numbers]) -> Any:
         colour = "0.6" if method == "random" else looks[method].colour
         panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
     panel.set_xticks(range(len(found)), labels, fontsize=8)
-    panel.set_ylabel("median Pearson r ± s.e.m.")
+    panel.set_ylabel("median Pearson r")
     panel.grid(visible=False, axis="x")
     panel.set_axisbelow(True)
+    [neurons] = {of["neurons"] for of in found.values()}
+    common.caption(figure, f"{neurons} neurons, one network each; bars: ± 1 standard error")
     return figure
 
 
