@@ -198,7 +198,10 @@ def parse() -> argparse.Namespace:
     parser.number("--trials", "of the whole study", 40, 3)
     parser.number("--depth", "default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.held_out is None and given.dataset != residual.IMAGENET:
+        given.held_out = 300 if given.quick else 5000  # or it would search on the test split
+    return given
 
 
 def main() -> None:

@@ -281,6 +281,22 @@ def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
         studied(31, operations=True)
 
 
+@pytest.mark.parametrize(
+    ("flags", "held_out"),
+    [
+        ([], 5000),
+        (["--quick"], 300),
+        (["--held-out", "99"], 99),
+        (["--dataset", "imagenet2012"], None),  # whose test split is held out
+    ],
+)
+def test_a_search_does_not_see_the_test_split(monkeypatch, flags, held_out):
+    monkeypatch.setattr(sys, "argv", ["search.py", *flags])
+    given = search.parse()
+    assert given.held_out == held_out
+    assert residual.settings_of(given).held_out == (held_out or 0)
+
+
 def test_a_search_over_operations(studied):
     tried = studied(12, rule="ia-published", operations=True)
     assert {rule.noise and rule.noise.kind for rule in tried} == set(search.OPERATIONS["noise"])
