@@ -4,7 +4,7 @@
     python tools/redraw.py node_perturbation/perceptron    # these
 
 What needs more than these numbers is not here: trained weights (`two_routes/stability`,
-`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder`), or a
+`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), or a
 simulation or a folder of files, whose scripts draw in seconds (`rdd/figure2`,
 `sequences/text-transformer`).
 """
@@ -21,13 +21,19 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import numpy as np  # noqa: E402
 import report  # noqa: E402
 
 import tf_alignment as ta  # noqa: E402
 from examples import common, quickstart  # noqa: E402
 from examples.classics import akrout, lillicrap, nokland  # noqa: E402
 from examples.imperfect_feedback import study as imperfect  # noqa: E402
-from examples.node_perturbation import cifar, fixed_weights, perceptron  # noqa: E402
+from examples.node_perturbation import (  # noqa: E402
+    autoencoder,
+    cifar,
+    fixed_weights,
+    perceptron,
+)
 from examples.product_feedback import brain, expansion  # noqa: E402
 from examples.product_feedback import figures as product  # noqa: E402
 from examples.rdd import figures as discontinuity  # noqa: E402
@@ -78,6 +84,11 @@ def of_rates(found: Any) -> Any:
     return where_rules_train.draw(maps, given)
 
 
+def of_curves(found: Any) -> Any:
+    """The upper part of the picture of `examples.node_perturbation.autoencoder`."""
+    return autoencoder.figure(found["runs"], np.empty(0), np.empty(0))
+
+
 def of_runs(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What draws the runs of a file."""
     return lambda found: draw(found["runs"])
@@ -92,6 +103,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "classics/akrout": of_runs(akrout.draw),
     "classics/lillicrap": of_runs(lillicrap.draw),
     "classics/nokland": of_runs(nokland.draw),
+    "node_perturbation/autoencoder": of_curves,
     "node_perturbation/cifar10": of_runs(cifar.figure),
     "node_perturbation/fixed-weights": of_runs(fixed_weights.draw),
     "node_perturbation/perceptron": of_runs(perceptron.figure),
