@@ -4,7 +4,7 @@
     python tools/redraw.py node_perturbation/perceptron    # these
 
 What needs more than these numbers is not here: trained weights (`two_routes/stability`,
-`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), or a
+`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), a
 simulation or a folder of files, whose scripts draw in seconds (`rdd/figure2`,
 `sequences/text-transformer`).
 """
