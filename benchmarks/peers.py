@@ -38,11 +38,8 @@ import tensorflow as tf
 import tf_alignment as ta
 from tf_alignment.layers.direct import OutputTap
 
-LIBRARIES = ("tf_alignment", "biotorch")
-MEASURED = ("mlp", "lenet", networks.RESIDUAL)
-OWN_VARIANTS = ("one_pass_sgd", "one_pass_sgd_xla")
-"""Backprop here, in other ways than stock Keras'."""
-TINY = ("tiny_dense", "tiny_deep", "tiny_conv")
+LIBRARIES = tuple(networks.VARIANTS)
+MEASURED = [name for name, network in networks.NETWORKS.items() if network.ways]
 SEED = 0
 Report = dict[str, Any]
 Turn = Callable[[int], tuple[float, float]]
@@ -119,6 +116,8 @@ class Peer:
 
 def build(network: networks.Network, feedback: Any) -> keras.Model:
     """The network in stock Keras layers, converted unless `feedback` is `"backprop"`."""
+    if not network.layers:
+        return residual(feedback)
     model = keras.Sequential([keras.Input(network.input_shape)])
     for layer, shape in zip(network.layers, network.inputs().values(), strict=True):
         activation = None if layer.last else "relu"
@@ -325,7 +324,7 @@ def compare(peer: Peer, name: str) -> Report:
 
 
 def residual(way: str) -> keras.Model:
-    """ResNet-20, with fused normalisation, a method or both; see `peers_networks`."""
+    """ResNet-20 in one of the ways of `peers_networks`."""
     normalisation = "fused" if "fused" in way else "keras"
     method = way.removeprefix("fused").removesuffix("bfloat16").strip("_")
     policy = "mixed_bfloat16" if "bfloat16" in way else "float32"
@@ -338,11 +337,8 @@ def residual(way: str) -> keras.Model:
 
 def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
     """This library's side of the timing, see `step_time.stepper`."""
-    own = method in OWN_VARIANTS
-    if name == networks.RESIDUAL:
-        model = residual(method)
-    else:
-        model = build(networks.NETWORKS[name], "backprop" if own else method)
+    own = method in networks.VARIANTS["tf_alignment"]
+    model = build(networks.NETWORKS[name], "backprop" if own else method)
     # a rate so small that no method leaves the start
     sgd = (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9)
     model.compile(
@@ -366,18 +362,12 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
         One row a library and method: milliseconds a step, of time and of processor time, and the
         ratios to the library's own backpropagation.
     """
-    if name == networks.RESIDUAL:
-        rng, shape = np.random.default_rng(SEED), (networks.RESIDUAL_BATCH, 32, 32, 3)
-        arrays: networks.Arrays = {
-            "x": rng.standard_normal(shape, np.float32),
-            "y": rng.integers(0, 10, shape[:1]),
-        }
-    else:
-        arrays = networks.draw(networks.NETWORKS[name], SEED)
+    network = networks.NETWORKS[name]
+    arrays = networks.draw(network, SEED)
     sides = {"tf_alignment": stepper, "biotorch": peer.stepper}
     turns: dict[tuple[str, str], Turn] = {}
     for library, side in sides.items():
-        for method in _measured(library, name):
+        for method in network.ways[library]:
             step_time.progress(f"{name}: {library}, {method}")
             turns[library, method] = side(name, method, arrays)
             turns[library, method](3)  # tracing and warm-up
@@ -396,15 +386,8 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
         {"network": name, "library": library, "method": method}
         | _summary(times[library, method], times[library, "backprop"])
         for library in LIBRARIES
-        for method in _measured(library, name)
+        for method in network.ways[library]
     ]
-
-
-def _measured(library: str, name: str) -> tuple[str, ...]:
-    """What is timed: the methods, and other ways to backprop."""
-    if name == networks.RESIDUAL:
-        return networks.RESIDUAL_WAYS[library]
-    return networks.METHODS + (networks.VARIANTS if library == "biotorch" else OWN_VARIANTS)
 
 
 def _summary(times: list[tuple[float, float]], plain: list[tuple[float, float]]) -> Report:
@@ -479,9 +462,9 @@ def time_table(rows: list[Report]) -> str:
         "|---" * (1 + len(columns)) + "|",
     ]
     measured = {row["method"] for row in rows}
-    ways = (way for each in networks.RESIDUAL_WAYS.values() for way in each)
-    order = (*networks.METHODS, *OWN_VARIANTS, *networks.VARIANTS, *ways)
-    for method in (name for name in dict.fromkeys(order) if name in measured):
+    ways = [ways for network in networks.NETWORKS.values() for ways in network.ways.values()]
+    order = dict.fromkeys(way for each in ways for way in each)
+    for method in (name for name in order if name in measured):
         cells = [f"`{method}`"]
         for column in columns:
             row = cell.get((*column, method))
@@ -501,9 +484,9 @@ def tables(report: Report) -> list[str]:
     """All tables of a report, as they are in `docs/results/biotorch.md`."""
     compared = report["compared"]
     found = [gradient_table(compared), scale_table(compared), magnitude_table(compared)]
-    residual = [row for row in report["rows"] if row["network"] == networks.RESIDUAL]
-    others = [row for row in report["rows"] if row not in residual]
-    return [*found, *(time_table(rows) for rows in (others, residual) if rows)]
+    timed_only = [row for row in report["rows"] if not networks.NETWORKS[row["network"]].layers]
+    others = [row for row in report["rows"] if row not in timed_only]
+    return [*found, *(time_table(rows) for rows in (others, timed_only) if rows)]
 
 
 def write_fixture(peer: Peer, path: Path) -> None:
@@ -515,8 +498,10 @@ def write_fixture(peer: Peer, path: Path) -> None:
         return np.ravel(array).tolist()
 
     content: Report = {"versions": peer.ask(what="versions"), "networks": {}}
-    for name in TINY:
-        arrays = networks.draw(networks.NETWORKS[name], SEED)
+    for name, network in networks.NETWORKS.items():
+        if network.ways:
+            continue
+        arrays = networks.draw(network, SEED)
         content["networks"][name] = {
             "shapes": {key: list(value.shape) for key, value in arrays.items()},
             "arrays": {key: numbers(value) for key, value in arrays.items()},
@@ -532,7 +517,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", required=True, help="an interpreter that has BioTorch")
-    parser.add_argument("--networks", nargs="+", choices=MEASURED, default=list(MEASURED))
+    parser.add_argument("--networks", nargs="+", choices=MEASURED, default=MEASURED)
     parser.add_argument(
         "--rounds", type=int, default=7, help="turns of every method (default: 7); 0: do not time"
     )
@@ -571,7 +556,9 @@ def main() -> None:
                 },
                 "rounds": arguments.rounds,
                 "compared": [
-                    compare(peer, name) for name in arguments.networks if name in networks.NETWORKS
+                    compare(peer, name)
+                    for name in arguments.networks
+                    if networks.NETWORKS[name].layers
                 ],
                 "rows": [
                     row

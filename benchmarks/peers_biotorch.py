@@ -31,6 +31,8 @@ loss_function = nn.CrossEntropyLoss()
 
 def build(network: networks.Network, method: str) -> nn.Module:
     """The network; plain torch for backprop, converted by BioTorch for the others."""
+    if not network.layers:
+        return residual()
     stack: list[tuple[str, nn.Module]] = []
     for layer, shape in zip(network.layers, network.inputs().values(), strict=True):
         if layer.size:
@@ -171,19 +173,19 @@ def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -
 
 
 def stepper(
-    network: networks.Network | None, method: str, arrays: networks.Arrays
+    network: networks.Network, method: str, arrays: networks.Arrays
 ) -> Callable[[int], tuple[float, float]]:
     """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop.
 
     Args:
-        network: The network; None for ResNet-20.
+        network: The network.
         method: In `peers_networks.METHODS`, or other words for plain torch: `channels_last`,
             `compiled`, `bfloat16`, joined by `_`.
         arrays: From `peers_networks.draw`.
     """
     variant = "" if method in networks.METHODS else method
     method = "backprop" if variant else method
-    model = (build(network, method) if network else residual()).train()
+    model = build(network, method).train()
     x, y = batch(arrays)
     if "channels_last" in variant:
         model = model.to(memory_format=torch.channels_last)
@@ -239,9 +241,8 @@ def main() -> None:
             answer = versions()
         else:
             name, method = request["network"], request["method"]
-            network = networks.NETWORKS.get(name)
+            network = networks.NETWORKS[name]
             if request["what"] == "gradients":
-                assert network is not None
                 found = gradients(network, method, read(request["arrays"]))
                 np.savez(request["output"], allow_pickle=False, **found)
                 answer = request["output"]

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 __all__ = [
     "METHODS",
     "NETWORKS",
-    "RESIDUAL",
-    "RESIDUAL_BATCH",
-    "RESIDUAL_WAYS",
     "VARIANTS",
     "Arrays",
     "Layer",
@@ -28,17 +26,13 @@ __all__ = [
 METHODS = ("backprop", "fa", "dfa", "usf", "brsf", "frsf")
 """The methods that both libraries have, by the name that both give them; backprop the control."""
 
-VARIANTS = ("channels_last", "compiled", "compiled_channels_last")
-"""Backprop in torch, in other ways than the default: whichever is fastest is the best peer."""
-
-RESIDUAL, RESIDUAL_BATCH = "resnet20", 128
-"""ResNet-20 for 32x32 images; it is timed only, each library from a start of its own."""
-
-RESIDUAL_WAYS = {
-    "tf_alignment": ("backprop", "fused", "fused_kp", "fused_sa", "fused_bfloat16"),
-    "biotorch": ("backprop", *VARIANTS, "compiled_channels_last_bfloat16"),
+VARIANTS = {
+    "tf_alignment": ("one_pass_sgd", "one_pass_sgd_xla"),
+    "biotorch": ("channels_last", "compiled", "compiled_channels_last"),
 }
-"""Ways to train it: words joined by `_`, `fused` of normalisation, and a method in the end."""
+"""Backprop in other ways than the default: whichever is fastest is the best peer."""
+
+WAYS = {library: METHODS + variants for library, variants in VARIANTS.items()}
 
 Arrays = dict[str, np.ndarray]
 """`"x"`, `"y"`, and `"layer.quantity"` of every layer."""
@@ -71,18 +65,21 @@ class Network:
 
     Attributes:
         input_shape: `(features,)` or `(height, width, channels)`.
-        layers: From the lowest to the output.
+        layers: From the lowest to the output. None: ResNet-20, which is timed only, each library
+            from a start of its own.
         batch: Examples in a batch.
+        ways: What each library is timed with; nothing for a network that is only compared.
     """
 
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
     batch: int
+    ways: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
         """Units of the output."""
-        return self.layers[-1].units
+        return self.layers[-1].units if self.layers else 10
 
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """`{layer: shape of its input}`, before a dense layer flattens it."""
@@ -113,6 +110,7 @@ NETWORKS = {
         (784,),
         (Layer("hidden1", 512), Layer("hidden2", 512), Layer("output", 10, last=True)),
         batch=64,
+        ways=WAYS,
     ),
     "lenet": Network(
         (28, 28, 1),
@@ -124,6 +122,21 @@ NETWORKS = {
             Layer("output", 10, last=True),
         ),
         batch=64,
+        ways=WAYS,
+    ),
+    "resnet20": Network(
+        (32, 32, 3),
+        (),
+        batch=128,
+        # words joined by `_`: `fused` is of normalisation, a method comes after it
+        ways={
+            "tf_alignment": ("backprop", "fused", "fused_kp", "fused_sa", "fused_bfloat16"),
+            "biotorch": (
+                "backprop",
+                *VARIANTS["biotorch"],
+                "compiled_channels_last_bfloat16",
+            ),
+        },
     ),
     "tiny_dense": Network((5,), (Layer("hidden", 4), Layer("output", 3, last=True)), batch=6),
     "tiny_deep": Network(
@@ -141,7 +154,7 @@ NETWORKS = {
         batch=4,
     ),
 }
-"""`mlp` and `lenet` are measured; the tiny ones make the figures of `tests/`."""
+"""What has ways is measured; the tiny ones make the numbers of `tests/`."""
 
 
 def draw(network: Network, seed: int) -> Arrays:

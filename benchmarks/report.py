@@ -117,26 +117,31 @@ def parts(rows: Rows) -> str:
     return markdown(("step", *names), ((v, *(cell(n, v) for n in names)) for v in variants))
 
 
-def draw(times: Rows, path: Path) -> None:
+def draw(times: Rows, rounds: int, path: Path) -> None:
     """Time against operations, a panel a network."""
-    from matplotlib.figure import Figure
+    from tf_alignment.plots.style import caption, new_figure, save
 
     shown = [row for row in times if row["mode"] == "fit" and row["method"] != "stock"]
     names = list(dict.fromkeys(row["model"] for row in shown))
-    figure = Figure(figsize=(4 * len(names), 3))
-    axes = figure.subplots(1, len(names), squeeze=False)
-    for panel, name in zip(axes[0], names, strict=True):
+    columns = min(2, len(names))
+    figure, axes = new_figure(-(-len(names) // columns), columns)
+    for panel in axes.flat[len(names) :]:
+        panel.remove()
+    for panel, name in zip(axes.flat, names, strict=False):
         rows = [row for row in shown if row["model"] == name]
         places = range(len(rows))
         panel.bar(places, [row["processor_ratio"] for row in rows], label="processor time")
         panel.plot(places, [row["flops_ratio"] for row in rows], "k_", ms=10, label="operations")
         panel.axhline(1.0, color="gray", lw=0.5)
         panel.set_xticks(places, [row["method"] for row in rows], rotation=90)
-        panel.set_title(name)
-    axes[0, 0].set_ylabel("over stock Keras")
-    axes[0, 0].legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
+        panel.set_title(name, fontsize=10)
+        panel.set_ylabel("over stock Keras")
+        panel.grid(visible=False, axis="x")
+        panel.set_axisbelow(True)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, fontsize=8)
+    caption(figure, f"processor time: median of {rounds} rounds")
+    save(figure, path)
 
 
 def main() -> None:
@@ -171,7 +176,8 @@ def main() -> None:
             f"\n{row['what']}: {row['seconds']:.3f} s; of processor time "
             f"{row['processor_seconds']:.3f} s, limit {row['limit']} s"
         )
-    draw(times, directory / "step_time.png")
+    rounds = json.loads((directory / "step_time.json").read_text())["rounds"]
+    draw(times, rounds, directory / "step_time.png")
     print(f"\nFigure: {directory / 'step_time.png'}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,11 +24,13 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         usual: What stands for flags that are not given, `{name: (value, value with --quick)}`.
+        given: After `parse_args`, the names of the flags that are.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.usual: dict[str, tuple[Any, Any]] = {}
+        self.given: set[str] = set()
 
     def number(
         self, flag: str, text: str, usual: Any = None, quick: Any = None, kind: Any = None
@@ -50,10 +52,20 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Read the command line."""
         given = super().parse_args(*arguments)
+        self.given = {n for n, value in vars(given).items() if value != self.get_default(n)}
         for name, values in self.usual.items():
             if getattr(given, name) is None:
                 setattr(given, name, values[given.quick])
         return given
+
+    def refuse(self, names: Collection[str], flag: str) -> None:
+        """End with an error if any of these is given, which have no effect beside a flag."""
+        found = [f"--{name.replace('_', '-')}" for name in sorted(self.given.intersection(names))]
+        if found:
+            self.error(
+                f"flags that have no effect with {flag} must be left out. "
+                f"Received: {', '.join(found)}"
+            )
 
     def error(self, message: str) -> NoReturn:
         """Print the line and end."""

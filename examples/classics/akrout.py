@@ -163,7 +163,7 @@ def draw(runs: list[common.Numbers], dataset: str = "mnist") -> Any:
                     colour = looks[method].colour
                     panel.plot(EPOCHS, theirs, "o", markersize=4, color=colour, fillstyle="none")
         figure.axes[0].set_ylim(0.75, 1.0)
-        common.caption(figure, "lines and bands: mean and standard deviation; circles: published")
+        common.caption(figure, f"{figure.get_supxlabel()}; circles: published, one run")
     return figure
 
 

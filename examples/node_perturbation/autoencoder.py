@@ -214,9 +214,11 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
         above.set_title(f"{name}: {run['latent_accuracy']:.0f} %", fontsize=9)
         made = np.array(run["reconstructions"])
         below.imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
+    counts = [len(runs) for runs in groups.values()]
+    text = f"{min(counts)} to {max(counts)} seeds; band: ± 1 standard deviation (n - 1)"
     if shown:
-        text = "images in the latent plane, coloured by digit, and how many are told apart by it"
-        caption(figure, f"below: {text}; originals above their reconstructions")
+        text += "; below: latent plane by digit, part told apart, originals above reconstructions"
+    caption(figure, text)
     return figure
 
 

@@ -154,7 +154,8 @@ def draw(results: list[Numbers]) -> Any:
                 look = looks[kind]
                 right.loglog(x, mean, color=look.colour, linestyle=look.dashes, label=kind)
         for panel in (left, right):
-            panel.set(xlabel="iteration", ylabel=label)
+            panel.set(xlabel="iteration", ylabel=label.replace(", ", "\n"))
+            plain_ticks(panel)
     for panel, side, title in zip(
         axes[0], ("left", "right"), ("by noise", "c = 0.01"), strict=True
     ):
@@ -169,10 +170,22 @@ def draw(results: list[Numbers]) -> Any:
             }
             if ends:
                 panel.loglog(list(ends), list(ends.values()), f"o{dashes}", label=kind)
-        panel.set(xlabel="N of 784-N-50-10", ylabel=label)
+        panel.set(xlabel="N of 784-N-50-10", ylabel=label.replace(", ", "\n"))
         panel.legend(fontsize=7)
-    caption(figure, "means over seeds")
+        plain_ticks(panel)
+    counts = {len(runs) for runs in groups.values()}
+    caption(figure, f"means over {min(counts)} to {max(counts)} seeds")
     return figure
+
+
+def plain_ticks(panel: Any) -> None:
+    """Plain numbers at the decades, upwards also at 2 and 5 of them: no two meet."""
+    from matplotlib import ticker
+
+    panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def main() -> None:

@@ -238,7 +238,11 @@ def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any) 
         fontsize=8,
         loc="outside right upper",
     )
-    common.caption(figure, "means over seeds, ± 1 standard deviation; dashed: rat visual cortex")
+    seeds = max(map(len, mixtures.values()))
+    spread = (
+        f"means over {seeds} seeds, ± 1 standard deviation (n - 1)" if seeds > 1 else "one seed"
+    )
+    common.caption(figure, f"{spread}; dashed: rat visual cortex")
     return figure
 
 

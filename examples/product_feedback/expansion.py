@@ -155,13 +155,15 @@ def draw(
     panel = axes[0, 1]
     angle = np.array([one["angle"] for one in simulated])
     panel.plot(fine, ta.analysis.product_path_angle(fine), "k--", linewidth=0.8, label="theory")
-    panel.errorbar(ratios, angle.mean(1), angle.std(1), fmt="ko", markersize=3, label="R = W Bᵀ")
+    panel.errorbar(
+        ratios, angle.mean(1), angle.std(1, ddof=1), fmt="ko", markersize=3, label="R = W Bᵀ"
+    )
     for layer, colour in (("layer2", "#D55E00"), ("layer3", "#56B4E9")):
         trained = at_end(runs, layer)
         panel.errorbar(
             list(trained),
             [one["angle"].mean() for one in trained.values()],
-            [one["angle"].std() for one in trained.values()],
+            [one["angle"].std(ddof=1) for one in trained.values()],
             fmt="s",
             color=colour,
             markersize=5,
@@ -176,7 +178,11 @@ def draw(
         v = np.linspace(low, high, 400)
         panel.plot(v, ta.analysis.marchenko_pastur_density(v, expansion), "k--", linewidth=1)
         panel.set(xlabel=f"eigenvalues of BᵀB, expansion {expansion:g}", ylabel="density")
-    common.caption(figure, "means, ± 1 standard deviation; dashed: theory")
+    draws, seeds = angle.shape[1], len({run["seed"] for run in runs})
+    common.caption(
+        figure,
+        f"means of {draws} draws, trained: of {seeds} seeds; bars: ± 1 standard deviation (n - 1)",
+    )
     return figure
 
 

@@ -13,6 +13,7 @@ that a jump can be seen; with `--seconds` simulated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,41 @@ class Fit(NamedTuple):
         return self.right[0] - self.left[0], float(np.hypot(self.right[2], self.left[2]))
 
 
+class Synapse(NamedTuple):
+    """A synapse and its windows.
+
+    Attributes:
+        name: What it stands for.
+        unit: The driven unit.
+        above: The unit above.
+        weight: At the scale of the spiking network.
+        peak: Largest drive of each window.
+        gained: What the feedback gained in it, in Hz.
+        fit: Of these.
+    """
+
+    name: str
+    unit: int
+    above: int
+    weight: float
+    peak: np.ndarray
+    gained: np.ndarray
+    fit: Fit
+
+    @property
+    def numbers(self) -> common.Numbers:
+        """What the file has of it."""
+        return {
+            "W": self.weight,
+            "from unit": self.unit,
+            "to unit": self.above,
+            "windows below and above": self.fit.windows,
+            "value, slope, standard error below": self.fit.left,
+            "value, slope, standard error above": self.fit.right,
+            "jump, standard error": self.fit.jump,
+        }
+
+
 def gaussian(seed: int) -> np.ndarray:
     """Weights of the two layers, at the scale of the spiking network."""
     drawn = np.random.default_rng(seed).standard_normal((UNITS, ABOVE)).astype("float32")
@@ -79,24 +115,14 @@ def record(paradigm: lif.Paradigm, kernel: np.ndarray, bits: tf.Tensor) -> Trace
         kernel: Weights of the set's units, `(units, above)`.
         bits: Of the units, `(time, units)`, see `Paradigm.draw`.
     """
-    neuron, window, drive = paradigm.neuron, paradigm.window, paradigm.drive
-    rest, rest_above = tf.zeros(kernel.shape[0]), tf.zeros(kernel.shape[1])
-    synapse, unit = lif.SynapseState(rest, rest), lif.State(rest, rest)
-    state = lif.WindowState(rest, rest, rest)
-    below, feedback = (lif.SynapseState(rest_above, rest_above) for _ in range(2))
-    above = lif.State(rest_above, rest_above)
+    below = lif.DrivenState.at_rest(kernel.shape[:1])
+    above = lif.AboveState.at_rest(kernel.shape[1:])
     rows = []
-    for own in tf.pad(bits, ((0, neuron.steps(window.length)), (0, 0))):
-        uniform = (tf.cast(own, tf.float32) + 0.5) / 2.0**16
-        arrived = lif.poisson(uniform, drive.rate * neuron.dt / 1000.0)
-        response, synapse = lif.synapse_step(arrived, synapse, neuron)
-        current = drive.weight * response
-        spikes, unit = lif.step(current, unit, neuron)
-        peak, state = lif.window_step(current, unit.v, state, neuron, window)
-        response, below = lif.synapse_step(tf.linalg.matvec(kernel, spikes, True), below, neuron)
-        spikes_above, above = lif.step(response, above, neuron)
-        q, feedback = lif.synapse_step(spikes_above, feedback, neuron)
-        rows.append((unit.v, state.u, spikes, state.left > 0, peak, HERTZ * q))
+    for own in tf.pad(bits, ((0, paradigm.neuron.steps(paradigm.window.length)), (0, 0))):
+        below, (spikes, peak) = paradigm.step_driven(below, own)
+        above, (_, q) = paradigm.step_above(above, tf.linalg.matvec(kernel, spikes, True))
+        window = below.window
+        rows.append((below.unit.v, window.u, spikes, window.left > 0, peak, HERTZ * q))
     return Traces(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -130,57 +156,103 @@ def binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return tuple(np.array(column) for column in zip(*means, strict=True))  # type: ignore[return-value]
 
 
-def draw(traces: Traces, unit: int, above: int, fits: dict[str, Any], paradigm: Any) -> Any:
+def draw(
+    traces: Traces, unit: int, above: int, synapses: Sequence[Synapse], paradigm: lif.Paradigm
+) -> Any:
     """Traces of a unit with its windows, and a panel for each synapse."""
-    figure, axes = common.new_figure(2, 2, height=2.4)
-    threshold, dt = paradigm.neuron.threshold, paradigm.neuron.dt
-    time = dt * np.arange(1, 1 + len(traces.v))
-    length = paradigm.neuron.steps(paradigm.window.length)
-    top, bottom = axes[0]
-    for panel in (top, bottom):
-        panel.set_xlabel("time (ms)")
-    closes = np.flatnonzero(np.isfinite(traces.peak[:, unit]))
-    for number, close in enumerate(closes):
+    figure, (row, others) = common.new_figure(2, 2, height=2.4)
+    draw_windows(row, traces, unit, above, paradigm)
+    draw_voltages(row[0], traces, unit, paradigm.neuron)
+    draw_feedback(row[1], traces, above, paradigm.neuron)
+    for panel, synapse in zip(others, synapses, strict=True):
+        draw_fit(panel, synapse, paradigm.neuron.threshold)
+    common.caption(figure, "points with bars: means of an eighth of the windows, ± standard error")
+    return figure
+
+
+def times(traces: Traces, neuron: lif.Neuron) -> np.ndarray:
+    """The end of every step, in ms."""
+    return neuron.dt * np.arange(1, 1 + len(traces.v))
+
+
+def draw_windows(
+    panels: Sequence[Any], traces: Traces, unit: int, above: int, paradigm: lif.Paradigm
+) -> None:
+    """Windows as coloured ground: with the largest drive, and with what the feedback gained."""
+    top, bottom = panels
+    time, length = times(traces, paradigm.neuron), paradigm.neuron.steps(paradigm.window.length)
+    for number, close in enumerate(np.flatnonzero(np.isfinite(traces.peak[:, unit]))):
         # a window of n steps that closes in step t opened in step t - n
         first, last = time[close - length], time[close]
-        for panel in (top, bottom):
+        for panel in panels:
             panel.axvspan(first, last, color="#56B4E9", alpha=0.2 + 0.15 * (number % 2), lw=0)
-        largest = traces.peak[close, unit]
-        top.plot([first, last], [largest] * 2, color="#D55E00", linewidth=1.2)
+        top.plot([first, last], [traces.peak[close, unit]] * 2, color="#D55E00", linewidth=1.2)
         before = traces.q[close - length, above]
         mean = traces.q[close - length + 1 : close + 1, above].mean()
         bottom.plot(first, before, "o", color="black", markersize=4)
         bottom.plot([first, last], [mean] * 2, color="#D55E00", linewidth=1.2)
-    top.axhline(threshold, color="grey", linewidth=0.8)
-    top.plot(time, traces.u[:, unit], color="black", linewidth=0.9, linestyle="dashed")
-    top.plot(time, traces.v[:, unit], color="black", linewidth=1.1)
+
+
+def draw_voltages(panel: Any, traces: Traces, unit: int, neuron: lif.Neuron) -> None:
+    """Voltage, drive and spikes of a unit."""
+    time, u = times(traces, neuron), traces.u[:, unit]
+    panel.axhline(neuron.threshold, color="grey", linewidth=0.8)
+    panel.plot(time, u, color="black", linewidth=0.9, linestyle="dashed")
+    panel.plot(time, traces.v[:, unit], color="black", linewidth=1.1)
     fired = time[traces.spikes[:, unit] > 0]
-    top.plot(
-        fired, np.full(len(fired), 1.06 * max(2.0, traces.u[:, unit].max())), "k|", markersize=7
-    )
-    top.set_title("C: voltage, drive (dashed), windows", fontsize=10)
-    top.set_ylabel("v, u")
-    bottom.plot(time, traces.q[:, above], color="black", linewidth=1.1)
-    bottom.set_title("C: feedback from one unit above", fontsize=10)
-    bottom.set_ylabel("q (Hz)")
-    for panel, (name, found) in zip(axes[1], fits.items(), strict=True):
-        peak, gained, lines = found["peak"], found["gained"], found["fit"]
-        panel.plot(peak, gained, ".", color="#999999", markersize=1.5, alpha=0.4)
-        for side, (value, slope, _) in (
-            (peak < threshold, lines.left),
-            (peak >= threshold, lines.right),
-        ):
-            x, y, error = binned(peak[side], gained[side])
-            panel.errorbar(x, y, error, fmt="o", color="#0072B2", markersize=3.5, linewidth=1)
-            ends = np.array([threshold, x[0] if x[0] < threshold else x[-1]])
-            panel.plot(ends, value + slope * (ends - threshold), color="#D55E00", linewidth=1.8)
-        panel.axvline(threshold, color="grey", linewidth=0.8)
-        panel.set(xlabel="largest drive in the window", ylabel="feedback gained (Hz)")
-        panel.set_title("D: {}, jump {:.0f} ± {:.0f} Hz".format(name, *lines.jump), fontsize=10)
-        low, high = np.percentile(gained, (1, 99))
-        panel.set(ylim=(low, high), xlim=np.percentile(peak, (0.2, 99.5)))
-    common.caption(figure, "points with bars: means of an eighth of the windows, ± standard error")
-    return figure
+    panel.plot(fired, np.full(len(fired), 1.06 * max(2.0, u.max())), "k|", markersize=7)
+    panel.set_title("C: voltage, drive (dashed), windows", fontsize=10)
+    panel.set(xlabel="time (ms)", ylabel="v, u")
+
+
+def draw_feedback(panel: Any, traces: Traces, above: int, neuron: lif.Neuron) -> None:
+    """What comes back from a unit above."""
+    panel.plot(times(traces, neuron), traces.q[:, above], color="black", linewidth=1.1)
+    panel.set_title("C: feedback from one unit above", fontsize=10)
+    panel.set(xlabel="time (ms)", ylabel="q (Hz)")
+
+
+def draw_fit(panel: Any, synapse: Synapse, threshold: float) -> None:
+    """Windows of a synapse, their means, and a line on either side of the threshold."""
+    peak, gained, lines = synapse.peak, synapse.gained, synapse.fit
+    panel.plot(peak, gained, ".", color="#999999", markersize=1.5, alpha=0.4)
+    sides = ((peak < threshold, lines.left), (peak >= threshold, lines.right))
+    for side, (value, slope, _) in sides:
+        x, y, error = binned(peak[side], gained[side])
+        panel.errorbar(x, y, error, fmt="o", color="#0072B2", markersize=3.5, linewidth=1)
+        ends = np.array([threshold, x[0] if x[0] < threshold else x[-1]])
+        panel.plot(ends, value + slope * (ends - threshold), color="#D55E00", linewidth=1.8)
+    panel.axvline(threshold, color="grey", linewidth=0.8)
+    panel.set(xlabel="largest drive in the window", ylabel="feedback gained (Hz)")
+    panel.set_title("D: {}, jump {:.0f} ± {:.0f} Hz".format(synapse.name, *lines.jump), fontsize=10)
+    panel.set(ylim=np.percentile(gained, (1, 99)), xlim=np.percentile(peak, (0.2, 99.5)))
+
+
+def fitted(
+    events: lif.Events, name: str, unit: int, above: int, weight: float, threshold: float
+) -> Synapse:
+    """A synapse with its windows and their fit."""
+    peak, gained = windows(events, unit, above)
+    return Synapse(name, unit, above, weight, peak, gained, fit(peak, gained, threshold))
+
+
+def most_windows(events: lif.Events, unit: int) -> tuple[int, int]:
+    """Of the times at which a unit is driven, the first with most windows: set, place in it."""
+    driven = np.argwhere(np.asarray(events.sets) == unit)
+    closed = np.isfinite(np.asarray(events.peak)).sum(0)
+    row, column = max(driven, key=lambda at: closed[tuple(at)])
+    return int(row), int(column)
+
+
+def table(synapses: Sequence[Synapse]) -> str:
+    """Markdown: windows, values at the threshold from either side, and the jump."""
+    head = ("synapse", "W", "windows below", "above", "gain at θ from below", "from above", "jump")
+    rows = []
+    for one in synapses:
+        pairs = (one.fit.left[::2], one.fit.right[::2], one.fit.jump)
+        cells = [f"{value:.1f} ± {error:.1f}" for value, error in pairs]
+        rows.append((one.name, f"{one.weight:.2f}", *map(str, one.fit.windows), *cells))
+    return common.markdown(head, rows)
 
 
 def main() -> None:
@@ -192,45 +264,23 @@ def main() -> None:
     paradigm, kernel = lif.Paradigm(), gaussian(given.seed)
     rounds = max(1, round(given.seconds / paradigm.round_seconds(UNITS)))
     sets, bits = paradigm.draw(UNITS, rounds, tf.constant([given.seed, 0]))
-    events = tf.function(lambda: paradigm.run(kernel, sets, bits).__dict__, autograph=False)
-    found = lif.Events(**events())
-    fits: dict[str, Any] = {}
-    ends = {"largest weight": kernel.argmax(), "smallest weight": kernel.argmin()}
-    rows = []
-    for name, place in ends.items():
+    simulate = tf.function(lambda: paradigm.run(kernel, sets, bits).__dict__, autograph=False)
+    events = lif.Events(**simulate())
+    synapses = []
+    for name, place in (("largest", kernel.argmax()), ("smallest", kernel.argmin())):
         unit, above = (int(i) for i in np.unravel_index(place, kernel.shape))
-        peak, gained = windows(found, unit, above)
-        lines = fit(peak, gained, paradigm.neuron.threshold)
-        fits[name] = {"peak": peak, "gained": gained, "fit": lines, "at": (unit, above)}
-        cells = [f"{value:.1f} ± {error:.1f}" for value, _, error in (lines.left, lines.right)]
-        jump = "{:.1f} ± {:.1f}".format(*lines.jump)
-        weight = f"{kernel[unit, above]:.2f}"
-        rows.append((name, weight, *(str(n) for n in lines.windows), *cells, jump))
-    head = ("synapse", "W", "windows below", "above", "gain at θ from below", "from above", "jump")
-    print(common.markdown(head, rows))
-    # of the times at which the unit of the largest weight is driven, the first with most windows
-    unit, above = fits["largest weight"]["at"]
-    driven = np.argwhere(np.asarray(found.sets) == unit)
-    closed = np.isfinite(np.asarray(found.peak)).sum(0)
-    row, column = (int(i) for i in max(driven, key=lambda at: closed[tuple(at)]))
-    traces = record(paradigm, kernel[np.asarray(found.sets)[row]], bits[:, row])
+        weight, threshold = float(kernel[unit, above]), paradigm.neuron.threshold
+        synapses.append(fitted(events, f"{name} weight", unit, above, weight, threshold))
+    print(table(synapses))
+    shown = synapses[0]
+    row, column = most_windows(events, shown.unit)
+    traces = record(paradigm, kernel[np.asarray(events.sets)[row]], bits[:, row])
     content = {
         "seconds": given.seconds,
         "units": (UNITS, ABOVE),
-        "synapses": {
-            name: {
-                "W": float(kernel[one["at"]]),
-                "from unit": one["at"][0],
-                "to unit": one["at"][1],
-                "windows below and above": one["fit"].windows,
-                "value, slope, standard error below": one["fit"].left,
-                "value, slope, standard error above": one["fit"].right,
-                "jump, standard error": one["fit"].jump,
-            }
-            for name, one in fits.items()
-        },
+        "synapses": {one.name: one.numbers for one in synapses},
     }
-    figure = draw(traces, column, above, fits, paradigm)
+    figure = draw(traces, column, shown.above, synapses, paradigm)
     common.write(given.output / "figure2", content, figure)
 
 

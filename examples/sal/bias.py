@@ -75,6 +75,7 @@ def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Any:
     axes.axhline(1.0, color="gray", linestyle="--", label="W")
     axes.set(xlabel="bias of the upper neuron", ylabel="B at rest")
     axes.legend()
+    common.caption(drawing, "one seed; bars, within the points: ± standard error over time")
     return drawing
 
 

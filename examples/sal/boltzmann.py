@@ -197,8 +197,10 @@ def draw(results: dict[str, Any]) -> Any:
             label = "with SAL" if sal else "without"
             panel.semilogy(results["iterations"], np.mean(curves, 0), label=label)
         panel.set(title=f"asymmetry {asymmetry:g}", xlabel="iterations")
-    panels[0].set_ylabel("KL(target ‖ sampled)")
-    panels[0].legend()
+    panels[0].set_ylabel("KL(target ‖ sampled), nats")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, fontsize=8)
+    common.caption(figure, f"mean of {len(curves)} seeds" if len(curves) > 1 else "one seed")
     return figure
 
 

@@ -177,7 +177,10 @@ def draw(results: dict[str, Any]) -> Any:
     error.set(xlabel="epoch", ylabel="rms error of the output")
     distance.set(xlabel="epoch", ylabel="|B − W₂|, median")
     scatter.set(xlabel="W₂", ylabel="B")
-    error.legend()
+    handles = error.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=3, fontsize=8)
+    students = len(results["methods"]["sal"]["B"])
+    common.caption(figure, f"{students} students from one seed; every dot is a student at the end")
     return figure
 
 

@@ -188,6 +188,7 @@ def draw(results: dict[str, Any]) -> Any:
     bars.barh(names[::-1], [results["imperfect"][n]["angle"] for n in names[::-1]])
     bars.set(xlabel="angle, degrees", title="defaults, imperfect")
     bars.tick_params(labelsize=7)
+    common.caption(figure, "one seed; every dot is a synapse")
     return figure
 
 

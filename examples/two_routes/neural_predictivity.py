@@ -153,9 +153,11 @@ def draw(found: dict[str, common.Numbers]) -> Any:
         colour = "0.6" if method == "random" else looks[method].colour
         panel.bar(place, of["median"], yerr=of["standard_error"], color=colour, capsize=3)
     panel.set_xticks(range(len(found)), labels, fontsize=8)
-    panel.set_ylabel("median Pearson r ± s.e.m.")
+    panel.set_ylabel("median Pearson r")
     panel.grid(visible=False, axis="x")
     panel.set_axisbelow(True)
+    [neurons] = {of["neurons"] for of in found.values()}
+    common.caption(figure, f"{neurons} neurons, one network each; bars: ± 1 standard error")
     return figure
 
 
@@ -167,9 +169,7 @@ def quick(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Re
     settings = settings_of(arguments)
     network = residual.case(f"depth {settings.depth}", settings, None)
     made = [("backprop", 1), *((method, 0) for method in QUICK_METHODS)]
-    residual.runs(arguments, [network], [residual.variant("backprop")], [0, 1])
-    others = [residual.variant(method) for method in QUICK_METHODS]
-    residual.runs(arguments, [network], others, [0])
+    residual.runs(arguments, [network], list(map(residual.variant, QUICK_METHODS)), [0, 1])
     brain, *files = [
         residual.model_file(arguments.output, dataclasses.replace(settings, method=m, seed=seed))
         for m, seed in made
@@ -209,6 +209,14 @@ def parse() -> argparse.Namespace:
     known = arguments.sessions or (arguments.stimuli and arguments.responses)
     if not arguments.quick and not (arguments.models and known):
         parser.error("--models with --sessions or --stimuli and --responses are needed, or --quick")
+    files = {"stimuli", "responses", "ceiling"}
+    if arguments.quick:
+        parser.refuse({"models", "sessions", *files}, "--quick")
+    else:  # nothing is trained
+        used = {"models", "layers", "components", "splits", "inner_splits", "features", "seed"}
+        used |= {"sessions", "dataset", "data_dir"} if arguments.sessions else files
+        flag = "--sessions" if arguments.sessions else "--stimuli"
+        parser.refuse(parser.given - used - {"output"}, flag)
     if arguments.quick:  # networks that have learned something
         arguments.epochs, arguments.rate = arguments.epochs or 10, arguments.rate or 0.8
     return arguments

@@ -47,6 +47,8 @@ METHODS: dict[str, Any] = {
     ),
 }
 """What `ta.convert` gets for each; backpropagation trains the stock network."""
+OF_ALIGNMENT = ("feedback_rate", "feedback_optimizer", "alternation")
+"""Settings of feedback weights that learn by alignment."""
 IMAGENET = "imagenet2012"
 MOMENTUM = 0.9
 QUICK = {"dataset": "digits", "depth": 8, "width": 4, "epochs": 3, "batch_size": 32}
@@ -70,7 +72,8 @@ class Settings:
         feedback_optimizer: Of the same weights: `"sgd"` or `"adam"`, for which `feedback_rate`
             should be some 0.01.
         alternation: Task steps between two steps of alignment, see `alternation.py`; 0 for
-            alignment in all steps, together with the task.
+            alignment in all steps, together with the task. With a method that has no alignment
+            the steps of alignment pass unused: as many steps of the task as with the others.
         decay: L2 of all kernels, and of feedback kernels that go with them: ½ decay ‖W‖². Keras'
             own weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
         forgetting: In the first epoch kernels decay so strongly that what they began with shrinks
@@ -83,6 +86,9 @@ class Settings:
         noise: Variance of the noise of figure 5, on the updates of feedback weights that learn by
             alignment; for backpropagation, on all gradients.
         rule: A feedback rule as Keras saves it, in place of what `METHODS` has.
+
+    Raises:
+        ValueError: For arguments of which one would have no effect beside the others.
     """
 
     method: str = "sa"
@@ -103,6 +109,34 @@ class Settings:
     held_out: int = 0
     noise: float = 0.0
     rule: Any = None
+
+    def __post_init__(self) -> None:
+        if self.alternation and self.nats:
+            raise ValueError(
+                "`alternation` must be 0 with `forgetting`, for which the optimizer of the task is "
+                f"another; the methods {', '.join(FORGETTING)} have it unless `forgetting` is 0. "
+                f"Received: alternation={self.alternation}, forgetting={self.forgetting}, "
+                f"method={self.method!r}"
+            )
+        if self.noise and self.method != "backprop" and not self.aligns:
+            raise ValueError(
+                "`noise` is on feedback weights that learn by alignment, or on backpropagation: "
+                "`method` must be one of these. "
+                f"Received: noise={self.noise:g}, method={self.method!r}"
+            )
+        if self.dataset == IMAGENET and (self.size or self.held_out):
+            raise ValueError(
+                f"`size` and `held_out` must be left out with {IMAGENET}, whose images and splits "
+                f"are given. Received: size={self.size}, held_out={self.held_out}"
+            )
+
+    @property
+    def aligns(self) -> bool:
+        """Whether there are feedback weights that learn by alignment, as all rules of files do."""
+        found = METHODS.get(self.method)
+        return not isinstance(found, str) or isinstance(
+            ta.feedback.get(found), ta.feedback.Alignment
+        )
 
     @property
     def name(self) -> str:
@@ -322,8 +356,20 @@ def runs(
 
     Returns:
         Settings, curves over the epochs, and whether training diverged, of each run.
+
+    Raises:
+        ValueError: Before anything is trained, for settings that have no effect, see `Settings`;
+            those of feedback weights that learn by alignment need one method that has them.
     """
     settings = settings_of(given)
+    wanted = [Settings(**{**case.settings, **one.settings}) for case in cases for one in variants]
+    unused = {n: v for n in OF_ALIGNMENT if (v := getattr(settings, n)) != getattr(Settings, n)}
+    if unused and not any(each.aligns for each in wanted):
+        names = list(dict.fromkeys(each.method for each in wanted))
+        raise ValueError(
+            f"`{'` and `'.join(unused)}` must be left out where no method learns by alignment. "
+            f"Received: {', '.join(f'{n}={v!r}' for n, v in unused.items())}, methods={names}"
+        )
     defaults: dict[str, Any] = {
         "compile": {"optimizer": optimizer_of},
         "epochs": settings.epochs,

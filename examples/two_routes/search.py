@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -128,7 +129,7 @@ class Search:
             "trials": [{**t.params, "accuracy": t.value} for t in complete(study)],
         }
         print(f"\n{100 * study.best_value:.1f} % on held-out examples:\n{best!r}")
-        common.write(self.file.with_suffix(""), content, draw(study))
+        common.write(self.file.with_suffix(""), content, draw(content["trials"]))
 
 
 def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
@@ -160,29 +161,30 @@ def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     print(f"trial {trial.number:>3}: {100 * (trial.value or 0):5.2f} %  {tried}", flush=True)
 
 
-def draw(study: optuna.Study) -> Any:
+def draw(trials: Sequence[common.Numbers]) -> Any:
     """Accuracy over the trials, and against everything that was searched for."""
-    trials = complete(study)
-    names = list(dict.fromkeys(name for t in trials for name in t.params))
+    names = list(dict.fromkeys(name for t in trials for name in t if name != "accuracy"))
     rows = -(-(1 + len(names)) // 4)
     figure, panels = common.new_figure(rows, min(4, 1 + len(names)), height=2.2)
-    accuracies = 100 * np.array([t.value for t in trials])
+    accuracies = 100 * np.array([t["accuracy"] for t in trials])
     over, *rest = panels.flat
     over.plot(accuracies, ".", label="trial")
     over.plot(np.maximum.accumulate(accuracies), label="best so far")
     over.set(xlabel="trial", ylabel="held-out accuracy, %")
-    over.legend(fontsize=7)
+    figure.legend(*over.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=7)
     for panel, name in zip(rest, names, strict=False):
-        having = [(t.params[name], 100 * t.value) for t in trials if name in t.params]
+        having = [(t[name], 100 * t["accuracy"]) for t in trials if name in t]
         values, reached = zip(*having, strict=True)
         numbers = all(isinstance(v, float) for v in values)
         panel.plot(values if numbers else [str(v) for v in values], reached, ".")
         panel.set(xlabel=name)
+        panel.tick_params(axis="x", which="both", labelsize=7)
         if numbers:
             panel.set_xscale("log")
-            panel.tick_params(axis="x", which="both", labelsize=6, rotation=45)
+            panel.tick_params(axis="x", which="both", rotation=45)
     for panel in rest[len(names) :]:
         panel.remove()
+    common.caption(figure, "every point is one run; 0 %: it diverged")
     return figure
 
 
@@ -196,7 +198,10 @@ def parse() -> argparse.Namespace:
     parser.number("--trials", "of the whole study", 40, 3)
     parser.number("--depth", "default: 20; --quick: 8")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.held_out is None and given.dataset != residual.IMAGENET:
+        given.held_out = 300 if given.quick else 5000  # or it would search on the test split
+    return given
 
 
 def main() -> None:

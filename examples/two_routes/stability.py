@@ -226,12 +226,17 @@ def train(given: argparse.Namespace) -> tuple[Settings, Path]:
     return settings, residual.model_file(given.output, settings)
 
 
+def settings_file(model: Path) -> Path:
+    """Where `train.py` writes the settings of a network."""
+    return model.with_suffix(".json")
+
+
 def settings_beside(arguments: argparse.Namespace) -> Settings:
     """Those that the network of `--model` was trained with, if they are beside it.
 
     Otherwise those of the command line.
     """
-    file = arguments.model.with_suffix(".json")
+    file = settings_file(arguments.model)
     if not file.exists():
         return settings_of(arguments)
     return Settings(**json.loads(file.read_text())["settings"])
@@ -247,6 +252,11 @@ def parse() -> argparse.Namespace:
     parser.number("--beta", "of decay in training", 0.2, kind=float)
     parser.number("--factor", "up to which all is stable", 3.0, kind=float)
     arguments = parser.parse_args()
+    if arguments.model is not None:  # nothing is trained
+        used = {"model", "quick", "output", "data_dir", "factor"}
+        if not settings_file(arguments.model).exists():
+            used |= {"dataset", "version", "size", "held_out", "seed"}
+        parser.refuse(parser.given - used, "--model")
     if arguments.epochs is None and not arguments.quick:
         arguments.epochs = 5
     return arguments

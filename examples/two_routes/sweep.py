@@ -18,17 +18,17 @@ __all__ = ["accuracies", "arguments", "chosen", "runs", "table", "write"]
 QUICK = ("backprop", "sa")
 
 
-def arguments(text: str, methods: Iterable[str]) -> argparse.ArgumentParser:
+def arguments(text: str, methods: Iterable[str]) -> command_line.Parser:
     """A command line with all settings, methods, rules from files, and seeds."""
     parser = residual.arguments_of(text, seeds=1)
     parser.add_argument(
         "--methods",
         nargs="*",
         type=command_line.row(residual.METHODS),
-        default=list(methods),
         metavar="ID",
         help=f"out of {', '.join(residual.METHODS)}",
     )
+    parser.usual["methods"] = list(methods), list(QUICK)
     parser.add_argument(
         "--rules", nargs="*", type=Path, default=(), metavar="FILE", help="of search.py"
     )
@@ -38,8 +38,7 @@ def arguments(text: str, methods: Iterable[str]) -> argparse.ArgumentParser:
 def chosen(given: argparse.Namespace) -> dict[str, Any]:
     """Names of the methods, with the rule of those that come from a file."""
     rules = {file.stem: json.loads(file.read_text())["rule"] for file in given.rules}
-    known = [m for m in given.methods if not given.quick or m in QUICK]
-    return {**dict.fromkeys(known), **rules}
+    return {**dict.fromkeys(given.methods), **rules}
 
 
 def runs(given: argparse.Namespace, name: str, values: Iterable[Any]) -> list[common.Numbers]:

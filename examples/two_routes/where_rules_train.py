@@ -22,7 +22,6 @@ import argparse
 import functools
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -156,8 +155,8 @@ def behind(found: dict[str, float], name: str, arguments: argparse.Namespace) ->
     )
 
 
-def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
-    """One panel a rule; the darker, the closer to backpropagation."""
+def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
+    """One panel a rule; the lighter, the closer to backpropagation."""
     columns = min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
     figure, axes = common.new_figure(rows, columns)
@@ -168,39 +167,42 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Path:
         panel.imshow(values, origin="lower", cmap=colormaps["viridis_r"], vmin=0, vmax=10)
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if value < 4 else "white"
-            panel.text(column, row, f"{value:.1f}", ha="center", va="center", size=8, color=colour)
-        panel.set_title(name, size=9)
+            text = f"{value + 0.0:.1f}".replace("-0.0", "0.0")
+            panel.text(column, row, text, ha="center", va="center", size=8, color=colour)
+        panel.set_title(name, size=8)
         panel.set_xticks(range(len(arguments.forward)), [f"{r:g}" for r in arguments.forward])
         panel.set_yticks(range(len(arguments.feedback)), [f"{r:g}" for r in arguments.feedback])
         panel.set_xlabel("rate of W", size=8)
         panel.set_ylabel("rate of B", size=8)
         panel.tick_params(labelsize=7)
     figure.suptitle("points of test accuracy behind backpropagation", size=10)
-    path = arguments.output / f"{arguments.network}.png"
-    common.save(figure, path)
-    return path
+    count = arguments.seeds
+    common.caption(figure, f"mean of {count} seeds" if count > 1 else "one seed")
+    return figure
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = command_line.new_parser(__doc__, "two_routes", seeds=1, jobs=True)
     parser.add_argument("--network", choices=list(NETWORKS), default="convolutional")
-    parser.add_argument("--forward", type=float, nargs="+", default=FORWARD, metavar="RATE")
-    parser.add_argument("--feedback", type=float, nargs="+", default=FEEDBACK, metavar="RATE")
+    parser.add_argument("--forward", type=float, nargs="+", metavar="RATE")
+    parser.add_argument("--feedback", type=float, nargs="+", metavar="RATE")
     parser.add_argument(
         "--rules",
         nargs="+",
         choices=list(RULES),
-        default=list(RULES),
         metavar="RULE",
-        help=f"out of {', '.join(RULES)} (default: all)",
+        help=f"out of {', '.join(RULES)} (default: all; --quick: the first)",
     )
+    names = list(RULES)
+    parser.usual |= {
+        "forward": (FORWARD, (0.003, 0.01)),
+        "feedback": (FEEDBACK, (0.03, 0.3)),
+        "rules": (names, names[:1]),
+    }
     arguments = parser.parse_args()
     ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
-    names = arguments.rules
-    if arguments.quick:
-        names, arguments.forward, arguments.feedback = names[:1], (0.003, 0.01), (0.03, 0.3)
-    arguments.rules = {name: RULES[name] for name in names}
+    arguments.rules = {name: RULES[name] for name in arguments.rules}
     return arguments
 
 
@@ -212,7 +214,9 @@ def main() -> None:
     print(f"\n{'rule':<36}cells within {CLOSE:g} points of backpropagation")
     for name, values in maps.items():
         print(f"{name:<36}{int(np.sum(values <= CLOSE))} of {values.size}")
-    print(f"\nFigure: {draw(maps, arguments)}")
+    path = arguments.output / f"{arguments.network}.png"
+    common.save(draw(maps, arguments), path)
+    print(f"\nFigure: {path}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples.two_routes import alternation, residual, search, sweep
+from examples.two_routes import alternation, residual, search, sweep, where_rules_train
 
 SMALL = residual.Settings(
     "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
@@ -110,6 +110,72 @@ def test_task_and_alignment_take_turns():
     np.testing.assert_allclose(moved["forward"], [0, -1, -1, 0, -1])
     assert moved["feedback"][0] == pytest.approx(-1, rel=1e-3)
     assert 0 > moved["feedback"][1] > moved["feedback"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "kp", "alternation": 2}, r"forgetting=None, method='kp'$"),
+        ({"method": "pfa", "alternation": 1, "forgetting": 1.0}, "alternation=1, forgetting=1.0"),
+        ({"method": "sa", "alternation": 1, "forgetting": 3.0}, "alternation=1, forgetting=3.0"),
+        ({"method": "fa", "noise": 0.1}, r"one of these. Received: noise=0.1, method='fa'$"),
+        ({"dataset": "imagenet2012", "size": 16}, "Received: size=16, held_out=0$"),
+        ({"dataset": "imagenet2012", "held_out": 9}, "Received: size=None, held_out=9$"),
+    ],
+)
+def test_a_setting_without_an_effect_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        residual.Settings(**changes)
+
+
+def test_settings_beside_which_others_have_an_effect_are_not_refused():
+    settings = residual.Settings("kp", alternation=2, forgetting=0.0)
+    kinds = {type(o) for o in residual.optimizer(settings, steps=90).optimizers}
+    assert kinds == {alternation.AlternatingSGD}
+    assert residual.Settings("wm-published", alternation=2, noise=0.1).aligns
+    assert residual.Settings("wm-tuned", alternation=2, noise=0.1).aligns  # of a file
+    assert not residual.Settings("backprop", noise=0.1).aligns
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--method", "kp", "--alternation", "2"], "forgetting=None, method='kp'"),
+        (
+            ["train", "--method", "fa", "--feedback-rate", "0.3"],
+            "feedback_rate=0.3, methods=['fa']",
+        ),
+        (
+            ["depth_sweep", "--methods", "fa", "usf", "--feedback-optimizer", "adam"],
+            "feedback_optimizer='adam', methods=['fa', 'usf']",
+        ),
+        (["depth_sweep", "--methods", "sa", "kp", "--alternation", "1"], "method='kp'"),
+        (["noise_robustness", "--methods", "sa", "pfa"], "noise=0.01, method='pfa'"),
+        (["stability", "--model", "net.keras", "--alpha", "0.1", "--epochs", "2"], "--epochs"),
+        (["neural_predictivity", "--models", "net.keras"], "--models"),
+    ],
+)
+def test_arguments_without_an_effect_end_a_script_before_it_trains(
+    arguments, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(ta.studies.Study, "run", lambda *_, **__: pytest.fail("it trains"))
+    script, *flags = arguments
+    flags += ["--quick", "--output", tmp_path]
+    line = scripts.refused(f"two_routes.{script}", *flags, monkeypatch=monkeypatch, capsys=capsys)
+    assert line.endswith(said)
+    assert "Received: " in line
+
+
+def test_what_is_chosen_is_not_exchanged_for_what_is_quick(monkeypatch):
+    flags = ["--quick", "--rules", "SA", "WM, on noise, Adam", "--forward", "0.1"]
+    monkeypatch.setattr(sys, "argv", ["where_rules_train", *flags])
+    given = where_rules_train.parse()
+    assert list(given.rules) == flags[2:4]
+    assert (given.forward, given.feedback) == ([0.1], (0.03, 0.3))
+    parser = sweep.arguments("A sweep.", ["backprop", "sa", "kp"])
+    assert list(sweep.chosen(parser.parse_args(["--quick", "--methods", "kp"]))) == ["kp"]
+    assert list(sweep.chosen(parser.parse_args(["--quick"]))) == ["backprop", "sa"]
+    assert list(sweep.chosen(parser.parse_args([]))) == ["backprop", "sa", "kp"]
 
 
 def test_images_become_means_over_squares_of_pixels():
@@ -213,6 +279,22 @@ def test_a_search_goes_on_and_finds_what_is_best(studied, tmp_path):
     assert abs(np.log10(best.coefficients["alpha"]) + 2) < 0.3
     with pytest.raises(ValueError, match="other settings"):
         studied(31, operations=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "held_out"),
+    [
+        ([], 5000),
+        (["--quick"], 300),
+        (["--held-out", "99"], 99),
+        (["--dataset", "imagenet2012"], None),  # whose test split is held out
+    ],
+)
+def test_a_search_does_not_see_the_test_split(monkeypatch, flags, held_out):
+    monkeypatch.setattr(sys, "argv", ["search.py", *flags])
+    given = search.parse()
+    assert given.held_out == held_out
+    assert residual.settings_of(given).held_out == (held_out or 0)
 
 
 def test_a_search_over_operations(studied):

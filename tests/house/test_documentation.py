@@ -82,6 +82,16 @@ def differences(shown, printed):
             yield one[0], other[0]
 
 
+def test_the_rule_of_the_page_on_studies_passes_its_checks():
+    """It is a file of the reader's, which he is told elsewhere to check."""
+    rule = blocks(DOCS / "studies.md", "py")[0]
+    assert "class HalfSign" in rule
+    names = {}
+    exec(rule, names)
+    report = ta.testing.check_rule(names["HalfSign"](), layers=["dense"])
+    assert str(report).startswith("HalfSign(): ")
+
+
 def test_stale_numbers_are_found():
     shown = "epoch 1  accuracy 0.894  norm 8.40  angle 10.3°\n"
     assert not list(differences(shown, "epoch 1  accuracy 0.922  norm 8.70  angle 12.9°\n"))

@@ -381,6 +381,7 @@ NO_ROW = {
     **dict.fromkeys(("primitives.Gradient", "primitives.Local"), OWN),
     **dict.fromkeys(("data.Arrays", "data.Split"), OWN),
     **dict.fromkeys(("spiking.lif.Events", "spiking.lif.State", "spiking.lif.SynapseState"), OWN),
+    **dict.fromkeys(("spiking.lif.AboveState", "spiking.lif.DrivenState"), OWN),
     **dict.fromkeys(("spiking.lif.WindowState", "spiking.sampling.LearningState"), OWN),
     "spiking.sampling.State": OWN,
     **{

@@ -121,6 +121,26 @@ def test_direct_feedback_to_a_convolution_is_a_matrix(benchmarks):
     np.testing.assert_allclose(matrix, expected.reshape(27, 3), rtol=1e-6, atol=1e-7)
 
 
+def test_a_network_that_is_timed_only(benchmarks):
+    """ResNet-20 is an entry like the others: a batch to draw, and a model for what is timed."""
+    peers, networks = benchmarks
+    assert peers.MEASURED == ["mlp", "lenet", "resnet20"]
+    assert {name for name in networks.NETWORKS if name not in peers.MEASURED} == set(NETWORKS)
+    network = networks.NETWORKS["resnet20"]
+    arrays = networks.draw(network, 0)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "x": (128, 32, 32, 3),
+        "y": (128,),
+    }
+    assert set(arrays["y"]) == set(range(10))
+    assert {"backprop", "fused_sa"} < set(network.ways["tf_alignment"])
+    for way, feedback in (("backprop", "backprop"), ("fused_sa", "sa")):
+        layers = peers.build(network, way).layers
+        assert {one.feedback.id for one in layers if getattr(one, "feedback", None)} == {feedback}
+        fused = any(isinstance(one, ta.layers.BatchNormalization) for one in layers)
+        assert fused == (way == "fused_sa")
+
+
 def test_the_page_has_the_measured_tables(benchmarks):
     peers, _ = benchmarks
     page = (ROOT / "docs" / "results" / "biotorch.md").read_text(encoding="utf-8")

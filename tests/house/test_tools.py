@@ -10,6 +10,7 @@ import badges
 import coverage_table
 import notebook
 import pytest
+import redraw
 import yaml
 
 import tf_alignment as ta
@@ -126,3 +127,38 @@ def test_readme_leads_to_the_repository_where_it_has_an_address():
 def test_badges_show_the_versions_of_the_table():
     found = {file.name: file.read_text("utf-8") for file in badges.TARGET.glob("*.svg")}
     assert found == badges.badges(), "run `python tools/badges.py`"
+
+
+PICTURES = [
+    str(file.relative_to(ROOT / "docs/results").with_suffix(""))
+    for file in sorted((ROOT / "docs/results").rglob("*.png"))
+]
+
+
+def test_every_picture_is_drawn_from_its_numbers_or_it_is_said_why_not():
+    drawn = {*redraw.PICTURES, "imperfect_feedback/digits", "imperfect_feedback/digits-angle"}
+    drawn |= {f"rdd/cifar10-figure{part}" for part in ("3a", "4", "5")}
+    drawn |= {"rdd/mnist-figure5", "step_time/step_time"}
+    excepted = set(re.findall(r"`(\w+/[\w-]+)`", redraw.__doc__))
+    assert drawn | excepted == set(PICTURES) and not drawn & excepted
+
+
+# what takes a second; the others are in the slow test
+@pytest.mark.parametrize("name", ["classics/akrout", "two_routes/ia-published-tuned", "sal/bias"])
+def test_a_picture_is_drawn_anew(name, tmp_path):
+    redraw.redraw(name, tmp_path)
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*redraw.PICTURES, *redraw.SEVERAL])
+def test_all_pictures_are_drawn_anew(name, tmp_path):
+    redraw.redraw(name, tmp_path)
+    assert all(file.stat().st_size > 10_000 for file in tmp_path.rglob("*.png"))
+
+
+def test_a_picture_that_there_is_not(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["redraw.py", "classics/none"])
+    with pytest.raises(SystemExit):
+        redraw.main()
+    assert "Received: classics/none" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Figures."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -17,8 +19,8 @@ def test_one_panel_a_quantity_and_one_line_a_method():
     accuracy, angle = figure.axes
     assert (accuracy.get_ylabel(), angle.get_ylabel()) == ("accuracy", "angle")
     assert (len(accuracy.lines), len(angle.lines)) == (3, 2)
-    names = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert names == ["backprop", "fa", "kp"]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["backprop", "fa", "kp"]
     np.testing.assert_allclose(accuracy.lines[0].get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0.55, 0.85, 0.96])
 
@@ -54,6 +56,45 @@ def test_a_method_looks_the_same_in_every_panel_and_no_two_look_alike():
     assert looks(first) == looks(second) and len(looks(first)) == 7
     # the first method is in both groups
     assert len(looks(first, others[0])) == 13
+
+
+def boxes(figure):
+    """Of all panels and legends, in pixels of the drawn figure."""
+    figure.savefig(io.BytesIO())  # which lays it out
+    parts = [figure, *figure.subfigs]
+    legends = [legend for part in parts for legend in part.legends]
+    return [
+        [one.get_tightbbox() if one in legends else one.get_window_extent() for one in these]
+        for these in (figure.axes, legends)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 7, 13])
+def test_no_legend_covers_a_panel_or_leaves_the_figure(count):
+    runs = {
+        f"a method with a long name {i}": {"accuracy": [0.1, 0.2], "b": [1, 2]}
+        for i in range(count)
+    }
+    figure = plots.learning_curves(runs)
+    panels, legends = boxes(figure)
+    assert len(legends) == (1 if count < 8 else 2)
+    for legend in legends:
+        assert not any(legend.overlaps(panel) for panel in panels)
+        assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+        assert 0 <= legend.y0 < legend.y1 <= figure.bbox.height
+    assert not legends[0].overlaps(legends[-1]) or count < 8
+
+
+def test_a_figure_says_of_how_many_seeds_it_is():
+    one, two = {"angle": [90, 80]}, {"angle": [[90, 80], [85, 70]]}
+    captions = [
+        plots.learning_curves(runs).get_supxlabel()
+        for runs in ({"fa": one}, {"fa": two}, {"fa": one, "kp": two})
+    ]
+    band = "seeds, band: ± 1 standard deviation (n - 1)"
+    assert captions == ["one seed", f"mean of 2 {band}", f"mean of 1 to 2 {band}"]
+    layers = {"fa": {"a/gradient_angle": [[90, 60], [80, 70], [1, 2]]}}
+    assert plots.layer_curves(layers).get_supxlabel() == "mean of 3 seeds"
 
 
 def test_labels_choose_and_order_the_panels():

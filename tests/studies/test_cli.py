@@ -2,6 +2,7 @@
 
 import pytest
 
+import tf_alignment as ta
 from tf_alignment.studies import cli
 from tf_alignment.studies.study import Study
 
@@ -101,6 +102,8 @@ def test_list(capsys):
     out = capsys.readouterr().out
     assert "backprop" in out and "resnet<depth>" in out and "cifar10" in out
     assert "s.a" not in out
+    methods = out.partition("models:")[0].splitlines()[1:]
+    assert len({line[12:] for line in methods}) == len(ta.feedback.METHODS)  # no two say the same
 
 
 def test_help_has_an_example(capsys):

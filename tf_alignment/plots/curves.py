@@ -11,7 +11,16 @@ import numpy as np
 
 from tf_alignment._support.optional import require
 from tf_alignment._support.statistics import deviation
-from tf_alignment.plots.style import MOST, Style, caption, dress, new_figure, save, styles
+from tf_alignment.plots.style import (
+    MOST,
+    Style,
+    blank,
+    caption,
+    dress,
+    new_figure,
+    save,
+    styles,
+)
 
 __all__ = ["layer_curves", "learning_curves", "line", "over_epochs"]
 
@@ -30,8 +39,9 @@ def learning_curves(
     """Draw one panel per quantity with one line per method, over the epochs.
 
     A line is the mean over seeds; the band around it is one standard deviation (with n - 1) to
-    either side. A method has the same colour and dashes in every figure. More than seven methods
-    are divided among several rows of panels, and the first method is drawn in every row.
+    either side; a line below the panels says so, and of how many seeds. A method has the same
+    colour and dashes in every figure. More than seven methods are divided among several rows of
+    panels, and the first method is drawn in every row. The legend is above its rows.
 
     Args:
         results: Curves of the methods, `{method: {quantity: values}}`, with values of shape
@@ -72,33 +82,35 @@ def learning_curves(
         )
     looks = styles(curves)
     groups = _groups(list(curves))
-    columns = min(_COLUMNS, len(labels))
+    columns = 2 if len(labels) == 4 else min(_COLUMNS, len(labels))
     rows = math.ceil(len(labels) / columns)
-    figure, axes = new_figure(rows * len(groups), columns)
+    figure = blank(0.2 + len(groups) * (0.4 + 2.6 * rows))
+    parts = [figure] if len(groups) == 1 else figure.subfigures(len(groups), 1)
     counts: set[int] = set()
-    for block, group in zip(np.split(axes, len(groups)), groups, strict=True):
+    for part, group in zip(parts, groups, strict=True):
         handles = {}
-        for panel, (name, label) in zip(block.flat, labels.items(), strict=False):
+        panels = list(part.subplots(rows, columns, squeeze=False).flat)
+        for panel, (name, label) in zip(panels, labels.items(), strict=False):
             for method in group:
                 values = curves[method].get(name)
                 if values is not None and not np.all(np.isnan(values)):
                     handles[method] = line(panel, values, looks[method], positions)
                     counts.add(len(values))
             over_epochs(panel, label, unit)
-        for panel in list(block.flat)[len(labels) :]:
+        for panel in panels[len(labels) :]:
             panel.remove()
-        # in the first panel of the group, where its own lines are
-        block.flat[0].legend(
-            [handles[method] for method in group if method in handles],
-            [method for method in group if method in handles],
+        names = [method for method in group if method in handles]
+        part.legend(
+            [handles[method] for method in names],
+            names,
             fontsize=8,
-            loc="best",
+            loc="outside upper center",
+            ncols=_beside(names),
             handlelength=2.4,
         )
     if title is not None:
         figure.suptitle(title)
-    if max(counts, default=1) > 1:
-        caption(figure, f"mean of {_numbers(counts)} seeds, band: ± 1 standard deviation (n - 1)")
+    caption(figure, _of_seeds(counts, ", band: ± 1 standard deviation (n - 1)"))
     return save(figure, path)
 
 
@@ -112,7 +124,7 @@ def layer_curves(
     """Draw one panel per method with one line per layer, over the epochs.
 
     Colours go from the lowest layer (dark) to the highest layer (light), in the order of the
-    history.
+    history. A line below the panels says of how many seeds a mean is.
 
     Args:
         histories: Curves from `AlignmentMonitor`: `{method: History}`, or
@@ -157,6 +169,7 @@ def layer_curves(
     common = os.path.commonpath([name.rpartition("/")[0] for name in names])
     common = f"{common}/" if common else ""
     handles: dict[str, Any] = {}
+    counts = {len(values) for layers in found.values() for values in layers.values()}
     for panel, (method, layers) in zip(axes.flat, found.items(), strict=False):
         for name, values in layers.items():
             mean = _mean(values)
@@ -178,6 +191,7 @@ def layer_curves(
     )
     if title is not None:
         figure.suptitle(title)
+    caption(figure, _of_seeds(counts))
     return save(figure, path)
 
 
@@ -279,6 +293,15 @@ def _named(measure: str) -> str:
     return f"{text} (degrees)" if measure.endswith("angle") else text
 
 
-def _numbers(counts: set[int]) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"
+def _beside(names: Sequence[str]) -> int:
+    """How many entries of a legend there is room for in a line of a figure."""
+    longest = max(map(len, names), default=0)
+    return max(1, min(len(names), 110 // (longest + 7)))  # of letters, and of lines and gaps
+
+
+def _of_seeds(counts: set[int], band: str = "") -> str:
+    """What lines are means of, where methods may have different numbers of seeds."""
+    low, high = min(counts, default=1), max(counts, default=1)
+    if high == 1:
+        return "one seed"
+    return f"mean of {high if low == high else f'{low} to {high}'} seeds{band}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_alignment._support.optional import require
 
-__all__ = ["MOST", "WIDTH", "Style", "caption", "dress", "new_figure", "save", "styles"]
+__all__ = ["MOST", "WIDTH", "Style", "blank", "caption", "dress", "new_figure", "save", "styles"]
 
 WIDTH = 7.5
 """Of every figure, inches."""
@@ -85,6 +85,13 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: found[name] for name in names}
 
 
+def blank(height: float) -> Any:
+    """Make a figure without panels, of a height in inches."""
+    return require("matplotlib.figure", "Drawing a figure").Figure(
+        figsize=(WIDTH, height), layout="constrained"
+    )
+
+
 def new_figure(rows: int, columns: int, height: float = 2.6) -> tuple[Any, np.ndarray]:
     """Make a figure without a window, and its axes `(rows, columns)`.
 
@@ -93,9 +100,7 @@ def new_figure(rows: int, columns: int, height: float = 2.6) -> tuple[Any, np.nd
         columns: Number of columns of panels.
         height: Height of a panel in inches.
     """
-    figure = require("matplotlib.figure", "Drawing a figure").Figure(
-        figsize=(WIDTH, 0.5 + height * rows), layout="constrained"
-    )
+    figure = blank(0.5 + height * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel in axes.flat:
         dress(panel)

@@ -201,7 +201,9 @@ def _list(given: argparse.Namespace) -> int:
     lines = ["methods:"]
     for name in feedback.METHODS:
         method = feedback.get(name)
-        lines.append(f"  {name:<10}{(type(method).__doc__ or '').splitlines()[0]}")
+        # a class may be there twice, with other arguments
+        of = "" if name == getattr(type(method), "id", None) else f" Here {method!r}."
+        lines.append(f"  {name:<10}{(type(method).__doc__ or '').splitlines()[0]}{of}")
     lines += ["models:", *(f"  {name}" for name in NAMES)]
     lines += ["datasets:", *(f"  {name}" for name in data.NAMES)]
     _say(*lines)

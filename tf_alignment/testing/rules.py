@@ -190,7 +190,7 @@ def check_rule(
     names = choose("layers", layers, tuple(LAYERS))
     if layers is None and _only_sends(method):
         names = [name for name in names if name not in GATES_APART]
-    runner = Runner(repr(method))
+    runner = Runner(repr(rule if isinstance(rule, Primitive) else method))
     if "replicas" in chosen and strategy is None:
         running.split_cpu()
     with undisturbed(seed):

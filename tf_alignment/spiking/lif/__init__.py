@@ -17,11 +17,19 @@ from tf_alignment.spiking.lif.neuron import (
     step,
     synapse_step,
 )
-from tf_alignment.spiking.lif.paradigm import Drive, Paradigm, poisson
+from tf_alignment.spiking.lif.paradigm import (
+    AboveState,
+    Drive,
+    DrivenState,
+    Paradigm,
+    poisson,
+)
 from tf_alignment.spiking.lif.windows import Events, Window, WindowState, window_step
 
 __all__ = [
+    "AboveState",
     "Drive",
+    "DrivenState",
     "Events",
     "Neuron",
     "Paradigm",

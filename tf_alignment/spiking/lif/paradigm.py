@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -27,7 +28,7 @@ from tf_alignment.spiking.lif.windows import (
 )
 from tf_alignment.spiking.loops import moving_sum, scan
 
-__all__ = ["Drive", "Paradigm", "poisson"]
+__all__ = ["AboveState", "Drive", "DrivenState", "Paradigm", "poisson"]
 
 # Input spikes per step, in the mean: a threshold for each possible count, all of them in float32.
 MOST_AT_ONCE = 20.0
@@ -113,6 +114,56 @@ def _counts(x: tf.Tensor, thresholds: Sequence[float]) -> tf.Tensor:
     """How many thresholds each entry has reached, float32."""
     reached = (tf.cast(x >= tf.constant(t, x.dtype), tf.float32) for t in thresholds)
     return functools.reduce(tf.add, reached, tf.zeros_like(x, tf.float32))
+
+
+class DrivenState(NamedTuple):
+    """State of driven units from step to step, each part of the shape of the voltages.
+
+    Attributes:
+        synapse: Of the synapses through which they are driven.
+        unit: Of the units.
+        window: Of their windows.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.spiking.lif.DrivenState.at_rest((5,)).unit.v.shape  # five units
+    TensorShape([5])
+    """
+
+    synapse: SynapseState
+    unit: State
+    window: WindowState
+
+    @classmethod
+    def at_rest(cls, shape: tuple[int, ...]) -> DrivenState:
+        """The state before the first step."""
+        rest = tf.zeros(shape)
+        return cls(SynapseState(rest, rest), State(rest, rest), WindowState(rest, rest, rest))
+
+
+class AboveState(NamedTuple):
+    """State of the layer above from step to step, each part of the shape of its voltages.
+
+    Attributes:
+        synapse: Of the synapses from the driven units.
+        unit: Of the units.
+        feedback: Of the synapses through which they answer.
+
+    Example:
+    >>> import tf_alignment as ta
+    >>> ta.spiking.lif.AboveState.at_rest((3, 4)).feedback.long.shape  # four units, three times
+    TensorShape([3, 4])
+    """
+
+    synapse: SynapseState
+    unit: State
+    feedback: SynapseState
+
+    @classmethod
+    def at_rest(cls, shape: tuple[int, ...]) -> AboveState:
+        """The state before the first step."""
+        rest = tf.zeros(shape)
+        return cls(SynapseState(rest, rest), State(rest, rest), SynapseState(rest, rest))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +299,44 @@ class Paradigm:
         above = self.above(self.weighted(kernel, sets, spikes), rounds)
         return self.events(sets, tuple(below), above, rounds)
 
+    def step_driven(
+        self, state: DrivenState, bits: tf.Tensor
+    ) -> tuple[DrivenState, tuple[tf.Tensor, tf.Tensor]]:
+        """Simulate a step of driven units; `run` is made of such steps and those of `step_above`.
+
+        Args:
+            state: State before the step.
+            bits: Of the units in this step, uint16, see `draw`; 0 is no drive.
+
+        Returns:
+            The state after the step; and spikes, 0 or 1, with the largest drive of each window that
+            closes, minus infinity where none does, see `window_step`.
+        """
+        response, synapse = synapse_step(self.spikes_in(bits), state.synapse, self.neuron)
+        current = self.drive.weight * response
+        spikes, unit = step(current, state.unit, self.neuron)
+        peak, window = window_step(current, unit.v, state.window, self.neuron, self.window)
+        return DrivenState(synapse, unit, window), (spikes, peak)
+
+    def step_above(
+        self, state: AboveState, weighted: tf.Tensor
+    ) -> tuple[AboveState, tuple[tf.Tensor, tf.Tensor]]:
+        """Simulate a step of the layer above.
+
+        Args:
+            state: State before the step.
+            weighted: Sum of the weights of the units that spike in this step, of the shape of the
+                voltages.
+
+        Returns:
+            The state after the step; and spikes, 0 or 1, with the feedback q that they send down,
+            in 1/ms.
+        """
+        current, synapse = synapse_step(weighted, state.synapse, self.neuron)
+        spikes, unit = step(current, state.unit, self.neuron)
+        q, feedback = synapse_step(spikes, state.feedback, self.neuron)
+        return AboveState(synapse, unit, feedback), (spikes, q)
+
     def driven(self, bits: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Simulate the driven units, which get nothing from the layer above.
 
@@ -332,23 +421,10 @@ class Paradigm:
 
     def _driven(self, bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the driven units, and peaks of their windows, `(time, sets, units)`."""
-        neuron = self.neuron
         # 0 is no spike: what follows the drive is the time in which the last windows close
         bits = tf.pad(bits, ((0, self._steps[1]), (0, 0), (0, 0)))
-        rest = tf.zeros(bits.shape[1:])
-
-        def advance(
-            state: tuple[SynapseState, State, WindowState], own: tf.Tensor
-        ) -> tuple[tuple[SynapseState, State, WindowState], tuple[tf.Tensor, ...]]:
-            synapse, unit, window = state
-            response, synapse = synapse_step(self.spikes_in(own), synapse, neuron)
-            current = self.drive.weight * response
-            spikes, unit = step(current, unit, neuron)
-            peak, window = window_step(current, unit.v, window, neuron, self.window)
-            return (synapse, unit, window), (spikes, peak)
-
-        start = SynapseState(rest, rest), State(rest, rest), WindowState(rest, rest, rest)
-        _, (spikes, peak) = scan(advance, start, bits, (rest, rest))
+        start = DrivenState.at_rest(bits.shape[1:])
+        _, (spikes, peak) = scan(self.step_driven, start, bits, (start.unit.v, start.unit.v))
         return spikes, peak
 
     def _overlapping(self, current: tf.Tensor, rounds: int, count: int) -> tf.Tensor:
@@ -376,19 +452,7 @@ class Paradigm:
 
     def _above(self, weighted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Spikes of the layer above, and the response in a window that closes in a step."""
-        neuron, length = self.neuron, self._steps[1]
-        rest = tf.zeros(weighted.shape[1:])
-
-        def advance(
-            state: tuple[SynapseState, State, SynapseState], x: tf.Tensor
-        ) -> tuple[tuple[SynapseState, State, SynapseState], tuple[tf.Tensor, ...]]:
-            synapse, unit, feedback = state
-            current, synapse = synapse_step(x, synapse, neuron)
-            spikes, unit = step(current, unit, neuron)
-            q, feedback = synapse_step(spikes, feedback, neuron)
-            return (synapse, unit, feedback), (spikes, q)
-
-        start = SynapseState(rest, rest), State(rest, rest), SynapseState(rest, rest)
-        _, (spikes, q) = scan(advance, start, weighted, (rest, rest))
+        length, start = self._steps[1], AboveState.at_rest(weighted.shape[1:])
+        _, (spikes, q) = scan(self.step_above, start, weighted, (start.unit.v, start.unit.v))
         before = tf.pad(q, ((length, 0), (0, 0), (0, 0)))
         return spikes, moving_sum(before[1:], length) / length - before[:-length]
