@@ -34,6 +34,8 @@ class Settings(NamedTuple):
 SETTINGS = {"digits": Settings(12, 32, 0.1), "mnist": Settings(4, 128, 0.03)}
 CONTROL = "backprop, decay"
 """Backpropagation with the decay of the methods whose feedback forgets its start by decay."""
+SLOW = {"wm": 0.02, "ia": 0.02}
+"""Learning rates of W for rules that learn from noise: their feedback follows some steps behind W."""
 METHODS = ("backprop", CONTROL, *(name for name in ta.feedback.METHODS if name != "backprop"))
 QUICK = ("backprop", "fa", "kp", "sa")
 LABELS = {
@@ -52,7 +54,8 @@ step time       of a training step, over that of stock Keras"""
 def variant(name: str, weight_decay: float) -> ta.studies.Variant:
     """A row of the study; weight decay costs random feedback accuracy, so most have none."""
     decay = weight_decay if name in (*FORGETTING, CONTROL) else 0.0
-    optimizer = functools.partial(ta.studies.sgd, weight_decay=decay)
+    slow = {"learning_rate": SLOW[name]} if name in SLOW else {}
+    optimizer = functools.partial(ta.studies.sgd, weight_decay=decay, **slow)
     return ta.studies.Variant(name, name.partition(",")[0], optimizer=optimizer)
 
 
