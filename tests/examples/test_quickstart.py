@@ -99,7 +99,7 @@ def test_weight_decay_is_for_methods_that_align_by_it_and_for_a_control():
         row = quickstart.variant(name, 0.1)
         forward = max(row.optimizer(run).optimizers, key=lambda one: one.momentum)
         decays[name] = forward.weight_decay
-        forward.iterations = 10  # of 60: the schedule has risen for a sixth
+        forward.iterations.assign(10)  # of 60: the schedule has risen for a sixth
         rates[name] = round(float(forward.learning_rate), 6)
         assert row.feedback == name.replace(", decay", "")
     assert {name for name, decay in decays.items() if decay == 0.1} == {
