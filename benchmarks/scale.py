@@ -28,7 +28,7 @@ from tf_alignment.studies import operations as flops
 
 FLOAT = 4  # bytes
 POPULATION = 10  # neurons of product feedback for every output
-NOISE_PRODUCTS = {"wm": 2, "ia": 3, "aa": 2}
+NOISE_PRODUCTS = {"wm": 2, "ia": 3, "aa": 2}  # aa: with noise="rademacher"
 """Products of a layer's size besides those of backpropagation."""
 FIXED, COPIED = ("fa", "frsf"), ("kp",)
 ALIGNED = ("wm", "ia", "sa", "aa")

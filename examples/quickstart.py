@@ -35,7 +35,7 @@ SETTINGS = {"digits": Settings(12, 32, 0.1), "mnist": Settings(4, 128, 0.03)}
 CONTROL = "backprop, decay"
 """Backpropagation with the decay of the methods whose feedback forgets its start by decay."""
 SLOW = {"wm": 0.02, "ia": 0.02}
-"""Learning rates of W for rules that learn from noise: their feedback follows some steps behind W."""
+"""Learning rates of W for rules on noise: their feedback follows some steps behind W."""
 METHODS = ("backprop", CONTROL, *(name for name in ta.feedback.METHODS if name != "backprop"))
 QUICK = ("backprop", "fa", "kp", "sa")
 LABELS = {

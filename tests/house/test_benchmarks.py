@@ -51,6 +51,12 @@ class TestFlops:
         expected = 2 * self.one + (3 + products) * self.two
         assert step_flops(dense(method), self.x, self.y) == expected
 
+    def test_a_least_squares_step_solves_a_system(self, step_flops):
+        # 4 rows of 5 inputs: x B; x xᵀ, its factor, two triangular solves, and a product with xᵀ
+        solved = 2 * 4 * 4 * 5 + 4**3 // 3 + 2 * (4 * 3) * 4 + self.two
+        expected = 2 * self.one + 4 * self.two + solved
+        assert step_flops(dense("aa"), self.x, self.y) == expected
+
     def test_noise_needs_its_own_forward_product(self, step_flops):
         method = ta.feedback.WeightMirror(noise="gaussian")
         assert step_flops(dense(method), self.x, self.y) == 2 * self.one + 5 * self.two
@@ -93,7 +99,8 @@ def test_costs_from_shapes_are_those_of_graph_and_variables(step_flops, method):
     ]
     stock = keras.Sequential(layers)
     cost = scale.cost(stock, method, 4)
-    model = compiled(ta.convert(stock, method))
+    rule = ta.feedback.ActivationAlignment(noise="rademacher") if method == "aa" else method
+    model = compiled(ta.convert(stock, rule))
     assert cost.operations == step_flops(model, tf.zeros((4, 6, 6, 2)), tf.zeros((4,), tf.int32))
     assert cost.reduced == 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
     stored = {

@@ -268,8 +268,8 @@ class Alignment(Feedback):
         wrong = [name for name, value in given.items() if value]
         if wrong or any(primitive is primitives.null for primitive, _ in self.terms):
             raise ValueError(
-                "`normalize` must not be 'covariance' (the default of AA on a layer's own input) with "
-                "the term null or an option that changes x B: the covariance of the input does not "
+                "`normalize` must not be 'covariance' (AA's default on own input) with the term "
+                "null or an option that changes x B: the covariance of the input does not "
                 "condition them. Give `normalize='input'` or None, or `noise`. Received: "
                 f"normalize='covariance', {', '.join(wrong) or 'null among the terms'}"
             )

@@ -98,7 +98,11 @@ def _solved(patches: Patches, local: Local, gradient: Gradient, damping: float) 
             _cholesky(covariance, shift), tf.matmul(p, r, transpose_a=True)
         )
 
-    step = tf.cond(tf.shape(p)[1] < inputs, narrow, wide)
+    rows = p.shape[1]
+    if rows is None:  # of an unknown batch
+        step = tf.cond(tf.shape(p)[1] < inputs, narrow, wide)
+    else:
+        step = narrow() if rows < inputs else wide()
     return patches.kernel(step, shape)
 
 

@@ -194,10 +194,11 @@ class ActivationAlignment(_Named):
     `ActivationAlignment(normalize=None)` with B under `keras.optimizers.Adam(0.01)`
     (argument `feedback` of `tf_alignment.optimizers.split`). In a small convolutional network on
     digits, with SGD of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten
-    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %. With rate 0.003, Adam diverged there (12.8 %, one seed); with rate
-    0.01 it diverged on MNIST at rate 0.05 for W (docs/results/own_activity.md). So more than one
-    rate should be tried. B learns W only in the directions in which the input varies. A warning
-    that momentum makes B swing appears here too, and is true.
+    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %. With rate 0.003, Adam
+    diverged there (12.8 %, one seed); with rate 0.01 it diverged on MNIST at rate 0.05 for W
+    (docs/results/own_activity.md). So more than one rate should be tried. B learns W only in the
+    directions in which the input varies. A warning that momentum makes B swing appears here too,
+    and is true.
 
     With `noise="rademacher"` the rule learns from noise, normalised for it: the defaults give the
     fastest step in every layer, B is 1 + d/n steps behind W, with d inputs per unit and n examples

@@ -81,7 +81,14 @@ def _flops(node: Any) -> int:
         return _convolution(shapes[2], node.outputs[0].shape)
     if kind == "Einsum" and len(shapes) == 2:
         return _einsum(node.get_attr("equation").decode(), shapes)
-    if any(word in kind for word in ("MatMul", "Conv", "Einsum", "PartitionedCall", "While")):
+    if kind == "Cholesky":
+        return math.prod(shapes[0]) * shapes[0][-1] // 3
+    if kind == "MatrixTriangularSolve":
+        return math.prod(shapes[1]) * shapes[0][-1]
+    branches = kind in ("If", "StatelessIf", "Case", "StatelessCase")
+    if branches or any(
+        word in kind for word in ("MatMul", "Conv", "Einsum", "PartitionedCall", "While")
+    ):
         raise NotImplementedError(f"Products inside a node of type {kind} are not counted.")
     return 0
 
