@@ -7,7 +7,9 @@ from typing import Any
 
 import keras
 
-__all__ = ["NETWORKS", "Positions", "lstm", "transformer"]
+from tf_alignment._support.optional import require
+
+__all__ = ["NETWORKS", "Positions", "hub_transformer", "lstm", "transformer"]
 
 _package = keras.saving.register_keras_serializable(package="sequences")
 
@@ -60,4 +62,23 @@ def transformer(
     return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
 
 
-NETWORKS: dict[str, Callable[..., keras.Model]] = {"lstm": lstm, "transformer": transformer}
+def hub_transformer(
+    characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
+) -> keras.Model:
+    """The same of KerasHub's decoder blocks, layers that another library wrote."""
+    hub = require("keras_hub", "The network of KerasHub's blocks")
+    inputs = keras.Input((length,), dtype="int32")
+    x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
+    x = Positions(name="positions")(x)
+    for i in range(layers):
+        block = {"activation": "gelu", "normalize_first": True, "name": f"block_{i}"}
+        x = hub.layers.TransformerDecoder(4 * width, heads, **block)(x)
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
+
+
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "lstm": lstm,
+    "transformer": transformer,
+    "hub_transformer": hub_transformer,
+}

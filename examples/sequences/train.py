@@ -1,4 +1,4 @@
-"""Characters of Shakespeare: an LSTM or a transformer, without weight transport.
+"""Characters of Shakespeare: an LSTM or transformers, without weight transport.
 
 Every run has a file in the output directory and is not made again. Then a table of all files, and a
 figure of those that are as long as the last.
@@ -30,7 +30,12 @@ __all__ = ["METHODS", "bits", "eprop", "main", "optimizer", "table", "variant"]
 # e-prop by what tells the units of the error: readout's own weights, random ones, Kolen-Pollack's
 EPROP = {"eprop-symmetric": "backprop", "eprop-random": "fa", "eprop-adaptive": "kp"}
 METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *EPROP)
-QUICK = {"lstm": {"units": 8, "embedding": 8}, "transformer": {"layers": 1, "width": 8}}
+_SMALL = {"layers": 1, "width": 8}
+QUICK = {
+    "lstm": {"units": 8, "embedding": 8},
+    "transformer": _SMALL,
+    "hub_transformer": _SMALL,
+}
 
 
 def text_of(quick: bool, length: int, data_dir: str | None) -> Text:

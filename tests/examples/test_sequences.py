@@ -50,8 +50,10 @@ def test_e_prop_is_built_with_the_weights_of_the_stock_network():
 @pytest.mark.slow
 # the transformer's own layer adds vectors to positions, which the verdict cannot see from outside
 @pytest.mark.filterwarnings("ignore:The error still passes:UserWarning")
-@pytest.mark.parametrize("network", ["lstm", "transformer"])
+@pytest.mark.parametrize("network", ["lstm", "transformer", "hub_transformer"])
 def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
+    if network.startswith("hub"):
+        pytest.importorskip("keras_hub", reason="needs KerasHub: pip install keras-hub")
     arguments = ["--quick", "--network", network, "--methods", "fa", "--output", str(tmp_path)]
     main(arguments)
     first = capsys.readouterr().out

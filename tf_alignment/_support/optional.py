@@ -9,6 +9,7 @@ __all__ = ["require"]
 
 # What pip is asked for, where it is not the name of the module.
 _DISTRIBUTIONS = {
+    "keras_hub": "keras-hub",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
     "tensorflow_probability": "tensorflow-probability tf-keras",
