@@ -24,11 +24,12 @@ import models
 import tensorflow as tf
 
 import tf_alignment as ta
+from tf_alignment.feedback import conditioning
 from tf_alignment.studies import operations as flops
 
 FLOAT = 4  # bytes
 POPULATION = 10  # neurons of product feedback for every output
-NOISE_PRODUCTS = {"wm": 2, "ia": 3, "aa": 2}  # aa: with noise="rademacher"
+NOISE_PRODUCTS = {"wm": 2, "ia": 3}
 """Products of a layer's size besides those of backpropagation."""
 FIXED, COPIED = ("fa", "frsf"), ("kp",)
 ALIGNED = ("wm", "ia", "sa", "aa")
@@ -168,7 +169,19 @@ def _operations(kernels: Sequence[Connection], method: str, batch: int) -> int:
     added = NOISE_PRODUCTS.get(method, 0) * sent
     if method in PRODUCT:
         added = sum(_population(k, batch) for k in above)
+    if method == "aa":
+        added = sum(_least_squares(k, batch) for k in above)
     return 2 * once + sent + added
+
+
+def _least_squares(k: Connection, batch: int) -> int:
+    """Operations of a step of AA: the smaller of two systems, of some rows of the batch."""
+    inputs, examples = k.size // k.outputs, -(-conditioning.ROWS // k.positions)
+    rows = k.positions * min(batch, max(conditioning.EXAMPLES, examples))
+    rows = -(-rows // max(1, rows // conditioning.ROWS))
+    small, large = sorted((rows, inputs))
+    solved = 2 * small**2 * large + small**3 // 3 + 2 * small**2 * k.outputs
+    return solved + 2 * (2 * rows * inputs * k.outputs)  # and x B, and a product with xᵀ
 
 
 def _population(k: Connection, batch: int) -> int:

@@ -99,8 +99,7 @@ def test_costs_from_shapes_are_those_of_graph_and_variables(step_flops, method):
     ]
     stock = keras.Sequential(layers)
     cost = scale.cost(stock, method, 4)
-    rule = ta.feedback.ActivationAlignment(noise="rademacher") if method == "aa" else method
-    model = compiled(ta.convert(stock, rule))
+    model = compiled(ta.convert(stock, method))
     assert cost.operations == step_flops(model, tf.zeros((4, 6, 6, 2)), tf.zeros((4,), tf.int32))
     assert cost.reduced == 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
     stored = {
