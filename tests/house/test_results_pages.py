@@ -124,7 +124,7 @@ def test_methods_on_mnist(page):
 
 
 def test_own_activity():
-    names = {"AA, own activity, covariance": "aa, covariance", "AA, noise (`aa`)": "aa, noise"}
+    names = {"AA, own activity, covariance (`aa`)": "aa, covariance", "AA, noise": "aa, noise"}
     names |= {"WM, own activity, covariance": "wm, covariance", "WM, noise (`wm`)": "wm, noise"}
     names |= {"SA (`sa`)": "sa", "backprop": "backprop"}
     names |= {"AA, own activity, Adam(0.01) on B": "aa, Adam"}
@@ -137,3 +137,11 @@ def test_own_activity():
             cells = [cell.strip() for cell in line.split("|")[1:-1]]
             own = [100 * run["accuracy"] for run in runs if run["variant"] == names[cells[0]]]
             assert_rows(cells, [own])
+    table = (DOCS / "results" / "own_activity.md").read_text(encoding="utf-8")
+    lines = [line for line in table.splitlines() if line[:5] in ("| 8 |", "| 14 ", "| 20 ")]
+    for line in lines:
+        depth, name, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        runs = [r for r in kept(f"own_activity/resnet{depth}") if r["variant"] == names[name]]
+        columns = [[s * r[key] for r in runs] for key, s in (("loss", 1.0), ("accuracy", 100.0))]
+        assert_rows([name, *cells], columns)
+    assert len(lines) == 11
