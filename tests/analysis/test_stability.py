@@ -57,6 +57,19 @@ def test_named_rules_have_the_flow_of_their_losses(rule, x):
     np.testing.assert_allclose(analysis.flow_field(given, 0.7, -0.4, x), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("x", [0.5, 3.0])
+@pytest.mark.parametrize("damping", [1e-3, 0.5])
+def test_a_least_squares_step_is_the_flow_of_b(x, damping):
+    rule = ta.feedback.ActivationAlignment(2.0, 1.5, damping=damping)
+    layer = ta.layers.Dense(1, feedback=rule)
+    layer.build((None, 1))
+    activity = ta.testing.activity(layer, np.full((4, 1), x, "float32"))
+    w, b = layer.kernel.numpy().item(), layer.feedback_weights["feedback_kernel"].numpy()
+    found = rule.align(activity, {"feedback_kernel": tf.constant(b)})["feedback_kernel"]
+    expected = analysis.flow_field(rule, w, b.item(), x)[1]
+    np.testing.assert_allclose(-found.numpy().item(), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("rule", [MIX, {"amp": 1.0, "decay": 0.5}, {"self": 2.0, "sparse": 1.0}])
 def test_eigenvalues_are_those_of_the_matrix(rule):
     matrix = analysis.flow_matrix(rule, 1.3)

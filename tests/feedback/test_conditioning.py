@@ -69,6 +69,69 @@ def test_both_forms_on_a_dense_layer(rows):
         np.testing.assert_allclose(b - step(layer, activity), w, atol=0.1)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("rows", [2, 32])
+def test_wide_inputs_of_one_direction(rows, compiled):
+    # float32 may have no factor of such a matrix, whose only eigenvalue is its trace
+    inputs = 30_000
+    sizes = np.random.default_rng(0).standard_normal(rows).astype("float32")
+    x = np.outer(sizes, np.ones(inputs, "float32"))
+    layer = ta.layers.Dense(2, feedback=AA(1.0, 1.0, **OWN))
+    layer.build((None, inputs))
+    take = tf.function(lambda: layer.feedback.align(activity, weights), jit_compile=compiled)
+    activity = ta.testing.activity(layer, x)
+    weights = {"feedback_kernel": tf.convert_to_tensor(layer.feedback_weights["feedback_kernel"])}
+    found = take()["feedback_kernel"].numpy()
+    wrong = (weights["feedback_kernel"] - layer.kernel).numpy().astype("float64")
+    expected = np.broadcast_to(wrong.mean(0), wrong.shape)  # its part along the one direction
+    np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("policy", ["float64", "bfloat16"])
+@pytest.mark.parametrize("name", [n for n in SINGLE if "first" not in n])  # float32 only, on a CPU
+def test_weights_that_are_not_float32(name, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        layer, activity = built(name, AA(1.0, 1.0, **OWN))
+        found = layer.feedback.align(
+            activity, {n: tf.convert_to_tensor(w) for n, w in layer.feedback_weights.items()}
+        )["feedback_kernel"]
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert np.all(np.isfinite(tf.cast(found, tf.float32)))
+    assert np.any(tf.cast(found, tf.float32))
+
+
+def test_an_input_has_the_normalisation_of_its_own_unless_it_was_chosen():
+    noise = ta.Noise("rademacher")
+    assert AA().with_input(noise).normalize == "noise"
+    assert AA(noise=noise).with_input(None).normalize == "covariance"
+    assert WM(noise=None).with_input(noise).normalize == "noise"
+    for rule in (
+        AA(normalize="input"),
+        ta.feedback.Alignment({"amp": 1.0, "sparse": 1.0}, normalize="input"),
+        ta.feedback.SymmetricAlignment(normalize="input"),
+    ):
+        assert rule.with_input(noise).normalize == "input"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"noise": "rademacher"},
+        {"noise": "gaussian", "normalize": None},
+        {"noise": "rademacher", "normalize": "covariance"},
+        {"normalize": "input", "damping": 0.1},
+    ],
+)
+def test_what_is_printed_makes_the_same_rule(options):
+    rule = AA(**options)
+    again = eval(repr(rule), {"ActivationAlignment": AA})
+    assert again.get_config() == rule.get_config()
+
+
 @pytest.mark.parametrize("name", [n for n in SINGLE if n not in WITH_PATCHES])
 def test_layers_without_patches_take_steps_of_conjugate_gradients(name):
     layer, activity = built(name, AA(1.0, 1.0, **OWN))

@@ -57,6 +57,23 @@ class TestFlops:
         expected = 2 * self.one + 4 * self.two + solved
         assert step_flops(dense("aa"), self.x, self.y) == expected
 
+    def test_branches_without_products_are_passed_over(self, step_flops):
+        # of gradients that are gathered over some steps
+        model = dense("backprop")
+        model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), model.loss)
+        assert step_flops(model, self.x, self.y) == 2 * self.one + 3 * self.two
+
+    def test_branches_with_products_are_refused(self, step_flops):
+        from tf_alignment.studies.operations import graph_flops
+
+        def branch(a):
+            return tf.cond(
+                a[0, 0] > 0, lambda: tf.cond(a[0, 1] > 0, lambda: a @ a, lambda: a), lambda: a
+            )
+
+        with pytest.raises(NotImplementedError, match="branch"):
+            graph_flops(branch, tf.zeros((3, 3)))
+
     def test_noise_needs_its_own_forward_product(self, step_flops):
         method = ta.feedback.WeightMirror(noise="gaussian")
         assert step_flops(dense(method), self.x, self.y) == 2 * self.one + 5 * self.two

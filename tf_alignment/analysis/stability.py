@@ -259,6 +259,8 @@ def _parts(rule: Any, x: Any) -> _Parts:
     one = np.ones_like(power)
     if given.normalize in ("input", "variance", "noise"):
         power = one
+    elif given.normalize == "covariance":
+        power = one / (1.0 + given.damping)  # x² divided by the damped x²
     of = dict.fromkeys(BUILT_IN, 0.0) | _coefficients(given)
     return _Parts(
         restoring=of["decay"] * one + of["sparse"] * power,

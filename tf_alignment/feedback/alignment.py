@@ -93,9 +93,10 @@ class Alignment(Feedback):
 
             Under a strategy each replica computes the divisor from its own batch.
         damping: Number added to the diagonal of the covariance with `normalize="covariance"`, in
-            units of the mean eigenvalue of the covariance.
-        positions: Reduction over the positions of a convolution: `"sum"` (as published) or
-            `"mean"`.
+            units of the mean eigenvalue of the covariance. Where float32 cannot factor the damped
+            covariance of inputs that have one direction, the step is divided by its trace.
+        positions: Reduction over the positions of a convolution with `normalize=None`: `"sum"` (as
+            published) or `"mean"`. Every other `normalize` has a reduction of its own.
 
     A layer that is called several times in one forward pass (shared, or unrolled over time) aligns
     at its first call. Your own training loops have to add `model.losses` to the loss, as for any
@@ -182,12 +183,12 @@ class Alignment(Feedback):
         Args:
             noise: Noise to learn from, or None for the layer's own input. With None,
                 `normalize="noise"` is replaced by the rule's default for its own input.
+                `WeightMirror`, `InformationAlignment` and `ActivationAlignment` do the reverse with
+                noise: their default for own input is replaced by `normalize="noise"`.
         """
         own = self._options()
         if noise is None and self.normalize == "noise":
             own["normalize"] = self.on_activity
-        if noise is not None and self.noise is None and self.normalize == self.on_activity:
-            own["normalize"] = "noise"
         rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
         Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
         return rule

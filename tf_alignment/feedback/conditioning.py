@@ -89,14 +89,11 @@ def _solved(patches: Patches, local: Local, gradient: Gradient, damping: float) 
 
     def narrow() -> tf.Tensor:
         gram = tf.matmul(p, p, transpose_b=True)
-        solved = tf.linalg.cholesky_solve(_cholesky(gram, shift), r)
-        return tf.matmul(p, solved, transpose_a=True)
+        return tf.matmul(p, _solution(gram, shift, r), transpose_a=True)
 
     def wide() -> tf.Tensor:
         covariance = tf.matmul(p, p, transpose_a=True)
-        return tf.linalg.cholesky_solve(
-            _cholesky(covariance, shift), tf.matmul(p, r, transpose_a=True)
-        )
+        return _solution(covariance, shift, tf.matmul(p, r, transpose_a=True))
 
     rows = p.shape[1]
     if rows is None:  # of an unknown batch
@@ -121,12 +118,20 @@ def _examples(positions: int) -> int:
     return max(EXAMPLES, -(-ROWS // positions))
 
 
-def _cholesky(square: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    return tf.linalg.cholesky(square + shift * tf.eye(tf.shape(square)[-1]))
+def _solution(square: tf.Tensor, shift: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """The x of `(square + shift I) x = right`."""
+    factor = tf.linalg.cholesky(square + shift * tf.eye(tf.shape(square)[-1]))
+    found = tf.linalg.cholesky_solve(factor, right)
+    # If all rows have one direction and many inputs, float32 may have no factor. The only
+    # eigenvalue is then the trace.
+    trace = shift + tf.linalg.trace(square)[..., tf.newaxis, tf.newaxis]
+    is_found = tf.reduce_all(tf.math.is_finite(found), [-2, -1], keepdims=True)
+    return tf.where(is_found, found, right / trace)
 
 
 def _iterated(local: Local, gradient: Gradient, damping: float) -> tf.Tensor:
-    x, linear_map, like = tf.cast(local.x, tf.float32), local.map, local.feedback
+    x, linear_map = tf.cast(local.x, tf.float32), local.map
+    like = tf.cast(local.feedback, tf.float32)
 
     def covariance(kernel: tf.Tensor) -> tf.Tensor:
         return linear_map.outer(x, linear_map.apply(x, kernel), like)

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from tf_alignment._support.arguments import number_or_schedule
+from tf_alignment._support.noise import Noise
 from tf_alignment.feedback.alignment import (
     Alignment,
     Coefficient,
@@ -42,13 +43,23 @@ class _Named(Alignment):
             usual["normalize"] = "noise" if from_noise else self.on_activity
         super().__init__(terms, **{**usual, **options})
 
+    def with_input(self, noise: Noise | None) -> Alignment:
+        """Copy of the rule as of `Alignment`; a default `normalize` changes with the input."""
+        rule = super().with_input(noise)
+        from_own = self.noise is None and self.normalize == self.on_activity
+        if self.defaults and noise is not None and from_own:
+            rule.normalize = "noise"
+        return rule
+
     def get_config(self) -> dict[str, Any]:
         greek = {name: serialize_coefficient(value) for name, value in self.coefficients.items()}
         return {**greek, **self._plain_options()}
 
     def __repr__(self) -> str:
-        usual = dict(type(self).from_config({})._options())
-        options = {n: v for n, v in self._options().items() if v != usual[n]}
+        own, usual = self._options(), type(self).from_config({})._options()
+        # the default of `normalize` depends on the noise
+        usual["normalize"] = type(self).from_config({"noise": own["noise"]}).normalize
+        options = {n: v for n, v in own.items() if v != usual[n]}
         given = {**self.coefficients, **options}
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
 
@@ -183,8 +194,8 @@ class ActivationAlignment(_Named):
     covariance of the layer's own input (`normalize="covariance"`). With rate · α = 1, the defaults
     here and in `tf_alignment.optimizers.split`, a step is the damped least-squares step: if a batch
     has as many rows as a unit has inputs, B equals W of the previous step in all directions in
-    which the batch varies. Nothing has to be tuned; in five networks it equals backpropagation
-    (docs/results/own_activity.md). The inverse is not local. The rule as published is
+    which the batch varies. Without tuning it trains as backpropagation does in the three networks
+    of docs/results/own_activity.md. The inverse is not local. The rule as published is
     `ActivationAlignment(2e-3, 2e-3, normalize=None, response_bias=True)`, with an adaptive
     optimizer for B.
 

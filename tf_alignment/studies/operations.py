@@ -17,6 +17,10 @@ import tensorflow as tf
 
 __all__ = ["graph_flops", "step_flops"]
 
+_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+_SOLVERS = ("Cholesky", "MatrixTriangularSolve")
+_UNCOUNTED = ("MatMul", "Conv", "Einsum", "PartitionedCall", "While")
+
 
 def step_flops(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> int:
     """Count the operations of the products in one training step.
@@ -50,7 +54,27 @@ def graph_flops(function: Callable[..., Any], *tensors: tf.Tensor) -> int:
     """
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
     graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
-    return sum(_flops(node) for node in _needed(graph))
+    needed = _needed(graph)
+    if any(node.type in _BRANCHES for node in needed):
+        _check_branches(needed, graph.as_graph_def().library.function)
+    return sum(_flops(node) for node in needed)
+
+
+def _check_branches(nodes: list[Any], functions: Any) -> None:
+    """Refuse branches with products, of which one runs or another."""
+    inside = {f.signature.name: f.node_def for f in functions}
+    pending = [node.node_def for node in nodes if node.type in _BRANCHES]
+    seen: set[str] = set()
+    while pending:
+        for value in pending.pop().attr.values():
+            for name in {value.func.name, *(f.name for f in value.list.func)} - seen - {""}:
+                seen.add(name)
+                for node in inside.get(name, ()):
+                    if any(word in node.op for word in (*_UNCOUNTED, *_SOLVERS)):
+                        raise NotImplementedError(
+                            f"Products inside a branch are not counted: {node.op}."
+                        )
+                    pending.append(node)
 
 
 def _needed(graph: Any) -> list[Any]:
@@ -85,10 +109,7 @@ def _flops(node: Any) -> int:
         return math.prod(shapes[0]) * shapes[0][-1] // 3
     if kind == "MatrixTriangularSolve":
         return math.prod(shapes[1]) * shapes[0][-1]
-    branches = kind in ("If", "StatelessIf", "Case", "StatelessCase")
-    if branches or any(
-        word in kind for word in ("MatMul", "Conv", "Einsum", "PartitionedCall", "While")
-    ):
+    if any(word in kind for word in _UNCOUNTED):
         raise NotImplementedError(f"Products inside a node of type {kind} are not counted.")
     return 0
 
