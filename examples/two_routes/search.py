@@ -66,7 +66,10 @@ def suggest(trial: optuna.Trial, base: Any, operations: bool) -> dict[str, Any]:
 
 def rule(base: Any, changes: dict[str, Any]) -> Any:
     """A rule like `base` with other arguments."""
-    return type(base).from_config({**base.get_config(), **changes})
+    config = {**base.get_config(), **changes}
+    if config["noise"] is None and config["normalize"] == "noise":
+        config["normalize"] = "input" if base.id == "aa" else base.on_activity
+    return type(base).from_config(config)
 
 
 class Search:

@@ -293,3 +293,10 @@ def test_what_a_model_must_have():
     with pytest.raises(ValueError, match=r"shapes \[\(None, 4\)\]"):
         Alignment("wm").run(long)
     Alignment("wm", dataset=np.ones((8, 5, 4), "float32"), steps=1).run(long)
+
+
+def test_options_that_do_not_go_with_the_covariance_are_normalized_by_the_input():
+    rule = ta.feedback.ActivationAlignment(noise="rademacher", feature_center=True)
+    assert rule.with_input(None).normalize == "input"
+    rule = ta.feedback.ActivationAlignment(noise="rademacher")
+    assert rule.with_input(None).normalize == "covariance"

@@ -182,13 +182,15 @@ class Alignment(Feedback):
 
         Args:
             noise: Noise to learn from, or None for the layer's own input. With None,
-                `normalize="noise"` is replaced by the rule's default for its own input.
+                `normalize="noise"` is replaced by the rule's default for its own input, or by
+                "input" if an option does not go with the covariance.
                 `WeightMirror`, `InformationAlignment` and `ActivationAlignment` do the reverse with
                 noise: their default for own input is replaced by `normalize="noise"`.
         """
         own = self._options()
         if noise is None and self.normalize == "noise":
-            own["normalize"] = self.on_activity
+            conditioned = self.on_activity == "covariance"
+            own["normalize"] = "input" if conditioned and self._against() else self.on_activity
         rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
         Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
         return rule
@@ -258,7 +260,8 @@ class Alignment(Feedback):
         step = self._step(local)
         return {name: tf.cast(step, g.dtype) * g for name, g in gradients.items()}
 
-    def _check_conditioned(self) -> None:
+    def _against(self) -> list[str]:
+        """Options that change x B, which the covariance of the input does not condition."""
         given = {
             "batch_center": self.batch_center,
             "feature_center": self.feature_center,
@@ -266,7 +269,10 @@ class Alignment(Feedback):
             "feedback_activation": self.feedback_activation,
             "feedback_bias": self.feedback_bias,
         }
-        wrong = [name for name, value in given.items() if value]
+        return [name for name, value in given.items() if value]
+
+    def _check_conditioned(self) -> None:
+        wrong = self._against()
         if wrong or any(primitive is primitives.null for primitive, _ in self.terms):
             raise ValueError(
                 "`normalize` must not be 'covariance' (AA's default on own input) with the term "
