@@ -358,3 +358,10 @@ def test_noise_levels_are_swept(tmp_path):
     printed = scripts.run("two_routes.noise_robustness", "--quick", "--output", tmp_path)
     assert "| method | 0 | 0.01 |" in printed
     assert (tmp_path / "noise-digits-v1.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("name", "normalize"), [("aa", "input"), ("wm", "variance")])
+def test_a_search_may_take_the_noise_away(name, normalize):
+    base = ta.feedback.get(residual.METHODS[name])
+    assert search.rule(base, {"noise": None}).normalize == normalize
+    assert search.rule(base, {"feature_center": True, "noise": None}).feature_center
