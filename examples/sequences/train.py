@@ -135,10 +135,18 @@ def table(output: Path) -> str:
     return common.markdown((*names, *head), rows)
 
 
+def _mean(runs: list[Numbers]) -> float:
+    return float(np.mean([last(run) for run in runs]))
+
+
 def draw(output: Path, network: str, epochs: int) -> Any:
     """Bits over the steps, and the angle of the gradient from the lowest kernel to the highest."""
     runs = [common.read_json(file) for file in sorted(output.glob(f"{network}-*.json"))]
-    groups = common.grouped([run for run in runs if run["epochs"] == epochs], "method")
+    rates = common.grouped([run for run in runs if run["epochs"] == epochs], "method", "rate")
+    groups: dict[str, list[Numbers]] = {}
+    for (method, _), own in rates.items():  # of each method the best rate
+        if method not in groups or _mean(own) < _mean(groups[method]):
+            groups[method] = own
     order = [method for method in METHODS if method in groups]
     looks = ta.plots.styles(order)
     figure, [[losses, directions]] = common.new_figure(1, 2, height=3.2)
@@ -154,7 +162,9 @@ def draw(output: Path, network: str, epochs: int) -> Any:
             line(directions, angles, looks[method])
     losses.set(xlabel="step", ylabel="validation bits per character")
     directions.set(xlabel="kernel, from the lowest up", ylabel="gradient angle, °")
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(order))
+    directions.xaxis.get_major_locator().set_params(integer=True)
+    columns = min(len(order), 7)
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, fontsize=8)
     count = max(len(own) for own in groups.values())
     common.caption(figure, f"up to {count} seeds; bands: ± 1 standard deviation (n - 1)")
     return figure
