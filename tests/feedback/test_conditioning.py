@@ -123,7 +123,7 @@ def test_an_input_has_the_normalisation_of_its_own_unless_it_was_chosen():
         {"noise": "rademacher"},
         {"noise": "gaussian", "normalize": None},
         {"noise": "rademacher", "normalize": "covariance"},
-        {"normalize": "input", "damping": 0.1},
+        {"damping": 0.1},
     ],
 )
 def test_what_is_printed_makes_the_same_rule(options):

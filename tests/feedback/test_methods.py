@@ -290,6 +290,9 @@ def test_get_accepts_ids_classes_objects_and_configs():
         (lambda f: f.Alignment({"amp": 1.0}, normalize="all"), ValueError, "`normalize`"),
         (lambda f: f.Alignment({"amp": 1.0}, normalize="noise"), ValueError, "own input"),
         (lambda f: f.Alignment({"amp": 1.0}, positions="all"), ValueError, "`positions`"),
+        (lambda f: f.WeightMirror(positions="mean"), ValueError, "positions='mean'"),
+        (lambda f: f.WeightMirror(damping=0.1), ValueError, "damping=0.1"),
+        (lambda f: f.ActivationAlignment(noise=0.3, damping=0.1), ValueError, "damping=0.1"),
     ],
 )
 def test_wrong_arguments_name_themselves(make, error, match):

@@ -298,5 +298,8 @@ def test_what_a_model_must_have():
 def test_options_that_do_not_go_with_the_covariance_are_normalized_by_the_input():
     rule = ta.feedback.ActivationAlignment(noise="rademacher", feature_center=True)
     assert rule.with_input(None).normalize == "input"
+    damped = ta.feedback.ActivationAlignment(damping=0.1).with_input(ta.Noise())
+    assert (damped.normalize, damped.damping) == ("noise", 1e-3)
+    assert type(damped).from_config(damped.get_config()).normalize == "noise"
     rule = ta.feedback.ActivationAlignment(noise="rademacher")
     assert rule.with_input(None).normalize == "covariance"

@@ -40,6 +40,7 @@ BUILT_IN: dict[str, Primitive] = {
 }
 
 NORMALIZERS = ("input", "response", "variance", "noise", "covariance")
+DAMPING = 1e-3
 
 
 @_package
@@ -96,7 +97,8 @@ class Alignment(Feedback):
             units of the mean eigenvalue of the covariance. Where float32 cannot factor the damped
             covariance of inputs that have one direction, the step is divided by its trace.
         positions: Reduction over the positions of a convolution with `normalize=None`: `"sum"` (as
-            published) or `"mean"`. Every other `normalize` has a reduction of its own.
+            published) or `"mean"`. Every other `normalize` has a reduction of its own, beside which
+            `"mean"` is an error.
 
     A layer that is called several times in one forward pass (shared, or unrolled over time) aligns
     at its first call. Your own training loops have to add `model.losses` to the loss, as for any
@@ -135,7 +137,7 @@ class Alignment(Feedback):
         feedback_bias: bool = False,
         normalize: str | None = None,
         positions: str = "sum",
-        damping: float = 1e-3,
+        damping: float = DAMPING,
     ) -> None:
         self.terms = _check_terms(terms)
         self.response = one_of("response", response, ("linear", "output"))
@@ -164,6 +166,16 @@ class Alignment(Feedback):
         self.damping = number("damping", damping, above=0)
         if self.normalize == "covariance":
             self._check_conditioned()
+        elif self.damping != DAMPING:
+            raise ValueError(
+                "`damping` is used with normalize='covariance' alone. "
+                f"Received: damping={damping!r}, normalize={normalize!r}"
+            )
+        if self.normalize is not None and self.positions == "mean":
+            raise ValueError(
+                "`positions` must be 'sum' beside `normalize`, which has a reduction of its own. "
+                f"Received: positions='mean', normalize={normalize!r}"
+            )
         self.random = None if self.noise is None else "replica"
         self.scheduled = any(isinstance(coefficient, _Schedule) for _, coefficient in self.terms)
         self.weights_only = all(primitive.weights_only for primitive, _ in self.terms)
@@ -191,6 +203,8 @@ class Alignment(Feedback):
         if noise is None and self.normalize == "noise":
             conditioned = self.on_activity == "covariance"
             own["normalize"] = "input" if conditioned and self._against() else self.on_activity
+        if own["normalize"] != "covariance":
+            own["damping"] = DAMPING
         rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
         Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
         return rule

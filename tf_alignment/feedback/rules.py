@@ -18,6 +18,7 @@ import keras
 from tf_alignment._support.arguments import number_or_schedule
 from tf_alignment._support.noise import Noise
 from tf_alignment.feedback.alignment import (
+    DAMPING,
     Alignment,
     Coefficient,
     serialize_coefficient,
@@ -48,7 +49,7 @@ class _Named(Alignment):
         rule = super().with_input(noise)
         from_own = self.noise is None and self.normalize == self.on_activity
         if self.defaults and noise is not None and from_own:
-            rule.normalize = "noise"
+            rule.normalize, rule.damping = "noise", DAMPING
         return rule
 
     def get_config(self) -> dict[str, Any]:
