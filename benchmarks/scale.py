@@ -342,8 +342,7 @@ def _kernel_bytes(model: keras.Model) -> int:
 
 def compiled(name: str, method: str) -> keras.Model:
     """One of `models.MODELS` with a method and the usual optimizers, their states made."""
-    rule = ta.feedback.ActivationAlignment(noise="rademacher") if method == "aa" else method
-    model = ta.convert(models.MODELS[name][0](), rule)
+    model = ta.convert(models.MODELS[name][0](), method)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = ta.optimizers.split(keras.optimizers.SGD(0.1, momentum=0.9))
     model.compile(optimizer, loss, jit_compile=False)
