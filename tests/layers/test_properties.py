@@ -215,6 +215,8 @@ def check_primitive(name, data):
             }
         )
     )
+    if options["normalize"]:  # it has a reduction of its own
+        options["positions"] = "sum"
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     rule = ta.feedback.Alignment({name: 1.0}, **options)
     layer = getattr(ta.layers, kind)(**arguments, activation="tanh", feedback=rule)
