@@ -59,6 +59,6 @@ def test_kept_runs_of_own_activity_are_read():
 def test_the_page_shows_what_the_kept_runs_say():
     results = Path(__file__).parents[2] / "docs" / "results"
     page = (results / "imperfect_feedback.md").read_text("utf-8")
-    for name in ("digits", "mnist"):
+    for name in ("digits", "mnist", "cifar10"):
         runs = json.loads((results / "imperfect_feedback" / f"{name}.json").read_text("utf-8"))
         assert study.table(runs) in page, name
