@@ -95,11 +95,11 @@ def products(model: keras.Model, batch: int, dtype: str = "float32") -> Turn:
     def step() -> dict[str, Any]:
         found = []
         for index, (layer, x, error, kernel) in enumerate(operands):
-            ends = [kernel.value()] if index == 0 else [kernel.value(), x.value()]
-            below = ends[1] if index else x.value()
+            weights, below = kernel.value(), x.value()
+            ends = [weights, below] if index else [weights]
             with tf.GradientTape() as tape:
                 tape.watch(ends)
-                y = forward(layer, below, ends[0])
+                y = forward(layer, below, weights)
             found += [y, *tape.gradient(y, ends, error.value())]
         return {"loss": tf.constant(0.0), "products": found}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment._support.statistics import mean_of
-from tf_alignment.plots.style import caption, new_figure, save
+from tf_alignment.plots.style import caption, new_figure, of_seeds, save
 from tf_alignment.studies.store import read_json, write_json
 
 __all__ = [
@@ -32,8 +33,10 @@ __all__ = [
     "mean_of",
     "new_figure",
     "normalised",
+    "of_seeds",
     "read_json",
     "save",
+    "shortened",
     "study",
     "versions",
     "write",
@@ -68,6 +71,12 @@ def normalised(
 def centred(data: ta.data.Arrays, flat: bool) -> ta.data.Arrays:
     """The dataset, `normalised` by one mean and deviation for all channels."""
     return normalised(data, data.train.x.mean(), data.train.x.std(), flat)
+
+
+def shortened(data: ta.data.Arrays, examples: int | None) -> ta.data.Arrays:
+    """The dataset with the first of its training examples; None for all."""
+    x, y = (part[:examples] for part in data.train)
+    return dataclasses.replace(data, train=ta.data.Split(x, y))
 
 
 class Crops:

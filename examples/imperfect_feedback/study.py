@@ -15,7 +15,6 @@ Runs that are in the JSON file are not made again; the figures are drawn from it
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,8 +87,7 @@ def network(name: str) -> keras.Model:
 def load(name: str, data_dir: str | None) -> ta.data.Arrays:
     """A dataset, centred; flat for the perceptrons."""
     data = common.centred(ta.data.load(name, data_dir), flat=name != "cifar10")
-    x, y = (part[: SETTINGS[name].examples] for part in data.train)
-    return dataclasses.replace(data, train=ta.data.Split(x, y))
+    return common.shortened(data, SETTINGS[name].examples)
 
 
 def data(run: Any) -> ta.data.Arrays:

@@ -14,7 +14,6 @@ are in the JSON file are not made again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -74,8 +73,7 @@ def load(name: str, data_dir: str | None) -> ta.data.Arrays:
     """The network's data, centred; flat for the perceptrons."""
     images = name.startswith("resnet")
     data = common.centred(ta.data.load("cifar10" if images else name, data_dir), flat=not images)
-    x, y = (part[: SETTINGS[name].examples] for part in data.train)
-    return dataclasses.replace(data, train=ta.data.Split(x, y))
+    return common.shortened(data, SETTINGS[name].examples)
 
 
 def data(run: Any) -> ta.data.Arrays:

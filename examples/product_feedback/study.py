@@ -86,8 +86,7 @@ def load(settings: Mapping[str, Any], data_dir: str | None) -> ta.data.Arrays:
         data_dir: Where the TensorFlow Datasets are.
     """
     data = ta.data.load(settings["dataset"], data_dir)
-    x, y = (part[: settings.get("examples")] for part in data.train)
-    data = dataclasses.replace(data, train=ta.data.Split(x, y))
+    data = common.shortened(data, settings.get("examples"))
     return common.normalised(
         data, settings.get("mean"), settings.get("deviation"), settings.get("flat", False)
     )

@@ -200,7 +200,7 @@ def draw(results: dict[str, Any]) -> Any:
     panels[0].set_ylabel("KL(target ‖ sampled), nats")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper center", ncols=2, fontsize=8)
-    common.caption(figure, f"mean of {len(curves)} seeds" if len(curves) > 1 else "one seed")
+    common.caption(figure, common.of_seeds({len(curves)}))
     return figure
 
 

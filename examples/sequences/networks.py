@@ -48,18 +48,16 @@ def transformer(
     characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
 ) -> keras.Model:
     """A decoder-only transformer: blocks with normalisation before attention and before an MLP."""
-    inputs = keras.Input((length,), dtype="int32")
-    x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
-    x = Positions(name="positions")(x)
-    for i in range(layers):
+
+    def block(x: Any, i: int) -> Any:
         normal = keras.layers.LayerNormalization(name=f"norm_attention_{i}")(x)
         attention = keras.layers.MultiHeadAttention(heads, width // heads, name=f"attention_{i}")
         x = keras.layers.Add()([x, attention(normal, normal, use_causal_mask=True)])
         hidden = keras.layers.LayerNormalization(name=f"norm_mlp_{i}")(x)
         hidden = keras.layers.Dense(4 * width, "gelu", name=f"up_{i}")(hidden)
-        x = keras.layers.Add()([x, keras.layers.Dense(width, name=f"down_{i}")(hidden)])
-    x = keras.layers.LayerNormalization(name="norm")(x)
-    return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
+        return keras.layers.Add()([x, keras.layers.Dense(width, name=f"down_{i}")(hidden)])
+
+    return _decoder(characters, length, layers, width, block)
 
 
 def hub_transformer(
@@ -67,12 +65,23 @@ def hub_transformer(
 ) -> keras.Model:
     """The same of KerasHub's decoder blocks, layers that another library wrote."""
     hub = require("keras_hub", "The network of KerasHub's blocks")
+
+    def block(x: Any, i: int) -> Any:
+        options = {"activation": "gelu", "normalize_first": True, "name": f"block_{i}"}
+        return hub.layers.TransformerDecoder(4 * width, heads, **options)(x)
+
+    return _decoder(characters, length, layers, width, block)
+
+
+def _decoder(
+    characters: int, length: int, layers: int, width: int, block: Callable[[Any, int], Any]
+) -> keras.Model:
+    """Characters and positions, blocks one on the other, and a readout at every character."""
     inputs = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
     x = Positions(name="positions")(x)
     for i in range(layers):
-        block = {"activation": "gelu", "normalize_first": True, "name": f"block_{i}"}
-        x = hub.layers.TransformerDecoder(4 * width, heads, **block)(x)
+        x = block(x, i)
     x = keras.layers.LayerNormalization(name="norm")(x)
     return keras.Model(inputs, keras.layers.Dense(characters, name="readout")(x), name="decoder")
 

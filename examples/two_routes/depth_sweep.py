@@ -48,9 +48,7 @@ def draw(found: list[common.Numbers]) -> Any:
         panel.set_title(f"depth {deepest}")
     figure.legend(*against.get_legend_handles_labels(), loc="outside upper center", ncols=5)
     count = len({run["settings"]["seed"] for run in found})
-    common.caption(
-        figure, f"mean of {count} seeds, ± 1 standard deviation" if count > 1 else "one seed"
-    )
+    common.caption(figure, common.of_seeds({count}, ", ± 1 standard deviation"))
     return figure
 
 

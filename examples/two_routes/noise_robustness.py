@@ -43,9 +43,7 @@ def draw(found: list[common.Numbers]) -> Any:
         panel.set(xlabel="variance of the noise", ylabel=label)
     absolute.legend(fontsize=8)
     count = len({run["settings"]["seed"] for run in found})
-    common.caption(
-        figure, f"mean of {count} seeds, ± 1 standard deviation" if count > 1 else "one seed"
-    )
+    common.caption(figure, common.of_seeds({count}, ", ± 1 standard deviation"))
     return figure
 
 

@@ -176,8 +176,7 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
         panel.set_ylabel("rate of B", size=8)
         panel.tick_params(labelsize=7)
     figure.suptitle("points of test accuracy behind backpropagation", size=10)
-    count = arguments.seeds
-    common.caption(figure, f"mean of {count} seeds" if count > 1 else "one seed")
+    common.caption(figure, common.of_seeds({arguments.seeds}))
     return figure
 
 

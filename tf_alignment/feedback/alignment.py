@@ -199,15 +199,18 @@ class Alignment(Feedback):
                 `WeightMirror`, `InformationAlignment` and `ActivationAlignment` do the reverse with
                 noise: their default for own input is replaced by `normalize="noise"`.
         """
-        own = self._options()
-        if noise is None and self.normalize == "noise":
-            conditioned = self.on_activity == "covariance"
-            own["normalize"] = "input" if conditioned and self._against() else self.on_activity
+        own = {**self._options(), "noise": noise, "normalize": self._normalize_for(noise)}
         if own["normalize"] != "covariance":
             own["damping"] = DAMPING
         rule = copy.copy(self)  # rules of a subclass may have a constructor of their own
-        Alignment.__init__(rule, self.terms, **{**own, "noise": noise})
+        Alignment.__init__(rule, self.terms, **own)
         return rule
+
+    def _normalize_for(self, noise: Noise | None) -> str | None:
+        """The `normalize` of a copy with another alignment input."""
+        if noise is not None or self.normalize != "noise":
+            return self.normalize
+        return "input" if self.on_activity == "covariance" and self._against() else self.on_activity
 
     def local(self, activity: Activity, weights: Mapping[str, tf.Tensor]) -> Local:
         """Quantities from which the primitives are computed, with the rule's options applied.

@@ -18,7 +18,6 @@ import keras
 from tf_alignment._support.arguments import number_or_schedule
 from tf_alignment._support.noise import Noise
 from tf_alignment.feedback.alignment import (
-    DAMPING,
     Alignment,
     Coefficient,
     serialize_coefficient,
@@ -44,13 +43,11 @@ class _Named(Alignment):
             usual["normalize"] = "noise" if from_noise else self.on_activity
         super().__init__(terms, **{**usual, **options})
 
-    def with_input(self, noise: Noise | None) -> Alignment:
-        """Copy of the rule as of `Alignment`; a default `normalize` changes with the input."""
-        rule = super().with_input(noise)
+    def _normalize_for(self, noise: Noise | None) -> str | None:
         from_own = self.noise is None and self.normalize == self.on_activity
         if self.defaults and noise is not None and from_own:
-            rule.normalize, rule.damping = "noise", DAMPING
-        return rule
+            return "noise"
+        return super()._normalize_for(noise)
 
     def get_config(self) -> dict[str, Any]:
         greek = {name: serialize_coefficient(value) for name, value in self.coefficients.items()}

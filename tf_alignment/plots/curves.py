@@ -18,6 +18,7 @@ from tf_alignment.plots.style import (
     caption,
     dress,
     new_figure,
+    of_seeds,
     save,
     styles,
 )
@@ -110,7 +111,7 @@ def learning_curves(
         )
     if title is not None:
         figure.suptitle(title)
-    caption(figure, _of_seeds(counts, ", band: ± 1 standard deviation (n - 1)"))
+    caption(figure, of_seeds(counts, ", band: ± 1 standard deviation (n - 1)"))
     return save(figure, path)
 
 
@@ -191,7 +192,7 @@ def layer_curves(
     )
     if title is not None:
         figure.suptitle(title)
-    caption(figure, _of_seeds(counts))
+    caption(figure, of_seeds(counts))
     return save(figure, path)
 
 
@@ -297,11 +298,3 @@ def _beside(names: Sequence[str]) -> int:
     """How many entries of a legend there is room for in a line of a figure."""
     longest = max(map(len, names), default=0)
     return max(1, min(len(names), 110 // (longest + 7)))  # of letters, and of lines and gaps
-
-
-def _of_seeds(counts: set[int], band: str = "") -> str:
-    """What lines are means of, where methods may have different numbers of seeds."""
-    low, high = min(counts, default=1), max(counts, default=1)
-    if high == 1:
-        return "one seed"
-    return f"mean of {high if low == high else f'{low} to {high}'} seeds{band}"

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tf_alignment._support.optional import require
 
-__all__ = ["MOST", "WIDTH", "Style", "blank", "caption", "dress", "new_figure", "save", "styles"]
+__all__ = [
+    "MOST",
+    "WIDTH",
+    "Style",
+    "blank",
+    "caption",
+    "dress",
+    "new_figure",
+    "of_seeds",
+    "save",
+    "styles",
+]
 
 WIDTH = 7.5
 """Of every figure, inches."""
@@ -83,6 +94,19 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
         if name not in found:
             found[name] = next(left, Style(_COLOURS[len(found) % MOST], _DASHES[-1]))
     return {name: found[name] for name in names}
+
+
+def of_seeds(counts: Collection[int], spread: str = "") -> str:
+    """Say what lines are means of, where they may have different numbers of seeds.
+
+    Args:
+        counts: Numbers of seeds.
+        spread: What bars or bands are, after a comma; left out for one seed.
+    """
+    low, high = min(counts, default=1), max(counts, default=1)
+    if high == 1:
+        return "one seed"
+    return f"mean of {high if low == high else f'{low} to {high}'} seeds{spread}"
 
 
 def blank(height: float) -> Any:

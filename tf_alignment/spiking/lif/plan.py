@@ -22,7 +22,8 @@ Statistics = dict[str, tf.Tensor]
 """Numbers about a simulation, by name."""
 
 # Units that are driven side by side, at most. XLA is fastest where their states stay in the cache;
-# without it, wide tensors make up for the time that each operation takes to start.
+# without it, wider tensors make up for the time that each operation takes to start, until their
+# operations are so long that TensorFlow hands them from thread to thread.
 _UNITS = {True: 2**13, False: 2**14}
 # Weights of driven units, which dense products fetch in an order of its own for each round, in all
 # rounds together.
