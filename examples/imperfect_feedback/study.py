@@ -109,8 +109,10 @@ def rule(method: str, defect: str | None, value: float) -> Any:
     return ta.feedback.Imperfect(inner, seed=1, **given)
 
 
-def train(given: argparse.Namespace, cases: Iterable[Case], epochs: int) -> list[common.Numbers]:
-    """Train what is missing of all methods over all paths."""
+def train(
+    given: argparse.Namespace, cases: Iterable[Case], epochs: int, seeds: Iterable[int]
+) -> list[common.Numbers]:
+    """Train all methods over all paths that are given."""
     settings = SETTINGS[given.data]
     named = {
         f"{method}, {defect or 'ideal'} {value:g}": (method, defect, value)
@@ -128,6 +130,7 @@ def train(given: argparse.Namespace, cases: Iterable[Case], epochs: int) -> list
             ),
             "steps_per_execution": 8,
         },
+        seeds=sorted(seeds),
         epochs=epochs,
         batch_size=settings.batch_size,
         settings={"data": given.data},
@@ -232,7 +235,12 @@ def main() -> None:
             for m in given.methods
             for s in range(given.seeds)
         ],
-        lambda missing: train(given, dict.fromkeys(run[:3] for run in missing), epochs),
+        lambda missing: train(
+            given,
+            dict.fromkeys(run[:3] for run in missing),
+            epochs,
+            {seed for *_, seed, _ in missing},
+        ),
     )
     print(table(runs))
     for kind in KINDS:

@@ -98,8 +98,10 @@ def table(runs: list[common.Numbers]) -> str:
     return common.markdown(head, rows)
 
 
-def train(given: argparse.Namespace, variants: Iterable[str], epochs: int) -> list[common.Numbers]:
-    """Train variants from all seeds."""
+def train(
+    given: argparse.Namespace, variants: Iterable[str], epochs: int, seeds: Iterable[int]
+) -> list[common.Numbers]:
+    """Train variants from the seeds."""
     settings = SETTINGS[given.data]
     results = common.study(
         given,
@@ -108,6 +110,7 @@ def train(given: argparse.Namespace, variants: Iterable[str], epochs: int) -> li
         data,
         [ta.studies.Variant(name, VARIANTS[name]) for name in variants],
         compile={"optimizer": optimizer, "steps_per_execution": 4},
+        seeds=sorted(seeds),
         epochs=epochs,
         batch_size=settings.batch_size,
         settings={"network": given.data, "rate": settings.rate},
@@ -148,7 +151,12 @@ def main() -> None:
         file,
         ("variant", "seed", "epochs"),
         [(name, seed, epochs) for name in names for seed in range(given.seeds)],
-        lambda missing: train(given, dict.fromkeys(name for name, *_ in missing), epochs),
+        lambda missing: train(
+            given,
+            dict.fromkeys(name for name, *_ in missing),
+            epochs,
+            {seed for _, seed, _ in missing},
+        ),
     )
     print(table([run for run in runs if run["epochs"] == epochs]))
 

@@ -29,7 +29,9 @@ __all__ = ["METHODS", "bits", "eprop", "main", "optimizer", "table", "variant"]
 
 # e-prop by what tells the units of the error: readout's own weights, random ones, Kolen-Pollack's
 EPROP = {"eprop-symmetric": "backprop", "eprop-random": "fa", "eprop-adaptive": "kp"}
-METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *EPROP)
+# product feedback whose path R B is one matrix: under AdamW a path of two grows past W
+RULES = {"pfa-collapsed": ta.feedback.ProductFeedback(collapsed=True)}
+METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *RULES, *EPROP)
 _SMALL = {"layers": 1, "width": 8}
 QUICK = {
     "lstm": {"units": 8, "embedding": 8},
@@ -70,7 +72,7 @@ def eprop(stock: Any, readout: str) -> keras.Model:
 def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
     """A row of the study."""
     if method not in EPROP:
-        return ta.studies.Variant(method, method)
+        return ta.studies.Variant(method, RULES.get(method, method))
     if network != "lstm":
         raise ValueError(f"{method} needs a recurrent network. Received: --network {network}")
     return ta.studies.Variant(method, None, build=functools.partial(eprop, stock, EPROP[method]))
@@ -207,11 +209,11 @@ def main(arguments: list[str] | None = None) -> None:
         for method in given.methods
         for seed in range(given.seeds)
     }
-    missing = {
-        method: None
+    missing = [
+        (method, seed)
         for (method, seed), file in files.items()
         if common.finished(file, {**settings, "method": method, "seed": seed}) is None
-    }
+    ]
     if missing:
         text = text_of(given.quick, given.length, given.data_dir)
         network = functools.partial(
@@ -222,7 +224,8 @@ def main(arguments: list[str] | None = None) -> None:
             given.network,
             network,
             data,
-            [variant(given.network, method, network) for method in missing],
+            [variant(given.network, method, network) for method in dict(missing)],
+            seeds=sorted({seed for _, seed in missing}),
             compile={
                 "optimizer": functools.partial(optimizer, rate=given.rate, decay=given.decay),
                 "metrics": [],

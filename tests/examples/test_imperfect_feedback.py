@@ -12,6 +12,8 @@ from examples import common
 from examples.imperfect_feedback import study
 from examples.own_activity import train
 
+PATHS = [(None, 0.0), *((d, v) for d, values in study.QUICK.items() for v in values)]
+
 
 @pytest.mark.slow
 def test_the_study_of_imperfect_paths(tmp_path, monkeypatch, capsys):
@@ -47,6 +49,38 @@ def test_the_study_of_own_activity(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(common, "study", None)  # nothing is made again
     train.main()
     assert "| aa, covariance | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "options"), [(study, ["--methods", "fa", "--quick"]), (train, ["--quick"])]
+)
+def test_seeds_of_the_kept_file_are_not_made_again(script, options, tmp_path, monkeypatch):
+    wanted = []
+
+    def seeds_of(given, *rest):
+        wanted.append(list(rest[-1]))
+        return []
+
+    monkeypatch.setattr(script, "train", seeds_of)
+    monkeypatch.setattr(script, "table", lambda runs: "")
+    monkeypatch.setattr(study, "figure", lambda *_: None)
+
+    def run(seeds):
+        arguments = ["script", *options, "--seeds", seeds, "--output", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        script.main()
+
+    run("1")
+    names = {"data": "digits", "epochs": 2 if script is study else 1, "seed": 0}
+    kept = (
+        [{**names, "method": "fa", "defect": d, "value": v} for d, v in PATHS]
+        if script is study
+        else [{**names, "variant": name} for name in ("backprop", "aa, covariance")]
+    )
+    (tmp_path / "digits.json").write_text(json.dumps(kept), "utf-8")
+    run("1")
+    run("3")
+    assert wanted == [[0], [1, 2]]
 
 
 def test_kept_runs_of_own_activity_are_read():

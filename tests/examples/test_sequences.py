@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from examples import common
 from examples.sequences import delay, networks
 from examples.sequences.data import source_text, store_recall
 from examples.sequences.train import main, table, variant
@@ -61,6 +62,26 @@ def test_the_script_trains_and_finds_its_runs_again(network, tmp_path, capsys):
     assert tmp_path.with_name(f"{tmp_path.name}-{network}.png").stat().st_size > 5_000
     main(arguments)
     assert capsys.readouterr().out in first
+
+
+def test_seeds_that_have_files_are_not_made_again(tmp_path, monkeypatch):
+    wanted = []
+
+    def study(given, folder, network, data, variants, *, seeds, **_):
+        wanted.append(([variant.name for variant in variants], seeds))
+        raise InterruptedError
+
+    monkeypatch.setattr(common, "study", study)
+    arguments = ["--quick", "--methods", "fa", "pfa-collapsed", "--output", str(tmp_path)]
+    kept = {"network": "lstm", "epochs": 1, "rate": 0.01, "decay": 0.1, "batch": 32}
+    kept |= {"sizes": {"units": 8, "embedding": 8}, "length": 16}
+    for seed in (0, 1):
+        with pytest.raises(InterruptedError):
+            main([*arguments, "--seeds", str(seed + 1)])
+        for method in ("fa", "pfa-collapsed"):
+            file = tmp_path / f"lstm-{method}-0.01-0.1-{seed}.json"
+            common.write_json(file, {**kept, "method": method, "seed": seed})
+    assert wanted == [(["fa", "pfa-collapsed"], [0]), (["fa", "pfa-collapsed"], [1])]
 
 
 def test_the_page_shows_what_the_kept_runs_say(tmp_path, capsys):
