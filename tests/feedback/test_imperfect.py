@@ -85,7 +85,10 @@ def test_all_defects_at_once_are_their_formula(error_bits):
 def test_the_error_has_the_kernels_bits_by_default():
     assert Imperfect("fa", bits=3).error_bits == 3
     assert Imperfect("fa", bits=3, error_bits=None).error_bits is None
-    assert Imperfect("fa", bits=3) == Imperfect("fa", bits=3, error_bits=3)
+    follows = Imperfect("fa", bits=8)
+    assert Imperfect.from_config({**follows.get_config(), "bits": 2}).error_bits == 2  # in a search
+    assert "error_bits=None" in repr(Imperfect("fa", bits=4, error_bits=None))
+    assert repr(follows) == "Imperfect(FeedbackAlignment(), bits=8)"
 
 
 def test_mismatch_density_and_stuck_synapses_are_as_many_as_said():
@@ -165,6 +168,76 @@ def test_a_rule_that_measures_its_synapses_learns_around_the_defects():
     np.testing.assert_allclose(b, layer.kernel, atol=1e-3)
     path = layer.effective_feedback_kernel()
     np.testing.assert_allclose(path, stored(layer, "gain") * b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("defects", [{"rank": 2}, {"excitatory": 0.5}])
+def test_what_the_path_leaves_out_does_not_run_away(defects):
+    layer = dense(Imperfect("sa", **defects, seed=1), 12, 30)
+    model = keras.Sequential([keras.Input((30,)), layer])
+    model.compile(ta.optimizers.split(keras.optimizers.SGD(0.0)), "mse")
+
+    def train(steps):
+        for _ in range(steps):
+            model.train_on_batch(X, DELTA[:, :12])
+        stored_weights = layer.feedback_weights["feedback_kernel"]
+        return np.linalg.norm(stored_weights), layer.effective_feedback_kernel().numpy()
+
+    def best(w):
+        if "rank" in defects:
+            return w @ stored(layer, "rank")
+        return np.where(w * stored(layer, "signs") > 0, w, 0.0)
+
+    norm, path = train(40)
+    w = layer.kernel.numpy()
+    np.testing.assert_allclose(path, best(w), atol=0.02)
+    assert norm < 3 * np.linalg.norm(w)
+    layer.kernel.assign(-w)
+    norm, path = train(40)  # a synapse of the wrong sign comes back as fast as it went
+    np.testing.assert_allclose(path, best(-w), atol=0.02)
+    assert norm < 3 * np.linalg.norm(w)
+
+
+def test_product_feedback_learns_from_the_exact_error():
+    def gradient(method):
+        keras.utils.set_random_seed(3)
+        layer = dense(method, 20, 4)  # few inputs: R learns from its own product
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(tf.constant(X[:, :4]), training=True) * DELTA)
+        return tape.gradient(loss, layer.feedback_weights["product_plastic"])
+
+    for expansion in (1, 10):
+        exact = ta.feedback.ProductFeedback(expansion)
+        keep = gradient(exact)
+        np.testing.assert_allclose(gradient(Imperfect(exact, error_bits=2)), keep, rtol=1e-5)
+    wide = [
+        ta.layers.Dense(40, feedback=m, kernel_initializer=keras.initializers.GlorotUniform(1))
+        for m in ("pfa", Imperfect("pfa", error_bits=2))
+    ]
+    x, delta = RNG.standard_normal((8, 60)), RNG.standard_normal((8, 40))
+    found = []
+    for layer in wide:
+        layer.build((None, 60))
+        for mine, first in zip(layer.feedback_weights.values(), wide[0].feedback_weights.values()):
+            mine.assign(first)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(tf.constant(x, tf.float32)) * tf.constant(delta, tf.float32))
+        found.append(tape.gradient(loss, layer.feedback_weights["product_plastic"]))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["eprop", "rflo"])
+def test_methods_that_send_no_error_back_in_time(method):
+    cell = keras.layers.SimpleRNN if method == "rflo" else keras.layers.LSTM
+    layers = [
+        getattr(ta.layers, cell.__name__)(5, feedback=rule)
+        for rule in (method, Imperfect(method, bits=8))
+    ]
+    for layer in layers:
+        layer.build((None, 6, 3))
+    names = [[c.name for c in layer.connections] for layer in layers]
+    assert names[0] == names[1] and len(names[0]) == 1
+    with pytest.raises(ValueError, match="recurrent"):
+        ta.layers.Dense(3, feedback=Imperfect(method))
 
 
 FINE = {"bits": 6, "error_bits": None}

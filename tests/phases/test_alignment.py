@@ -303,3 +303,30 @@ def test_options_that_do_not_go_with_the_covariance_are_normalized_by_the_input(
     assert type(damped).from_config(damped.get_config()).normalize == "noise"
     rule = ta.feedback.ActivationAlignment(noise="rademacher")
     assert rule.with_input(None).normalize == "covariance"
+
+
+def test_a_rule_over_an_imperfect_path():
+    imperfect = ta.feedback.Imperfect
+
+    def one(method):
+        keras.utils.set_random_seed(0)
+        layer = ta.layers.Dense(6, feedback=method, name="top")
+        return keras.Sequential([keras.Input((12,)), layer], name="net"), layer
+
+    chip = imperfect("sa", noise=0.1, mismatch=0.3, seed=1)  # read noise is not the rule's noise
+    model, layer = one(chip)
+    Alignment(chip, steps=200, optimizer=SGD(0.2), seed=1).run(model)
+    gain = layer.feedback_weights["imperfect_gain"].numpy()
+    works = np.where(gain > 0, layer.kernel, 0.0)
+    np.testing.assert_allclose(layer.effective_feedback_kernel(), works, atol=1e-3)
+
+    x = np.zeros((64, 12), "float32")
+    x[:, 0] = 1.0  # the other inputs are silent, and their weights only decay
+    fine = imperfect("wm", bits=16, error_bits=None)
+    model, layer = one(fine)
+    Alignment(fine, dataset=x, steps=200, seed=1, batch_size=32).run(model)
+    assert np.abs(layer.feedback_weights["feedback_kernel"].numpy()[1:]).max() < 1e-3
+
+    model, _ = one("fa")
+    with pytest.raises(ValueError, match=r"needs .*imperfect_gain.*Received: a layer with"):
+        Alignment(chip, steps=1).run(model)

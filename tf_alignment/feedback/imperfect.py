@@ -78,9 +78,11 @@ class Imperfect(Feedback):
     with g and s fixed per synapse, and noise new at every step. The stored weights stay exact and
     are read through the defects. A rule that learns by alignment (`sa`, `aa`, `wm` ...) receives
     the weights with the defects but without the noise, and its gradient changes the stored weights;
-    so it can learn to compensate a defect. `kp` and `pfa` copy the gradient of the forward kernel,
+    so it can learn to compensate a defect. A rounded path cannot come nearer than a level: where
+    the method goes all the way to W in one step (`sa`, `aa`), small weights of one or two bits flip
+    between two levels, and a smaller coefficient brings them nearer. `kp` and `pfa` copy the gradient of the forward kernel,
     which does not depend on the defects. In rules that learn by alignment, absent and stuck
-    synapses do not learn. A mismatch multiplies each synapse's step by the gain of the synapse:
+    synapses do not learn, nor does what a path of low rank or Dale's law leaves out. A mismatch multiplies each synapse's step by the gain of the synapse:
     learning rate times coefficient must stay below 2 divided by the largest gain, or the synapses
     with large gains diverge (for `sa` with a mismatch of 0.5, use `SymmetricAlignment(0.5, 0.5)`).
 
@@ -162,9 +164,9 @@ class Imperfect(Feedback):
         self.method = inner
         self.bits = None if bits is None else integer("bits", bits, 1, 16)
         if error_bits is None or error_bits == _OF_THE_ERROR:
-            self.error_bits = None if error_bits is None else self.bits
+            self._error_bits: int | str | None = error_bits
         else:
-            self.error_bits = integer("error_bits", error_bits, 1, 16)
+            self._error_bits = integer("error_bits", error_bits, 1, 16)
         self.noise = number("noise", noise, least=0)
         self.mismatch = number("mismatch", mismatch, least=0)
         self.density = number("density", density, above=0, most=1)
@@ -185,6 +187,12 @@ class Imperfect(Feedback):
         self.random = inner.random or ("replica" if self.noise else None)
         self.scheduled, self.linear = inner.scheduled, inner.linear
         self.weights_only, self.modulated = inner.weights_only, inner.modulated
+        self.through_time = inner.through_time
+
+    @property
+    def error_bits(self) -> int | None:
+        """Number of bits of δ, or None for an exact error."""
+        return self.bits if self._error_bits == _OF_THE_ERROR else self._error_bits
 
     @property
     def has_kernel(self) -> bool:
@@ -262,10 +270,7 @@ class Imperfect(Feedback):
             Tensor with the shape and type of `kernel`.
         """
         held = {n: tf.cast(w, tf.float32) for n, w in weights.items() if n.startswith("imperfect")}
-        k = tf.cast(kernel, tf.float32)
-        if self.rank is not None:
-            square = widen(linear_map, tuple(kernel.shape), 1.0)
-            k = square.compose(square.unfold(k), held["imperfect_rank"])
+        k = self._of_rank(tf.cast(kernel, tf.float32), held, linear_map)
         if self.excitatory is not None:
             k = held["imperfect_signs"] * tf.nn.relu(held["imperfect_signs"] * k)
         full = tf.reduce_max(tf.abs(k))
@@ -290,13 +295,14 @@ class Imperfect(Feedback):
         return self.path(self.method.feedback_kernel(c), c.weights, c.map)
 
     def send(self, c: Backward, dz: tf.Tensor) -> tuple[tf.Tensor, Mapping[str, tf.Tensor]]:
+        exact = dz
         if self.error_bits is not None:
             dz = quantise(dz, self.error_bits, each=True)
         # beside the seed that the method draws from
         seed = None if c.seed is None else tf.stack([c.seed[0], c.seed[1] + 0x2545F491])
         if isinstance(self.method, ProductFeedback):  # two kernels in a row: the defects of both
             path = self.path(self.method.feedback_kernel(c), c.weights, c.map, seed)
-            return c.map.transpose(dz, path, c.x), self.method.send(c, dz)[1]
+            return c.map.transpose(dz, path, c.x), self.method.send(c, exact)[1]
         defective = copy.copy(c.map)
 
         def transpose(dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -308,23 +314,52 @@ class Imperfect(Feedback):
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]
     ) -> Mapping[str, tf.Tensor]:
-        """Gradient of the method, computed with the kernel that has the defects."""
+        """Gradient of the method, computed with the kernel that has the defects.
+
+        What the path does not show of the stored weights does not move: the rule could not see how
+        far they went.
+        """
         kernel = weights.get("feedback_kernel")
         if kernel is None or kernel.shape != activity.kernel.shape:
             return self.method.align(activity, weights)
-        seen = self.path(kernel, activity.stored, activity.map)
+        held, linear_map = activity.stored, activity.map
+        seen = self.path(kernel, held, linear_map)
         found = dict(self.method.align(activity, {**weights, "feedback_kernel": seen}))
+        step = tf.cast(found["feedback_kernel"], tf.float32)
         if self._has_gain:
-            works = tf.cast(activity.stored["imperfect_gain"] > 0, kernel.dtype)
-            found["feedback_kernel"] = works * tf.cast(found["feedback_kernel"], kernel.dtype)
-        return found
+            step = step * tf.cast(held["imperfect_gain"] > 0, tf.float32)
+        if self.excitatory is not None:
+            signs = tf.cast(held["imperfect_signs"], tf.float32)
+            on = signs * self._of_rank(tf.cast(kernel, tf.float32), held, linear_map) > 0
+            step = tf.where(on | (signs * step < 0), step, 0.0)  # or on the way back
+        step = self._of_rank(step, held, linear_map)
+        return {**found, "feedback_kernel": tf.cast(step, kernel.dtype)}
+
+    def _of_rank(
+        self, kernel: tf.Tensor, weights: Mapping[str, tf.Tensor], linear_map: LinearMap
+    ) -> tf.Tensor:
+        """K P, or K where all directions are kept."""
+        if self.rank is None:
+            return kernel
+        square = widen(linear_map, tuple(kernel.shape), 1.0)
+        return square.compose(square.unfold(kernel), tf.cast(weights["imperfect_rank"], tf.float32))
+
+    def with_input(self, noise: Any) -> Imperfect:
+        """Copy with another alignment input of the method, see `Alignment.with_input`.
+
+        Args:
+            noise: Noise to learn from, or None for the layer's own input.
+        """
+        other = copy.copy(self)
+        other.method = self.method.with_input(noise)
+        return other
 
     def get_config(self) -> dict[str, Any]:
         names = ("noise", "mismatch", "density", "rank", "stuck_off", "stuck_on", "excitatory")
         return {
             "method": keras.saving.serialize_keras_object(self.method),
             "bits": self.bits,
-            "error_bits": self.error_bits,
+            "error_bits": self._error_bits,
             **{name: getattr(self, name) for name in names},
             "seed": self.seed,
         }

@@ -104,13 +104,14 @@ class Alignment(CompiledPhase):
             name=name,
         )
         rule = _rule(rule)
+        inner = rule.method if isinstance(rule, methods.Imperfect) else rule
         if dataset is not None:
             noise = None
         elif noise is None:
-            noise = getattr(rule, "noise", None) or Noise()
+            noise = getattr(inner, "noise", None) or Noise()
         else:
             noise = noise_of("noise", noise)
-        draws_itself = isinstance(rule, methods.Alignment)
+        draws_itself = isinstance(inner, methods.Alignment)
         self.rule = rule.with_input(noise) if draws_itself else rule
         self.noise: Noise | None = None if draws_itself else noise
         self.one_by_one = boolean("one_by_one", one_by_one)
@@ -146,14 +147,13 @@ class Alignment(CompiledPhase):
 
     def _weights(self, path: str, connection: Connection) -> dict[str, keras.Variable]:
         """The weights that the rule changes in one connection."""
-        names = _learned(self.rule, connection)
-        missing = [name for name in names if name not in connection.weights]
-        if missing:
+        learned, needed = _weights_of(self.rule, connection)
+        if not connection.weights.keys() >= set(needed):
             raise ValueError(
-                f"The rule learns the weights {names}, of which '{path}' must have all. "
-                f"Received: a layer with {sorted(connection.weights)}"
+                f"The rule learns the weights {learned} and needs {needed}, of which '{path}' must "
+                f"have all. Received: a layer with {sorted(connection.weights)}"
             )
-        return {name: connection.weights[name] for name in names}
+        return {name: connection.weights[name] for name in learned}
 
     def _gradient(
         self,
@@ -179,13 +179,14 @@ class Alignment(CompiledPhase):
         return self.rule.align(activity, weights)
 
 
-def _learned(rule: methods.Feedback, connection: Connection) -> list[str]:
-    """The names of the weights that the rule learns by alignment, as its `build` tells them."""
-    found = []
+def _weights_of(rule: methods.Feedback, connection: Connection) -> tuple[list[str], list[str]]:
+    """The names of the weights that the rule learns by alignment, and of all that it makes."""
+    found, made = [], []
 
     def add(
         name: str, shape: Any, initializer: Any, trainable: bool, aligned: bool = False
     ) -> keras.Variable:
+        made.append(name)
         if aligned:
             found.append(name)
         return connection.weights.get(name, connection.kernel)
@@ -197,7 +198,7 @@ def _learned(rule: methods.Feedback, connection: Connection) -> list[str]:
     ones = (1,) * rank
     units = connection.map.output_channels(tuple(kernel.shape), rank)
     rule.build(methods.Setup(connection.map, kernel, draw, add, lambda: 0, ones, units))
-    return found
+    return found, made
 
 
 def _rule(rule: Any) -> methods.Feedback:
