@@ -173,17 +173,37 @@ def test_only_the_first_rows_are_looked_at(monkeypatch):
     layer.build(x.shape)
     activity = ta.testing.activity(layer, x)
     first = conditioning.first_examples(activity)
-    assert first.x.shape[0] == 4  # 36 positions each, of which every 18th
+    assert first.x.shape[0] == 4  # 36 positions each, of which one in 18
     rows = np.reshape(
         tf.image.extract_patches(first.x, [1, 3, 3, 1], [1] * 4, [1] * 4, "SAME"), (144, 18)
     )
-    p = rows[::18].astype("float64")
+    chosen = [18 * i + int(18 * (i * 0.6180339887 % 1)) for i in range(8)]
+    p = rows[chosen].astype("float64")
     residual = p @ np.reshape(
         2 * (layer.feedback_weights["feedback_kernel"] - layer.kernel), (18, 3)
     )
     shift = 1e-3 * np.sum(p**2) / 18
     expected = p.T @ np.linalg.solve(p @ p.T + shift * np.eye(8), residual)
     np.testing.assert_allclose(np.reshape(step(layer, activity), (18, 3)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch", [4, None])
+def test_rows_are_of_all_columns_of_an_image(batch, monkeypatch):
+    monkeypatch.setattr(conditioning, "ROWS", 16)  # one row in 16, twice the width of the image
+    x = tf.constant(np.random.default_rng(3).standard_normal((4, 8, 8, 1)), tf.float32)
+    layer = ta.layers.Conv2D(2, 3, padding="same", feedback=AA(**OWN))
+    layer.build(x.shape)
+    b = layer.feedback_weights["feedback_kernel"]
+
+    @tf.function(input_signature=[tf.TensorSpec((batch, 8, 8, 1))])
+    def learn(x):
+        activity = ta.testing.activity(layer, x)
+        found = layer.feedback.align(activity, {"feedback_kernel": tf.convert_to_tensor(b)})
+        b.assign_sub(0.5 * found["feedback_kernel"])
+
+    for _ in range(60):
+        learn(x)
+    np.testing.assert_allclose(b, layer.kernel, atol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = ["conditioned", "first_examples"]
 ROWS = 1024  # what a step looks at: more cost more than they tell
 EXAMPLES = 4  # at the least: positions of one image are alike
 ITERATIONS = 4  # of conjugate gradients
+GOLDEN = 0.5 * (5.0**0.5 - 1.0)  # its multiples spread evenly over a unit interval, modulo 1
 
 
 def first_examples(activity: Activity) -> Activity:
@@ -104,14 +105,25 @@ def _solved(patches: Patches, local: Local, gradient: Gradient, damping: float) 
 
 
 def _thinned(rows: tf.Tensor, positions: int | tf.Tensor) -> tf.Tensor:
-    """Every k-th row, with k such that about `ROWS` rows are left."""
-    count = rows.shape[1]
-    if count is None and isinstance(positions, int):  # of an unknown batch
-        count = positions * _examples(positions)
-    if count is not None:
-        return rows[:, :: max(1, count // ROWS)]
-    thinned = rows[:, :: tf.maximum(1, tf.shape(rows)[1] // ROWS)]
-    return tf.ensure_shape(thinned, [rows.shape[0], None, rows.shape[2]])
+    """One row out of every k, with k such that about `ROWS` rows are left.
+
+    The row is another one in each run of k rows: every k-th row would be of the same column of an
+    image where the width divides k.
+    """
+    known = rows.shape[1]
+    count = tf.shape(rows)[1] if known is None else known
+    most = known
+    if most is None and isinstance(positions, int):  # of an unknown batch
+        most = positions * _examples(positions)
+    apart = tf.maximum(1, count // ROWS) if most is None else max(1, most // ROWS)
+    if isinstance(apart, int) and apart == 1:
+        return rows
+    first = tf.range(0, count, apart)
+    among = tf.math.floormod(GOLDEN * tf.range(tf.size(first), dtype=tf.float32), 1.0)
+    within = tf.cast(among * tf.cast(apart, tf.float32), first.dtype)
+    thinned = tf.gather(rows, tf.minimum(first + within, count - 1), axis=1)
+    left = None if known is None else -(-known // apart)
+    return tf.ensure_shape(thinned, [rows.shape[0], left, rows.shape[2]])
 
 
 def _examples(positions: int) -> int:
