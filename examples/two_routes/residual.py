@@ -18,6 +18,7 @@ import tf_alignment as ta
 from examples import command_line, common
 from examples.decay import FORGETTING, DecaySGD
 from examples.two_routes.alternation import AlternatingAdam, AlternatingSGD
+from tf_alignment.studies.store import unwritten
 from tf_alignment.studies.tensorboard import write_tensorboard
 
 __all__ = [
@@ -329,7 +330,7 @@ def save_model(run: Any) -> common.Numbers:
     file = model_file(run.directory, of_run(run))
     file.parent.mkdir(exist_ok=True)
     # whole or not at all: of workers that train together every one does so
-    new = file.with_name(f".{os.getpid()}-{file.name}")
+    new = unwritten(file)
     run.model.save(new)
     os.replace(new, file)
     common.write_json(file.with_suffix(".json"), {"settings": of_run(run).kept})

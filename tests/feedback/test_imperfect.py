@@ -217,7 +217,8 @@ def test_product_feedback_learns_from_the_exact_error():
     found = []
     for layer in wide:
         layer.build((None, 60))
-        for mine, first in zip(layer.feedback_weights.values(), wide[0].feedback_weights.values()):
+        pairs = zip(layer.feedback_weights.values(), wide[0].feedback_weights.values(), strict=True)
+        for mine, first in pairs:
             mine.assign(first)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(tf.constant(x, tf.float32)) * tf.constant(delta, tf.float32))

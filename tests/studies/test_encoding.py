@@ -80,6 +80,57 @@ def test_the_code_counts_and_its_comments_do_not(tmp_path):
     assert len({first, constant, called}) == 3
 
 
+CODE = """
+import functools, numpy as np
+OPTIONS = {"scale": VALUE}
+LISTED = [VALUE]
+TABLE = np.array([VALUE])
+PAIR = (VALUE,)
+NAMES = {"inner": PAIR}
+@functools.lru_cache
+def cached(n):
+    return n * VALUE
+def plain(n):
+    return n
+part = functools.partial(plain, VALUE)
+if OPTIONS:
+    LATER = dict(OPTIONS)
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "OPTIONS['scale']",
+        "LISTED[0]",
+        "TABLE[0]",
+        "PAIR[0]",
+        "NAMES['inner'][0]",
+        "cached(1)",
+        "part()",
+        "LATER['scale']",
+    ],
+)
+def test_whatever_code_refers_to_counts(tmp_path, body):
+    names = (f"referred_{abs(hash(body))}_{v}" for v in "abc")
+    texts = (CODE.replace("VALUE", v) + f"def f(run):\n    return {body}\n" for v in "112")
+    one, same, other = (sources(tmp_path, *pair) for pair in zip(names, texts, strict=True))
+    assert one == same != other
+
+
+def test_modules_imported_inside_of_a_function_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "package_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
+    text = "def f(run):\n    from package_of_mine import deep\n    import scipy.stats, no_such\n"
+    found = []
+    for i, value in enumerate((1, 1, 2)):
+        (package / "deep.py").write_text(f"K = {value}\n")
+        found.append(sources(tmp_path, f"imports_{i}", text))
+    assert found[0] == found[1] != found[2]
+
+
 def test_references(tmp_path):
     assert load_reference("math:sqrt")(4) == 2
     for wrong in ("math", "math:nothing", "no_such_module:f", f"{tmp_path}/none.py:f"):

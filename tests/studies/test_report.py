@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tf_alignment as ta
-from tf_alignment.studies.store import Store, write_json
+from tf_alignment.studies.report import _score
+from tf_alignment.studies.store import Store, read_json, write_json
 
 ACCURACY = {"backprop": [0.9, 0.92, 0.94], "fa": [0.8, 0.84, None], "mine": [0.85, 0.86, 0.87]}
 
@@ -53,8 +54,8 @@ def results(tmp_path):
         "tuning": {
             "chosen": [{"variant": "fa", "case": "model", "values": {"rate": 0.1}}],
             "trials": [
-                {"variant": "fa", "case": "model", "values": {"rate": r}, "score": s}
-                for r, s in ((0.1, 0.9), (0.2, None))
+                {"variant": "fa", "case": "model", "values": {"rate": r}, "score": s, "made": m}
+                for r, s, m in ((0.1, 0.9, True), (0.2, None, True), (0.3, None, False))
             ],
         },
         "runs": [*names, "model-mine-3"],
@@ -91,6 +92,7 @@ def test_the_page_loads_nothing(results, tmp_path):
     assert page.count("<img") == 5 and page.count("data:image/png;base64,") == 5
     assert "Mine &amp; others" in page and "Training diverged &lt;here&gt;." in page
     assert "diverged or failed" in page and "chosen" in page and "/home/me/mine.py" in page
+    assert page.count("not made yet</td>") == 1
 
 
 def test_markdown_has_its_figures_beside_it(results, tmp_path):
@@ -99,6 +101,22 @@ def test_markdown_has_its_figures_beside_it(results, tmp_path):
     assert len(files) == 5
     for file in files:
         assert (tmp_path / "pages" / file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_are_values_of_the_metric(results):
+    trial = {"made": True, "score": -0.3}
+    assert _score(trial, maximize=True) == "-0.3000" and _score(trial, maximize=False) == "0.3000"
+    assert _score({"score": None}, True) == "diverged or failed"
+
+
+def test_seeds_of_different_lengths(results, tmp_path):
+    file = tmp_path / "runs" / "model-fa-1.json"
+    run = read_json(file)
+    run["curves"] = {name: values[:2] for name, values in run["curves"].items()}
+    write_json(file, run)
+    found = ta.studies.Results(tmp_path)
+    np.testing.assert_array_equal(found.curves()["fa"][1], [0.1, 0.5, np.nan])
+    assert found.report(tmp_path / "report.html").read_text().count("<img") == 5
 
 
 def test_files_of_numbers(results, tmp_path):

@@ -152,6 +152,73 @@ def test_a_run_that_diverges_is_a_row_and_counts_in_no_mean(tmp_path, data, netw
     assert "2 of 2 diverged" in results.table()
 
 
+def blown_up(run):
+    """What makes the weights large in the second epoch."""
+    grow = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: (
+            epoch == 1 and [w.assign(1e6 * w) for w in run.model.weights if "feedback" in w.path]
+        )
+    )
+    grow.set_model(run.model)
+    return grow
+
+
+def fails_once(run):
+    if not (run.directory / "failed once").exists():
+        (run.directory / "failed once").touch()
+        raise InterruptedError
+    return {}
+
+
+@pytest.mark.parametrize("action", ["stop", "warn"])
+def test_a_run_that_dies_after_it_diverged_is_resumed_as_diverged(
+    tmp_path, data, network, here, action
+):
+    study = ta.studies.Study(
+        network,
+        data,
+        ["fa"],
+        callbacks=[blown_up],
+        finish=[fails_once],
+        on_divergence=action,
+        **{**SMALL, "seeds": 1, "epochs": 4},
+    )
+    assert study.run(tmp_path, here, verbose=0).failures
+    [run] = study.run(tmp_path, here, verbose=0).runs
+    assert run["status"] == "diverged" and "Training diverged" in run["warnings"][0]
+    assert run["epochs"] == len(run["curves"]["val_loss"]) == (3 if action == "stop" else 4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize"),
+    [
+        *((name, True) for name in ("val_accuracy", "val_auc", "val_r2_score", "val_mean_io_u")),
+        *((name, False) for name in ("val_loss", "val_mae", "val_rmse", "val_perplexity", "mse")),
+        ("val_sparse_categorical_crossentropy", False),
+        ("hidden/gradient_angle", False),
+        ("validation_bits", False),
+    ],
+)
+def test_small_losses_are_good(metric, maximize, data, network):
+    assert ta.studies.Study(network, data, ["fa"], metric=metric, **SMALL).maximize is maximize
+
+
+def test_angles_can_be_tuned_for(tmp_path, data, network, here):
+    study = ta.studies.Study(
+        network,
+        data,
+        ["fa"],
+        metric="hidden/gradient_angle",
+        tuning={"learning_rate": (0.01, 0.1)},
+        **{**SMALL, "seeds": 1, "epochs": 1, "probe": 32},
+    )
+    results = study.run(tmp_path, here, verbose=0)
+    scores = [trial["score"] for trial in results.description["tuning"]["trials"]]
+    assert all(-180 < score < 0 for score in scores)
+    [chosen] = results.description["tuning"]["chosen"]
+    assert chosen["values"]["learning_rate"] == (0.01, 0.1)[int(np.argmax(scores))]
+
+
 def test_functions_get_the_run_and_classes_are_constructed(tmp_path, data, network, here):
     variant = ta.studies.Variant(
         "all of it",

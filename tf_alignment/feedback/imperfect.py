@@ -25,6 +25,7 @@ import tensorflow as tf
 from tf_alignment._support.arguments import integer, number
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment.constraints import signs_of_units
+from tf_alignment.feedback.alignment import Alignment
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.feedback.direct import DirectFeedback
 from tf_alignment.feedback.error_driven import ProductFeedback
@@ -78,13 +79,14 @@ class Imperfect(Feedback):
     with g and s fixed per synapse, and noise new at every step. The stored weights stay exact and
     are read through the defects. A rule that learns by alignment (`sa`, `aa`, `wm` ...) receives
     the weights with the defects but without the noise, and its gradient changes the stored weights;
-    so it can learn to compensate a defect. A rounded path cannot come nearer than a level: where
-    the method goes all the way to W in one step (`sa`, `aa`), small weights of one or two bits flip
-    between two levels, and a smaller coefficient brings them nearer. `kp` and `pfa` copy the gradient of the forward kernel,
-    which does not depend on the defects. In rules that learn by alignment, absent and stuck
-    synapses do not learn, nor does what a path of low rank or Dale's law leaves out. A mismatch multiplies each synapse's step by the gain of the synapse:
-    learning rate times coefficient must stay below 2 divided by the largest gain, or the synapses
-    with large gains diverge (for `sa` with a mismatch of 0.5, use `SymmetricAlignment(0.5, 0.5)`).
+    so it can learn to compensate a defect. It does not compensate coarse rounding: with one or two
+    bits the path of `sa` flips between two levels, and ends further from W than W rounded. `kp` and
+    `pfa` copy the gradient of the forward kernel, which does not depend on the defects. In rules
+    that learn by alignment, absent and stuck synapses do not learn, nor does what a path of low
+    rank or Dale's law leaves out. A mismatch multiplies each synapse's step by the gain of the
+    synapse: learning rate times coefficient must stay below 2 divided by the largest gain, or the
+    synapses with large gains diverge (for `sa` with a mismatch of 0.5, use
+    `SymmetricAlignment(0.5, 0.5)`).
 
     A method without a kernel that carries the error (`brsf`, or a method that overrides `send`)
     receives a map whose `transpose` has the defects.
@@ -192,7 +194,7 @@ class Imperfect(Feedback):
     @property
     def error_bits(self) -> int | None:
         """Number of bits of δ, or None for an exact error."""
-        return self.bits if self._error_bits == _OF_THE_ERROR else self._error_bits
+        return self.bits if isinstance(self._error_bits, str) else self._error_bits
 
     @property
     def has_kernel(self) -> bool:
@@ -350,8 +352,10 @@ class Imperfect(Feedback):
         Args:
             noise: Noise to learn from, or None for the layer's own input.
         """
-        other = copy.copy(self)
-        other.method = self.method.with_input(noise)
+        other, method = copy.copy(self), self.method
+        if not isinstance(method, Alignment):
+            raise TypeError(f"No rule of `ta.feedback.Alignment`. Received: method={method!r}")
+        other.method = method.with_input(noise)
         return other
 
     def get_config(self) -> dict[str, Any]:

@@ -241,7 +241,11 @@ def _is_own(module: str) -> bool:
     if top in ("tf_alignment", "builtins", "keras", "tensorflow"):
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or not str(Path(file).resolve()).startswith(_INSTALLED)
+    return file is None or not _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return str(Path(file).resolve()).startswith(_INSTALLED)
 
 
 def _name_and_file(name: str, module: str, value: Any) -> tuple[str, str]:
@@ -278,7 +282,7 @@ def _sources(value: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     todo = [value]
     while todo:
-        item = todo.pop()
+        item = inspect.unwrap(todo.pop())
         module = item.__module__
         reference = f"{module}:{item.__qualname__}"
         if reference in found or not _is_own(module):
@@ -292,18 +296,99 @@ def _sources(value: Any) -> dict[str, str]:
         found[reference] = ast.dump(tree)
         if isinstance(item, type):
             todo.extend(base for base in item.__mro__[1:] if base is not object)
-        namespace = vars(sys.modules[module])
-        for name in sorted({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}):
-            used = namespace.get(name)
-            if isinstance(used, type | types.FunctionType):
-                todo.append(used)
-            elif isinstance(used, types.ModuleType) and _is_own(used.__name__):
-                file = getattr(used, "__file__", None)
-                found[used.__name__] = digest(Path(file).read_bytes()) if file else "unknown"
-            elif isinstance(used, bool | int | float | str | tuple):
-                found[f"{module}:{name}"] = repr(used)
+        _add_references(tree, sys.modules[module], found, todo)
     # a script is `__main__` where it runs, and a module of its name elsewhere
     return {name.partition(":")[2] or name: text for name, text in found.items()}
+
+
+def _add_references(
+    tree: ast.AST, module: types.ModuleType, found: dict[str, str], todo: list[Any]
+) -> None:
+    """Add what a piece of a module's code refers to: functions and classes to do, the rest found.
+
+    Constants count by the statements that make them, not by their value, which may be a cache that
+    fills while a program runs; plain numbers, strings and tuples by their value.
+    """
+    namespace, bound = vars(module), _bindings(_text(module))
+    found |= _imported(tree, module)  # inside of functions
+    for name in sorted({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}):
+        used, reference = namespace.get(name), f"{module.__name__}:{name}"
+        if isinstance(used, type | types.FunctionType) or hasattr(used, "__wrapped__"):
+            todo.append(used)
+        elif isinstance(used, types.ModuleType):
+            if _is_own(used.__name__):
+                file = getattr(used, "__file__", None)
+                found[used.__name__] = digest(Path(file).read_bytes()) if file else "unknown"
+        elif isinstance(used, bool | int | float | str | tuple):
+            found[reference] = repr(used)
+        elif name in bound and reference not in found:
+            found[reference] = "".join(map(ast.dump, bound[name]))
+            for statement in bound[name]:
+                _add_references(statement, module, found, todo)
+
+
+def _text(module: types.ModuleType) -> str:
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        return ""
+
+
+@functools.lru_cache
+def _bindings(text: str) -> dict[str, list[ast.stmt]]:
+    """Statements of a module, outside of functions and classes, that bind each of its names."""
+    bound: dict[str, list[ast.stmt]] = {}
+    todo: list[ast.AST] = list(ast.parse(text).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
+            todo.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                bound.setdefault(name, []).append(node)
+        elif isinstance(node, ast.stmt):
+            stored = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            for name in {n.id for n in stored if isinstance(n.ctx, ast.Store)}:
+                bound.setdefault(name, []).append(node)
+    return bound
+
+
+def _imported(tree: ast.AST, module: types.ModuleType) -> dict[str, str]:
+    """Digests of the user's own modules that a piece of code imports, by name."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            relative = "." * node.level + (node.module or "")
+            try:
+                start = importlib.util.resolve_name(relative, module.__package__)
+            except ImportError:
+                continue
+            names |= {start, *(f"{start}.{alias.name}" for alias in node.names)}
+    files = {name: file for name in sorted(names) if (file := _own_file(name)) is not None}
+    return {name: digest(Path(file).read_bytes()) for name, file in files.items()}
+
+
+def _own_file(module: str) -> str | None:
+    """File of one of the user's own modules, found without importing anything."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top) if _is_own(top) else None
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    files = [Path(spec.origin)] if spec.origin else []
+    if rest:
+        folders = [Path(place, *rest[:-1]) for place in spec.submodule_search_locations or ()]
+        names = (f"{rest[-1]}.py", f"{rest[-1]}/__init__.py")
+        files = [folder / name for folder in folders for name in names]
+    own = (str(file) for file in files if file.is_file() and not _is_installed(str(file)))
+    return next(own, None)
 
 
 def _without_docstrings(tree: ast.AST) -> None:

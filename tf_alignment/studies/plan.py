@@ -135,9 +135,8 @@ class Plan:
                 missing.extend(absent)
                 score = None if absent else self.study.score([self.result(t) for t in tasks])
                 scores.append((values, score))
-                self.trials.append(
-                    {"variant": variant.name, "case": case.name, "values": values, "score": score}
-                )
+                trial = {"variant": variant.name, "case": case.name, "values": values}
+                self.trials.append({**trial, "score": score, "made": not absent})
             if any(score is None for _, score in scores):
                 self.complete = False
                 return None
@@ -188,7 +187,7 @@ class Plan:
                 name: encode(name, getattr(study, name))
                 for name in ("measure", "finish", "prepare")
             },
-            "probe": 0 if trial else study.probe,
+            "probe": 0 if trial and "angle" not in study.metric else study.probe,
             "measure_every": study.measure_every,
             "on_divergence": study.on_divergence,
         }

@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_alignment import plots
 from tf_alignment.plots.style import styles
+from tf_alignment.studies.results import padded
 from tf_alignment.studies.store import Store, read_json
 
 __all__ = ["write_report"]
@@ -135,8 +136,7 @@ def _layers(results: Any, case: str) -> dict[str, Any]:
         runs = [r for r in results.of(variant, case) if r["status"] == "done"]
         names = [n for n in (runs[0]["curves"] if runs else ()) if n.endswith("/gradient_angle")]
         curves = {
-            name: np.array([r["curves"][name] for r in runs if name in r["curves"]], float)
-            for name in names
+            name: padded([r["curves"][name] for r in runs if name in r["curves"]]) for name in names
         }
         if any(np.nanmax(values) > 0.01 for values in curves.values() if values.size):
             found[variant] = curves
@@ -164,7 +164,8 @@ def _warnings(page: Any, results: Any) -> None:
 
 
 def _tuning(page: Any, results: Any) -> None:
-    tuning = results.description["tuning"]
+    description = results.description
+    tuning = description["tuning"]
     if not tuning["trials"]:
         return
     chosen = {(c["variant"], c["case"]): c["values"] for c in tuning["chosen"]}
@@ -176,19 +177,26 @@ def _tuning(page: Any, results: Any) -> None:
     rows = []
     for trial in tuning["trials"]:
         best = chosen.get((trial["variant"], trial["case"])) == trial["values"]
-        score = trial["score"]
         values = ", ".join(f"{k} = {v}" for k, v in trial["values"].items())
         rows.append(
             [
                 *([trial["case"]] if len(results.cases) > 1 else []),
                 trial["variant"],
                 values,
-                "diverged or failed" if score is None else f"{abs(score):.4f}",
+                _score(trial, description["maximize"]),
                 "chosen" if best else "",
             ]
         )
     head = ["method", "values", "score", ""]
     page.table(["model", *head] if len(results.cases) > 1 else head, rows)
+
+
+def _score(trial: dict[str, Any], maximize: bool) -> str:
+    """Value of the metric in a trial, whose score is negative where smaller is better."""
+    if not trial.get("made", True):  # older studies do not say
+        return "not made yet"
+    score = trial["score"]
+    return "diverged or failed" if score is None else f"{score if maximize else -score:.4f}"
 
 
 def _settings(results: Any) -> list[list[str]]:

@@ -16,7 +16,7 @@ from tf_alignment._support.arguments import file_path, one_of
 from tf_alignment._support.statistics import Mean, mean_of, paired
 from tf_alignment.studies.store import Store, read_json, write_json
 
-__all__ = ["Results"]
+__all__ = ["Results", "padded"]
 
 _LABELS = {
     "val_accuracy": "test accuracy",
@@ -27,6 +27,19 @@ _LABELS = {
     "mean/weight_angle": "weight angle (degrees)",
     "mean/path_angle": "weight angle (degrees)",
 }
+
+
+def padded(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """Curves of several lengths as one array `(curves, epochs)`, NaN where there is no value.
+
+    Args:
+        rows: Values over the epochs; None stands for NaN.
+    """
+    length = max(map(len, rows), default=0)
+    array = np.full((len(rows), length), math.nan)
+    for own, row in zip(array, rows, strict=True):
+        own[: len(row)] = [math.nan if v is None else v for v in row]
+    return array
 
 
 class Results:
@@ -165,11 +178,8 @@ class Results:
         found = {}
         for variant in self.variants:
             rows = [r["curves"].get(metric) or [] for r in self.of(variant, case)]
-            length = max(map(len, rows), default=0)
-            if length:
-                array = [[math.nan if v is None else v for v in row] for row in rows]
-                padded = [row + [math.nan] * (length - len(row)) for row in array]
-                found[variant] = np.array(padded, float)
+            if any(rows):
+                found[variant] = padded(rows)
         return found
 
     def label(self, metric: str) -> str:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_alignment._support.arguments import one_of
 from tf_alignment.data import NAMES, Arrays, EpochShuffled, Split, load
 from tf_alignment.studies.encoding import Encoder, decode
+from tf_alignment.studies.store import unwritten
 from tf_alignment.studies.variants import Run, construct
 
 __all__ = ["InMemory", "Source", "encode_data", "hold_out", "open_data"]
@@ -206,7 +207,7 @@ def _written(array: np.ndarray, directory: Path) -> str:
     file = directory / name
     if not file.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        new = directory / f".{name}.{os.getpid()}.npy"
+        new = unwritten(file)
         np.save(new, array, allow_pickle=False)
         os.replace(new, file)
     return name

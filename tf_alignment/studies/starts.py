@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tf_alignment.studies.encoding import Encoder, load_reference
-from tf_alignment.studies.store import Store
+from tf_alignment.studies.store import Store, unwritten
 
 __all__ = ["Start", "build_model", "save_start"]
 
@@ -87,7 +87,7 @@ def save_start(model: keras.Model, store: Store) -> Start:
     file = store.file("starts", start.name, ".keras")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f"{start.name}.{os.getpid()}.keras")
+        new = unwritten(file)
         model.save(new)
         os.replace(new, file)
     return start

@@ -22,11 +22,23 @@ import fcntl
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Store", "read_json", "worker_number", "write_json"]
+__all__ = ["Store", "read_json", "unwritten", "worker_number", "write_json"]
+
+
+def unwritten(file: Path) -> Path:
+    """Name in the same directory to write to before the file gets its own name.
+
+    No other process has the name, on this machine or on one that shares the directory.
+
+    Args:
+        file: File that is to be written.
+    """
+    return file.with_name(f".{uuid.uuid4().hex}.{file.name}")
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -37,7 +49,7 @@ def write_json(file: Path, content: Any) -> None:
         content: JSON content, in which floats may be NaN or infinite.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}")
+    new = unwritten(file)
     new.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
     os.replace(new, file)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,11 @@ from tf_alignment.studies.tuning import as_tuning
 from tf_alignment.studies.variants import Case, as_variants
 
 __all__ = ["Study"]
+
+_SMALL_IS_BETTER = re.compile(
+    r"loss|error|entropy|perplexity|divergence|angle|hinge|poisson|cosh"
+    r"|(?:^|[_/])(?:mae|mse|rmse|mape|msle|nll|kld|kl|bits)(?:$|[_/])"
+)
 
 
 class Study:
@@ -54,8 +60,8 @@ class Study:
         data_dir: Directory of the TensorFlow Datasets.
         metric: Name in `History` of the measure by which variants are compared, always at the last
             epoch and never at the best one.
-        maximize: Whether larger values of the metric are better; None means yes, except for losses
-            and errors.
+        maximize: Whether larger values of the metric are better; None means yes, except for names
+            with a word such as loss, error, entropy, perplexity, divergence, angle, mae or rmse.
         baseline: Name of the variant with which others are compared, paired by seeds.
         settings: Dict of settings that functions read from `run.settings`.
         callbacks: Functions of the `Run` that return a Keras callback, or callback classes.
@@ -134,8 +140,8 @@ class Study:
         self.tuning = as_tuning(tuning)
         self.data_dir = data_dir
         self.metric = metric
-        lowest = any(word in metric for word in ("loss", "error"))
-        self.maximize = not lowest if maximize is None else boolean("maximize", maximize)
+        smaller = _is_better_small(metric)
+        self.maximize = not smaller if maximize is None else boolean("maximize", maximize)
         self.baseline = baseline
         self.settings = dict(settings or {})
         self.callbacks, self.measure = list(callbacks), list(measure)
@@ -365,3 +371,7 @@ def _shard(shard: Any) -> tuple[int, int]:
             f"Argument `shard` must be (i, n) with 1 <= i <= n. Received: shard={shard!r}"
         )
     return part, parts
+
+
+def _is_better_small(metric: str) -> bool:
+    return _SMALL_IS_BETTER.search(metric.lower()) is not None

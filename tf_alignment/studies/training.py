@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,7 +24,7 @@ from tf_alignment.layers.inspection import kernels
 from tf_alignment.studies.cost import measure_cost
 from tf_alignment.studies.encoding import decode, own_objects
 from tf_alignment.studies.sources import hold_out, open_data
-from tf_alignment.studies.store import Store, read_json
+from tf_alignment.studies.store import Store, read_json, write_json
 from tf_alignment.studies.variants import Run, construct
 
 __all__ = ["make", "top_kernels"]
@@ -50,8 +51,9 @@ def make(store: Store, name: str) -> dict[str, Any]:
         with keras.saving.custom_object_scope(objects):
             strategy = distribute.strategy(content["strategy"])
             backup = own_directory(store.file("unfinished", name, ""), strategy)
-            result = _train(store, name, content, strategy, (backup / "latest.json").exists())
-    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
+            notes = _Notes(backup, caught)
+            result = _train(store, name, content, strategy, notes)
+    texts = notes.texts()
     for text in texts:
         print("warning:", text)  # noqa: T201 - to the log
     diverged = any(text.startswith(_DIVERGED) for text in texts) or not result.pop("finite")
@@ -65,8 +67,34 @@ def make(store: Store, name: str) -> dict[str, Any]:
     return result
 
 
+class _Notes(keras.callbacks.Callback):
+    """Notes beside the backup, for a run that is killed: its warnings, and whether it was stopped.
+
+    Args:
+        backup: Directory of the run's backup.
+        caught: Warnings of this process, to which new ones are added.
+    """
+
+    def __init__(self, backup: Path, caught: list[warnings.WarningMessage]) -> None:
+        super().__init__()
+        self.file, self.caught = backup / "notes.json", caught
+        self.resumed = (backup / "latest.json").exists()
+        kept = (read_json(self.file) if self.resumed else None) or {}
+        self.before: list[str] = kept.get("warnings", [])
+        self.last: int | None = kept.get("last")  # epoch after which the run was stopped
+
+    def texts(self) -> list[str]:
+        """All warnings of the run."""
+        return list(dict.fromkeys([*self.before, *(str(w.message) for w in self.caught)]))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the notes."""
+        last = epoch + 1 if self.model.stop_training else None
+        write_json(self.file, {"warnings": self.texts(), "last": last})
+
+
 def _train(
-    store: Store, name: str, task: dict[str, Any], strategy: tf.distribute.Strategy, resumed: bool
+    store: Store, name: str, task: dict[str, Any], strategy: tf.distribute.Strategy, notes: _Notes
 ) -> dict[str, Any]:
     start = time.perf_counter()
     asked, backup = task["run"], store.file("unfinished", name, "")
@@ -77,7 +105,7 @@ def _train(
         strategy=strategy,
         data_dir=task["data_dir"],
         directory=store.directory,
-        resumed=resumed,
+        resumed=notes.resumed,
     )
     # what draws without a seed of its own (random feedback) is the same again, resumed or not
     keras.utils.set_random_seed(run.seed)
@@ -105,7 +133,7 @@ def _train(
         construct(decode(function), run)
     history = model.fit(
         batches.dataset,
-        epochs=run.epochs,
+        epochs=min(run.epochs, notes.last or run.epochs),
         shuffle=False,
         validation_data=run.source.validation,
         callbacks=[
@@ -114,6 +142,7 @@ def _train(
             keras.callbacks.TerminateOnNaN(),
             *(construct(decode(function), run) for function in asked["callbacks"]),
             _Measures([decode(function) for function in asked["measure"]], run),
+            notes,
             resume,
         ],
         verbose=2,
