@@ -463,3 +463,30 @@ def test_grouped_queries(method):
         results.append(tape.gradient(loss, kernels))
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "ConvLSTM1D"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_padding_in_front_teaches_what_padding_behind_does(kind, backwards):
+    """Rules on activity learn from the first time step of each example that is not hidden."""
+    rng = np.random.default_rng(4)
+    shape = (4, 3) if kind.startswith("Conv") else (3,)
+    lengths, x = [2, 5, 3, 4], rng.standard_normal((4, 5, *shape)).astype("float32")
+    front, behind = np.zeros_like(x), np.zeros_like(x)
+    masks = np.zeros((2, 4, 5), bool)
+    for i, n in enumerate(lengths):
+        front[i, -n:], behind[i, :n] = x[i, :n], x[i, :n]
+        masks[0, i, -n:], masks[1, i, :n] = True, True
+    learned = []
+    for sequences, mask in zip((front, behind), masks, strict=True):
+        keras.utils.set_random_seed(2)
+        arguments = (3, 2) if kind.startswith("Conv") else (3,)
+        layer = getattr(ta.layers, kind)(*arguments, feedback="aa", go_backwards=backwards)
+        layer.build(x.shape)
+        with tf.GradientTape() as tape:
+            layer(tf.constant(sequences), mask=tf.constant(mask), training=True)
+            loss = tf.add_n(layer.losses)
+        learned.append(tape.gradient(loss, list(layer.feedback_weights.values())))
+    for a, b in zip(*learned, strict=True):
+        assert np.abs(a).max() > 1e-3
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

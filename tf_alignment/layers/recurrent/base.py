@@ -27,7 +27,9 @@ class RecurrentCell(FeedbackLayer):
     that is called outside such a layer reads its weights at every call.
 
     A rule that learns by alignment is applied once per pass, at the first time step. For the input
-    kernel it uses the input of this step, for the recurrent kernel the output of this step.
+    kernel it uses the input of this step, for the recurrent kernel the output of this step. In the
+    layers of this library it is the first time step of each example that no mask hides; in
+    `keras.layers.RNN` it is the first of the batch.
     """
 
     over_time = True
@@ -132,9 +134,24 @@ class RecurrentCell(FeedbackLayer):
         feed, recur = (s.parts(sizes) for s, sizes in zip(steps, self._sizes(), strict=True))
         gates = feed, recur
         self._pass.keep(gates)
-        output, states = self._advance(gates, x, states, training)
-        self._learn(both, (x, output), step, training)
-        return output, states
+        output, after = self._advance(gates, x, states, training)
+        first = self._pass.first()
+        if first is not None:  # a masked step leaves the state as it was
+            first = self._tensor(first)
+            self._learn(
+                both, (first, self._advance(gates, first, states, training)[0]), step, training
+            )
+        else:
+            self._learn(both, (x, output), step, training)
+        return output, after
+
+    def learn_from(self, inputs: Any) -> None:
+        """Let rules learn, in the pass that begins, from other inputs than those of its first step.
+
+        Args:
+            inputs: Inputs of one time step.
+        """
+        self._pass.begin_with(inputs)
 
     def _learn(
         self,

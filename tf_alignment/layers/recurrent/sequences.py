@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import keras
+import tensorflow as tf
 
 from tf_alignment import probe as probing
 from tf_alignment.layers.base import (
@@ -120,12 +121,22 @@ class Recurrent(keras.layers.Layer):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if isinstance(mask, list | tuple):
             mask = mask[0]
+        if mask is not None and self.feedback.learns == "alignment":
+            self.cell.learn_from(_first_seen(sequences, mask, self.go_backwards))
         loop = keras.layers.RNN.inner_loop
         return loop(self, sequences, initial_state, mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Config of the Keras layer plus the feedback arguments."""
         return {**super().get_config(), **feedback_config(self)}
+
+
+def _first_seen(sequences: Any, mask: Any, go_backwards: bool) -> tf.Tensor:
+    """The first time step of each example that the mask does not hide, in the loop's order."""
+    seen = tf.cast(mask, tf.int32)
+    last = tf.shape(seen)[1] - 1
+    at = last - tf.argmax(seen[:, ::-1], 1, tf.int32) if go_backwards else tf.argmax(seen, 1)
+    return tf.gather(sequences, at, axis=1, batch_dims=1)
 
 
 def with_feedback_arguments(stock: Any, cell_class: Any) -> Any:

@@ -167,10 +167,20 @@ class Pass:
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
+        self._first: dict[int, Any] = {}
 
     def open(self) -> None:
         """Open the storage before a loop, and discard what a failed loop may have left."""
         self._made[threading.get_ident()] = None
+        self._first.pop(threading.get_ident(), None)
+
+    def begin_with(self, inputs: Any) -> None:
+        """Store the inputs from which rules learn, if they are not those of the first step."""
+        self._first[threading.get_ident()] = inputs
+
+    def first(self) -> Any:
+        """Inputs from which rules learn, or None for those of the first step."""
+        return self._first.get(threading.get_ident())
 
     def is_open(self) -> bool:
         """Whether a loop over time has begun."""
@@ -179,6 +189,7 @@ class Pass:
     def close(self) -> None:
         """Close the storage after the loop."""
         self._made.pop(threading.get_ident(), None)
+        self._first.pop(threading.get_ident(), None)
 
     def held(self) -> Any:
         """Object that the open storage keeps, or None."""
