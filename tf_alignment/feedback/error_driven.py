@@ -77,12 +77,14 @@ class ProductFeedback(Feedback):
         collapsed: Whether to store and train the path `P = R B` (`product_path`) in place of R,
             with the gradient `xᵀ δ BᵀB`. P equals `R B` under any optimizer that is linear in
             gradient and weights: SGD with or without momentum, weight decay or an L2 regularizer.
-            Under other optimizers (Adam, constraints, a global clipnorm) the rule differs. A
+            Under other optimizers (Adam, constraints, a global clipnorm) the rule differs: P then
+            takes a step of the optimizer's own for this gradient, as B does in Kolen-Pollack. A
             collapsed path has a tenth of the weights and is far cheaper in wide dense layers.
 
     Under an adaptive optimizer the steps of R are as large as those of W, although R has
     `expansion` times as many weights: the path R B grows past W and need not align. A warning says
-    so for Keras' own optimizers other than SGD.
+    so for Keras' own optimizers other than SGD. Steps of a collapsed path are of W's size: under
+    AdamW it trains where the two matrices fail (docs/results/sequences.md).
 
     Raises:
         ValueError: For an `expansion` that is not a positive number, or below 1 with `orthogonal`.
@@ -123,6 +125,7 @@ class ProductFeedback(Feedback):
         self.expansion = float(expansion)
         self.orthogonal = orthogonal
         self.collapsed = collapsed
+        self.linear = not collapsed
         self.fixed_initializer = named_initializer("fixed_initializer", fixed_initializer)
         if orthogonal:
             self.id = "pfa_o"  # type: ignore[misc]

@@ -206,7 +206,8 @@ def check(model: keras.Model) -> list[str]:
         warnings.warn(
             f"The product feedback weights of {_some(bent)} learn what the forward weights learn "
             f"only under SGD, with or without momentum; under {list(bent.values())[-1]} the path "
-            "of the error grows past them and need not align.",
+            "of the error grows past them and need not align. Take SGD, or "
+            "`ta.feedback.ProductFeedback(collapsed=True)`.",
             stacklevel=2,
         )
     if counted:
