@@ -6,7 +6,7 @@
 What needs more than these numbers is not here: trained weights (`two_routes/stability`,
 `rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), a
 simulation or a folder of files, whose scripts draw in seconds (`rdd/figure2`,
-`sequences/text-transformer`, `sequences/text-lstm`).
+`sequences/text-transformer`, `sequences/text-lstm`, `sequences/text-hub_transformer`).
 """
 
 from __future__ import annotations

@@ -167,8 +167,8 @@ def draw(output: Path, network: str, epochs: int) -> Any:
     directions.xaxis.get_major_locator().set_params(integer=True)
     columns = min(len(order), 7)
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, fontsize=8)
-    count = max(len(own) for own in groups.values())
-    common.caption(figure, f"up to {count} seeds; bands: ± 1 standard deviation (n - 1)")
+    counts = {len(own) for own in groups.values()}
+    common.caption(figure, common.of_seeds(counts, "; bands: ± 1 standard deviation (n - 1)"))
     return figure
 
 
