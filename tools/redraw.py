@@ -125,6 +125,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "two_routes/ia-published-tuned": lambda found: search.draw(found["trials"]),
     "two_routes/neural-predictivity": lambda found: neural_predictivity.draw(found["networks"]),
     "two_routes/noise-cifar10-v1": of_runs(noise_robustness.draw),
+    "two_routes/tuned-digits-v1": of_runs(depth_sweep.draw),
     "two_routes/wm-published-tuned": lambda found: search.draw(found["trials"]),
     "where_rules_train/convolutional": of_rates,
     "where_rules_train/perceptron": of_rates,

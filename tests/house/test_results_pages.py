@@ -111,6 +111,21 @@ def test_two_routes_on_digits():
     assert len(pages) == 8
 
 
+def test_tuned_rules_on_digits():
+    names = {"WM": "wm", "WM, Adam": "wm-adam"}
+    names |= {f"{rule}, Adam, operations": f"{rule.lower()}-adam-ops" for rule in ("WM", "IA")}
+    runs = kept("two_routes/tuned-digits-v1")["runs"]
+    searches = kept("two_routes/search-digits")["searches"]
+    pages = list(rows("results/two_routes.md", "## The search"))
+    for cells in pages:
+        own = [run for run in runs if run["settings"]["method"] == names[cells[0]]]
+        by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
+        assert_rows(cells, [last(some, "val_accuracy", 100.0) for some in by_depth])
+        trials = [trial["accuracy"] for trial in searches[names[cells[0]]]["trials"]]
+        assert cells[1:3] == [f"{100 * max(trials):.1f}", f"{trials.count(0.0)} of {len(trials)}"]
+    assert len(pages) == 4
+
+
 @pytest.mark.parametrize("page", ["choosing.md", "results/quickstart.md"])
 def test_methods_on_mnist(page):
     methods = kept("quickstart/mnist")["methods"]
