@@ -26,6 +26,7 @@ import keras
 
 import tf_alignment as ta
 from examples import command_line, common, networks
+from examples.curves import stacked, with_deviation
 from examples.rdd import data as rdd_data
 from examples.rdd import network as rdd_network
 from examples.sal.files import write
@@ -85,36 +86,40 @@ def to_page(run: common.Numbers) -> common.Numbers:
     """A run as the files of docs/results have it."""
     curves = {n: v for n, v in run["curves"].items() if not n.startswith("hidden/")}
     first = next(name for name in curves if name.endswith("gradient_angle"))
-    return {"seconds": run["seconds"], "first layer": first, "curves": curves}
+    kept = {name: run[name] for name in ("seed", "seconds")}
+    return {**kept, "first layer": first, "curves": curves}
 
 
-def table(runs: dict[str, common.Numbers]) -> str:
-    """The last epoch of every method, as Markdown."""
+def table(runs: dict[str, list[common.Numbers]]) -> str:
+    """The last epoch of every method, as Markdown: mean and standard deviation over the seeds."""
     rows = []
-    for method, run in runs.items():
-        last = {name: values[-1] for name, values in run["curves"].items()}
-        angle = last.get("mean/weight_angle")
+    for method, own in runs.items():
+        first = own[0]["first layer"]
+        last = {name: stacked(own, name)[:, -1] for name in own[0]["curves"]}
+        angles = last.get("mean/weight_angle")
         rows.append(
             (
                 method,
-                f"{100 * last['val_accuracy']:.2f} %",
-                f"{last[run['first layer']]:.1f}°",
-                "-" if angle is None else f"{angle:.1f}°",
-                f"{run['seconds']:.1f}",
+                str(len(own)),
+                with_deviation(100 * last["val_accuracy"]),
+                with_deviation(last[first], 1),
+                "-" if angles is None else with_deviation(angles, 1),
+                f"{sum(run['seconds'] for run in own) / len(own):.1f}",
             )
         )
-    return common.markdown(("method", "test accuracy", "gradient angle", "weight angle", "s"), rows)
+    head = ("method", "n", "test accuracy %", "gradient angle °", "weight angle °", "s")
+    return common.markdown(head, rows)
 
 
-def draw(runs: dict[str, common.Numbers]) -> Any:
+def draw(runs: dict[str, list[common.Numbers]]) -> Any:
     """Accuracy, and the first layer's gradient angle, over epochs."""
     labels = {"accuracy": "test accuracy", "angle": "gradient angle, first layer (°)"}
     curves = {
         method: {
-            "accuracy": run["curves"]["val_accuracy"],
-            "angle": run["curves"][run["first layer"]],
+            "accuracy": stacked(own, "val_accuracy"),
+            "angle": stacked(own, own[0]["first layer"]),
         }
-        for method, run in runs.items()
+        for method, own in runs.items()
     }
     return ta.plots.learning_curves(curves, labels=labels)
 
@@ -175,10 +180,9 @@ def main() -> None:
         probe=256,
     )
     ended = common.ended(results)
-    if given.seeds > 1:
-        print("", results.table(), sep="\n")
-    # figure and file are of the first seed
-    runs = {run["variant"]: to_page(run) for run in ended if run["seed"] == ended[0]["seed"]}
+    runs: dict[str, list[common.Numbers]] = {}
+    for run in ended:
+        runs.setdefault(run["variant"], []).append(to_page(run))
     print("", table(runs), sep="\n")
     write(argparse.Namespace(**{**vars(given), **settings}), name, {"runs": runs}, draw(runs))
 
