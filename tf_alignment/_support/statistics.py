@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["Mean", "deviation", "mean_of", "paired"]
+__all__ = ["Mean", "deviation", "mean_of", "padded", "paired"]
 
 # Two-sided 95 % quantiles of Student's distribution for 1, 2, 3 ... degrees of freedom
 _STUDENT = (
@@ -106,3 +106,16 @@ def paired(values: Mapping[int, float | None], baseline: Mapping[int, float | No
     both = [seed for seed in values if seed in baseline]
     pairs = [(values[seed], baseline[seed]) for seed in both]
     return mean_of([a - b for a, b in pairs if a is not None and b is not None])
+
+
+def padded(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """Curves of several lengths as one array `(curves, epochs)`, NaN where there is no value.
+
+    Args:
+        rows: Values over the epochs; None stands for NaN.
+    """
+    length = max(map(len, rows), default=0)
+    array = np.full((len(rows), length), math.nan)
+    for own, row in zip(array, rows, strict=True):
+        own[: len(row)] = [math.nan if v is None else v for v in row]
+    return array

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tf_alignment import plots
+from tf_alignment._support.statistics import padded
 from tf_alignment.plots.style import styles
-from tf_alignment.studies.results import padded
 from tf_alignment.studies.store import Store, read_json
 
 __all__ = ["write_report"]

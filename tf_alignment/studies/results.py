@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 
 from tf_alignment import plots
 from tf_alignment._support.arguments import file_path, one_of
-from tf_alignment._support.statistics import Mean, mean_of, paired
+from tf_alignment._support.statistics import Mean, mean_of, padded, paired
 from tf_alignment.studies.store import Store, read_json, write_json
 
-__all__ = ["Results", "padded"]
+__all__ = ["Results"]
 
 _LABELS = {
     "val_accuracy": "test accuracy",
@@ -27,19 +26,6 @@ _LABELS = {
     "mean/weight_angle": "weight angle (degrees)",
     "mean/path_angle": "weight angle (degrees)",
 }
-
-
-def padded(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
-    """Curves of several lengths as one array `(curves, epochs)`, NaN where there is no value.
-
-    Args:
-        rows: Values over the epochs; None stands for NaN.
-    """
-    length = max(map(len, rows), default=0)
-    array = np.full((len(rows), length), math.nan)
-    for own, row in zip(array, rows, strict=True):
-        own[: len(row)] = [math.nan if v is None else v for v in row]
-    return array
 
 
 class Results:
