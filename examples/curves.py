@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_alignment._support.statistics import mean_of
+from tf_alignment._support.statistics import mean_of, padded
 
 __all__ = ["by_variant", "last", "stacked", "with_deviation", "with_error"]
 
 
 def stacked(runs: Iterable[dict[str, Any]], curve: str) -> np.ndarray:
     """A curve of several runs, `(runs, points)`, NaN where one has no value."""
-    rows = [np.array(r["curves"].get(curve, [math.nan]), float) for r in runs]
-    length = max(map(len, rows))
-    return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
+    return padded([r["curves"].get(curve, [math.nan]) for r in runs])
 
 
 def by_variant(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

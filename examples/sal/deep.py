@@ -179,10 +179,8 @@ def main() -> None:
         settings=settings,
         probe=256,
     )
-    ended = common.ended(results)
-    runs: dict[str, list[common.Numbers]] = {}
-    for run in ended:
-        runs.setdefault(run["variant"], []).append(to_page(run))
+    groups = common.grouped(common.ended(results), "variant")
+    runs = {method: list(map(to_page, own)) for method, own in groups.items()}
     print("", table(runs), sep="\n")
     write(argparse.Namespace(**{**vars(given), **settings}), name, {"runs": runs}, draw(runs))
 

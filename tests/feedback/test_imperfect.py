@@ -228,11 +228,8 @@ def test_product_feedback_learns_from_the_exact_error():
 
 @pytest.mark.parametrize("method", ["eprop", "rflo"])
 def test_methods_that_send_no_error_back_in_time(method):
-    cell = keras.layers.SimpleRNN if method == "rflo" else keras.layers.LSTM
-    layers = [
-        getattr(ta.layers, cell.__name__)(5, feedback=rule)
-        for rule in (method, Imperfect(method, bits=8))
-    ]
+    kind = ta.layers.SimpleRNN if method == "rflo" else ta.layers.LSTM
+    layers = [kind(5, feedback=rule) for rule in (method, Imperfect(method, bits=8))]
     for layer in layers:
         layer.build((None, 6, 3))
     names = [[c.name for c in layer.connections] for layer in layers]

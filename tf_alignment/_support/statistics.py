@@ -117,5 +117,5 @@ def padded(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
     length = max(map(len, rows), default=0)
     array = np.full((len(rows), length), math.nan)
     for own, row in zip(array, rows, strict=True):
-        own[: len(row)] = [math.nan if v is None else v for v in row]
+        own[: len(row)] = np.asarray(row, float)
     return array

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tf_alignment._support.optional import require
-from tf_alignment._support.statistics import deviation
+from tf_alignment._support.statistics import deviation, padded
 from tf_alignment.plots.style import (
     MOST,
     Style,
@@ -204,7 +204,7 @@ def _quantities(method: str, found: Any) -> dict[str, np.ndarray]:
         if len(maps) == len(seeds):
             names = dict.fromkeys(name for history in maps for name in history)
             return {
-                name: _stacked([_curves(method, name, h[name])[0] for h in maps if name in h])
+                name: padded([_curves(method, name, h[name])[0] for h in maps if name in h])
                 for name in names
             }
     found = getattr(found, "history", found)
@@ -214,11 +214,6 @@ def _quantities(method: str, found: Any) -> dict[str, np.ndarray]:
             f"Received: results[{method!r}] of type {type(found).__name__}"
         )
     return {name: _curves(method, name, values) for name, values in found.items()}
-
-
-def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    length = max(map(len, rows))
-    return np.array([np.pad(r, (0, length - len(r)), constant_values=math.nan) for r in rows])
 
 
 def _curves(method: str, name: str, values: Any) -> np.ndarray:

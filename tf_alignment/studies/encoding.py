@@ -338,7 +338,10 @@ def _text(module: types.ModuleType) -> str:
 def _bindings(text: str) -> dict[str, list[ast.stmt]]:
     """Statements of a module, outside of functions and classes, that bind each of its names."""
     bound: dict[str, list[ast.stmt]] = {}
-    todo: list[ast.AST] = list(ast.parse(text).body)
+    try:
+        todo: list[ast.AST] = list(ast.parse(text).body)
+    except SyntaxError:  # the file is being written while what it held before runs
+        return bound
     while todo:
         node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

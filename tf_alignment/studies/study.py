@@ -140,7 +140,7 @@ class Study:
         self.tuning = as_tuning(tuning)
         self.data_dir = data_dir
         self.metric = metric
-        smaller = _is_better_small(metric)
+        smaller = _SMALL_IS_BETTER.search(metric.lower()) is not None
         self.maximize = not smaller if maximize is None else boolean("maximize", maximize)
         self.baseline = baseline
         self.settings = dict(settings or {})
@@ -371,7 +371,3 @@ def _shard(shard: Any) -> tuple[int, int]:
             f"Argument `shard` must be (i, n) with 1 <= i <= n. Received: shard={shard!r}"
         )
     return part, parts
-
-
-def _is_better_small(metric: str) -> bool:
-    return _SMALL_IS_BETTER.search(metric.lower()) is not None

@@ -112,7 +112,11 @@ def test_angles_do_not_depend_on_how_numbers_are_drawn(monkeypatch):
 
     def angles(jit_compile, every):
         learning = sampling.FeedbackLearning(
-            sampling.LayeredNetwork(sizes), Neuron(5), SpikeAlignment(5), jit_compile=jit_compile
+            sampling.LayeredNetwork(sizes),
+            Neuron(5),
+            SpikeAlignment(5),
+            chains=128,  # of few, angles differ by a degree from draw to draw
+            jit_compile=jit_compile,
         )
         monkeypatch.setattr(learning, "_every", lambda _: every)
         state = learning.run(learning.start(start), kernels, [np.zeros(n) for n in sizes], 100)
@@ -122,8 +126,7 @@ def test_angles_do_not_depend_on_how_numbers_are_drawn(monkeypatch):
     single = angles(False, 1)
     assert max(single) < 40  # from 90
     for jit_compile in (False, True):
-        # other draws: up to 1.2° apart where this was run
-        np.testing.assert_allclose(angles(jit_compile, 5), single, atol=3.0)
+        np.testing.assert_allclose(angles(jit_compile, 5), single, atol=1.0)
 
 
 def test_long_simulations_are_filtered_in_parts():

@@ -135,14 +135,11 @@ class RecurrentCell(FeedbackLayer):
         gates = feed, recur
         self._pass.keep(gates)
         output, after = self._advance(gates, x, states, training)
-        first = self._pass.first()
+        received, first = (x, output), self._pass.first()
         if first is not None:  # a masked step leaves the state as it was
             first = self._tensor(first)
-            self._learn(
-                both, (first, self._advance(gates, first, states, training)[0]), step, training
-            )
-        else:
-            self._learn(both, (x, output), step, training)
+            received = first, self._advance(gates, first, states, training)[0]
+        self._learn(both, received, step, training)
         return output, after
 
     def learn_from(self, inputs: Any) -> None:

@@ -121,7 +121,8 @@ class Recurrent(keras.layers.Layer):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if isinstance(mask, list | tuple):
             mask = mask[0]
-        if mask is not None and self.feedback.learns == "alignment":
+        learns = self.feedback.learns == "alignment" and not self.feedback.weights_only
+        if mask is not None and learns:
             self.cell.learn_from(_first_seen(sequences, mask, self.go_backwards))
         loop = keras.layers.RNN.inner_loop
         return loop(self, sequences, initial_state, mask, training=training)
