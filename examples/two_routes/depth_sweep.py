@@ -59,6 +59,8 @@ def main() -> None:
     given = parser.parse_args()
     found = sweep.runs(given, "depth", given.depths or ([8, 14] if given.quick else [20, 32, 56]))
     print("", sweep.table(found, "depth"), sep="\n")
+    if all("val_top_5" in run["curves"] for run in found):
+        print("\nTop 5:", sweep.table(found, "depth", "val_top_5"), sep="\n")
     sweep.write(given.output, "depth", found, draw(found))
 
 

@@ -183,6 +183,18 @@ class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "steps": self.steps, "warm_up": self.warm_up}
 
 
+@keras.saving.register_keras_serializable(package="two_routes")
+class TopFive(keras.metrics.SparseTopKCategoricalAccuracy):
+    """Share of the examples whose class is among the five largest outputs."""
+
+    def __init__(self, name: str = "top_5", dtype: Any = None) -> None:
+        super().__init__(5, name=name, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """Of forward weights and, apart, of feedback weights that learn by alignment.
 
@@ -371,8 +383,12 @@ def runs(
             f"`{'` and `'.join(unused)}` must be left out where no method learns by alignment. "
             f"Received: {', '.join(f'{n}={v!r}' for n, v in unused.items())}, methods={names}"
         )
+    many = settings.dataset == IMAGENET or arrays(settings, given.data_dir).classes > 10
     defaults: dict[str, Any] = {
-        "compile": {"optimizer": optimizer_of},
+        "compile": {
+            "optimizer": optimizer_of,
+            "metrics": ["accuracy", *([TopFive] if many else [])],
+        },
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "finish": [save_model],
@@ -392,7 +408,7 @@ def runs(
 
 def to_page(run: common.Numbers, settings: Mapping[str, Any]) -> common.Numbers:
     """A run as the files of docs/results have it."""
-    names = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    names = ["loss", "accuracy", "top_5", "val_loss", "val_accuracy", "val_top_5"]
     names += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
     return {
         "settings": Settings(**settings, seed=run["seed"]).kept,

@@ -54,16 +54,18 @@ def runs(given: argparse.Namespace, name: str, values: Iterable[Any]) -> list[co
     return residual.runs(given, cases, variants, range(given.seeds))
 
 
-def accuracies(found: list[common.Numbers], name: str) -> dict[str, dict[Any, list[float]]]:
+def accuracies(
+    found: list[common.Numbers], name: str, curve: str = "val_accuracy"
+) -> dict[str, dict[Any, list[float]]]:
     """Test accuracies, percent: `{method: {value of the setting: [one per seed]}}`."""
     values: dict[str, dict[Any, list[float]]] = {}
     for run in found:
-        settings, accuracy = run["settings"], 100 * run["curves"]["val_accuracy"][-1]
+        settings, accuracy = run["settings"], 100 * run["curves"][curve][-1]
         values.setdefault(settings["method"], {}).setdefault(settings[name], []).append(accuracy)
     return values
 
 
-def table(found: list[common.Numbers], name: str) -> str:
+def table(found: list[common.Numbers], name: str, curve: str = "val_accuracy") -> str:
     """Test accuracy by method and value of a setting, percent; mean and standard error of seeds."""
     values = sorted({run["settings"][name] for run in found})
 
@@ -78,7 +80,7 @@ def table(found: list[common.Numbers], name: str) -> str:
 
     rows = [
         (f"`{method}`", *(cell(method, value, own.get(value, [])) for value in values))
-        for method, own in accuracies(found, name).items()
+        for method, own in accuracies(found, name, curve).items()
     ]
     return common.markdown(("method", *(f"{v:g}" for v in values)), rows)
 

@@ -78,6 +78,73 @@ class TestLoad:
         np.testing.assert_array_equal(digits.train.y, y)
 
 
+class TestPreparedElsewhere:
+    """Datasets that are none of `NAMES`: folders of `data_dir`."""
+
+    @staticmethod
+    def written(tmp_path, name, splits, size=(4, 4, 3), key="label"):
+        """Write a dataset with six examples per split, and return its first split's images."""
+        tfds = pytest.importorskip("tensorflow_datasets")
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (6, *(side or 4 for side in size)), dtype=np.uint8)
+        labels = np.arange(6) % 3
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=size, encoding_format="png"),
+                key: tfds.features.ClassLabel(num_classes=3),
+            }
+        )
+        folder = tmp_path / name / "1.0.0"
+        folder.mkdir(parents=True)
+        for split in splits:
+            with tf.io.TFRecordWriter(f"{folder}/{name}-{split}.tfrecord-00000-of-00001") as file:
+                for image, label in zip(images, labels, strict=True):
+                    file.write(features.serialize_example({"image": image, key: label}))
+        tfds.folder_dataset.write_metadata(
+            data_dir=str(folder),
+            features=features,
+            split_infos=[
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[6],
+                    num_bytes=0,
+                    filename_template=tfds.core.ShardedFileTemplate(
+                        data_dir=folder, dataset_name=name, split=split, filetype_suffix="tfrecord"
+                    ),
+                )
+                for split in splits
+            ],
+        )
+        return images, labels
+
+    @pytest.mark.parametrize("test", ["test", "validation"])
+    def test_a_folder_with_images_and_labels(self, test, tmp_path):
+        images, labels = self.written(tmp_path, "animals", ["train", test])
+        found = data.load("animals", str(tmp_path))
+        assert (found.name, found.classes) == ("animals", 3)
+        for split in (found.train, found.test):
+            np.testing.assert_array_equal(split.x, images.astype(np.float32) / np.float32(255.0))
+            np.testing.assert_array_equal(split.y, labels)
+
+    @pytest.mark.parametrize(
+        ("wrong", "received"),
+        [
+            ({"splits": ["train"]}, r"splits=\['train'\]"),
+            ({"splits": ["train", "test"], "size": (None, None, 3)}, r"Image\(shape=\(None"),
+            ({"splits": ["train", "test"], "key": "kind"}, r"'kind': ClassLabel"),
+        ],
+    )
+    def test_what_is_no_such_dataset(self, wrong, received, tmp_path):
+        self.written(tmp_path, "animals", **wrong)
+        with pytest.raises(ValueError, match=rf"(?s)'animals' must have the features.*{received}"):
+            data.load("animals", str(tmp_path))
+
+    @pytest.mark.parametrize("name", ["animals", "..", "../animals", 3])
+    def test_a_name_without_a_folder(self, name, tmp_path):
+        with pytest.raises(ValueError, match=r"`name` must be one of .*Received: name="):
+            data.load(name, str(tmp_path))
+
+
 class TestMap:
     def test_inputs_of_both_splits_change_and_labels_stay(self):
         digits = data.load("digits")

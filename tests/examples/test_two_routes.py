@@ -365,3 +365,33 @@ def test_a_search_may_take_the_noise_away(name, normalize):
     base = ta.feedback.get(residual.METHODS[name])
     assert search.rule(base, {"noise": None}).normalize == normalize
     assert search.rule(base, {"feature_center": True, "noise": None}).feature_center
+
+
+@pytest.mark.parametrize(("classes", "measured"), [(10, False), (20, True)])
+def test_top_five_where_there_are_classes_enough(classes, measured, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    splits = (ta.data.Split(x, np.zeros(2, "int32")),) * 2
+    monkeypatch.setattr(ta.data, "load", lambda *_: ta.data.Arrays("animals", *splits, classes))
+    asked = []
+
+    def study(*arguments, **options):
+        asked.extend(options["compile"]["metrics"])
+        raise InterruptedError
+
+    monkeypatch.setattr(residual.common, "study", study)
+    given = sweep.arguments("Text", ["backprop"]).parse_args(["--dataset", "animals"])
+    with pytest.raises(InterruptedError):
+        sweep.runs(given, "depth", [18])
+    assert asked == ["accuracy", residual.TopFive][: 1 + measured]
+
+
+def test_top_five_is_numpys():
+    rng = np.random.default_rng(0)
+    y, outputs = rng.integers(0, 20, 40), rng.random((40, 20), "float32")
+    metric = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(residual.TopFive())
+    )
+    metric.update_state(y, outputs)
+    largest = np.argsort(outputs, 1)[:, -5:]
+    assert 0.1 < float(metric.result()) < 0.5 and metric.name == "top_5"
+    assert float(metric.result()) == pytest.approx(np.mean(np.any(largest == y[:, None], 1)))

@@ -109,8 +109,10 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
             & Kaynak 1998, https://doi.org/10.24432/C50P49, with 1437 images for training and 360
             for testing, in a fixed split that is balanced over classes); `"mnist"`,
             `"fashion_mnist"`, `"svhn_cropped"`, `"cifar10"` or `"cifar100"` (from TensorFlow
-            Datasets, with the usual splits); or `"voc"` (Pascal VOC 2007 at 32x32, each image with
-            the class of its largest object, 21 classes with the background).
+            Datasets, with the usual splits); `"voc"` (Pascal VOC 2007 at 32x32, each image with
+            the class of its largest object, 21 classes with the background); or the name of any
+            other folder of `data_dir` that holds a prepared TensorFlow Dataset of images of one
+            size with a class label. The split for testing is `test` or, without one, `validation`.
         data_dir: Directory of the prepared TensorFlow Datasets, in which `~` is the home directory;
             `None` takes the default of TensorFlow Datasets. Not used for `"digits"`.
 
@@ -118,7 +120,7 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
         Dataset with `x` float32 in [0, 1] with a channel axis, and `y` int32.
 
     Raises:
-        ValueError: If `name` is unknown.
+        ValueError: If `name` is unknown, or if the dataset has no such images, labels or splits.
         FileNotFoundError: If the dataset is not in `data_dir`; the message says how to prepare it.
         ImportError: If the library that holds the dataset is not installed.
 
@@ -127,9 +129,10 @@ def load(name: str, data_dir: str | None = None) -> Arrays:
         >>> digits.train.x.shape, digits.test.x.shape, digits.classes
         ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
-    one_of("name", name, NAMES)
     if data_dir is not None:
         file_path("data_dir", data_dir)
+    if not (data_dir and isinstance(name, str) and _has_folder(data_dir, name)):
+        one_of("name", name, NAMES)
     return _digits() if name == "digits" else _prepared(name, data_dir)
 
 
@@ -149,10 +152,9 @@ def _digits() -> Arrays:
 def _prepared(name: str, data_dir: str | None) -> Arrays:
     builder = builder_of(name, data_dir)
 
-    def split(part: str, **options: bool) -> Split:
-        examples = builder.as_dataset(split=part, **options)
-        if name == "voc":
-            examples = examples.map(_largest_object)
+    def split(part: str) -> Split:
+        examples = builder.as_dataset(split=part)
+        examples = examples.map(_largest_object if name == "voc" else _labelled)
         batches = list(examples.batch(4096).as_numpy_iterator())
         images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
         return Split(images.astype(np.float32) / np.float32(255.0), labels.astype(np.int32))
@@ -160,9 +162,37 @@ def _prepared(name: str, data_dir: str | None) -> Arrays:
     if name == "voc":
         # The paper that trains on it has 21 outputs, and does not say what its labels are.
         return Arrays(name, split("train+validation"), split("test"), classes=21)
+    test_name = "test" if "test" in builder.info.splits else "validation"
+    if name not in NAMES:
+        _check_features(name, builder, ("train", test_name))
     classes = builder.info.features["label"].num_classes
-    train, test = (split(part, as_supervised=True) for part in ("train", "test"))
+    train, test = (split(part) for part in ("train", test_name))
     return Arrays(name, train, test, classes)
+
+
+def _has_folder(data_dir: str, name: str) -> bool:
+    """Whether a directory of datasets has a folder of this name, and no path to elsewhere."""
+    folder = os.path.join(os.path.expanduser(data_dir), name)
+    return name.isidentifier() and tf.io.gfile.isdir(folder)
+
+
+def _check_features(name: str, builder: Any, splits: tuple[str, str]) -> None:
+    """Raise an error unless a dataset has images of one size with a class label, and two splits."""
+    info = builder.info
+    image, label = (dict(info.features).get(key) for key in ("image", "label"))
+    sizes = getattr(image, "shape", ())
+    if (
+        len(sizes) != 3
+        or None in sizes
+        or getattr(image, "dtype", None) != np.uint8
+        or not getattr(label, "num_classes", None)
+        or not set(splits) <= set(info.splits)
+    ):
+        raise ValueError(
+            f"The dataset {name!r} must have the features `image` (uint8, of one size) and `label` "
+            "(a class label), and the splits `train` and `test` or `validation`. "
+            f"Received: features={info.features}, splits={sorted(info.splits)}"
+        )
 
 
 def builder_of(name: str, data_dir: str | None) -> Any:
@@ -185,6 +215,11 @@ def builder_of(name: str, data_dir: str | None) -> Any:
             f"directory as it is. Received: data_dir={data_dir!r}"
         )
     return builder
+
+
+def _labelled(example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Image and class."""
+    return example["image"], example["label"]
 
 
 def _largest_object(example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
