@@ -48,7 +48,7 @@ class _Watched:
     def advice(self) -> str:
         if self.method is None:
             return _ADVICE[None]
-        return _ADVICE.get(self.method.id, _ADVICE[self.method.learns])
+        return _ADVICE.get(self.method.unwrapped.id, _ADVICE[self.method.learns])
 
 
 def _weights(model: keras.Model) -> list[_Watched]:

@@ -7,7 +7,7 @@
 One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
 mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
 MNIST, ResNet-8 with 8 filters in the first stage on 12,800 images of CIFAR-10; on the latter two
-fewer values of each defect. All methods of a seed start from the same forward weights and see the
+fewer values of each defect, around those at which a method begins to fail. All methods of a seed start from the same forward weights and see the
 same batches; weight decay is the same for all, since Kolen-Pollack and product feedback need it.
 Runs that are in the JSON file are not made again; the figures are drawn from it.
 """
@@ -48,7 +48,7 @@ LABELS = {
     "density": "density",
     "rank": "rank",
 }
-FEW: dict[str, tuple[float, ...]] = {
+MNIST: dict[str, tuple[float, ...]] = {
     "bits": (1, 2, 3),
     "error_bits": (1, 2, 3),
     "noise": (1.0,),
@@ -56,7 +56,7 @@ FEW: dict[str, tuple[float, ...]] = {
     "density": (0.03,),
     "rank": (4,),
 }
-"""For the larger datasets: values around those at which digits begin to fail."""
+VALUES = {"digits": DEFECTS, "mnist": MNIST, "cifar10": {**MNIST, "error_bits": (1, 2, 3, 4, 6)}}
 QUICK: dict[str, tuple[float, ...]] = {"bits": (1,), "noise": (1.0,)}
 
 
@@ -220,7 +220,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.data, given.epochs = "digits", given.epochs or 2
-    values = QUICK if given.quick else DEFECTS if given.data == "digits" else FEW
+    values = QUICK if given.quick else VALUES[given.data]
     file = given.output / f"{given.data}.json"
     load(given.data, given.data_dir)  # what is missing is said here
     epochs = given.epochs or SETTINGS[given.data].epochs

@@ -97,7 +97,7 @@ def bits(loss: float) -> float:
 def finish(run: Any) -> Numbers:
     """Test loss, and the angles of gradients to backpropagation's at the end, by path."""
     x, y = (part[:32] for part in run.source.test)
-    angles = {} if run.feedback == "dfa" else ta.metrics.gradient_angle(run.model, x, y)
+    angles = ta.metrics.gradient_angle(run.model, x, y)
     test = text_of(run.settings["quick"], run.settings["length"], run.data_dir).test
     return {
         "angles": {path: found["kernel"] for path, found in angles.items() if "kernel" in found},

@@ -382,3 +382,69 @@ def test_wrong_expressions_name_the_argument():
     )
     named = ta.convert(model, "fa", include=["block(1", "dense.*"], exclude=model.layers[2].name)
     assert list(methods_of(named).values()) == ["fa", "fa", "stock"]
+
+
+def test_a_method_per_layer():
+    def stock():
+        layers = [
+            keras.layers.GRU(3, name="gru_1", return_sequences=True),
+            keras.layers.GRU(3, name="gru_2"),
+            keras.layers.Dense(4, name="middle"),
+            keras.layers.Dense(2, name="head"),
+        ]
+        model = keras.Sequential([keras.Input((4, 5)), *layers])
+        model.compile(keras.optimizers.SGD(0.1, weight_decay=0.01), "mse")
+        return model
+
+    given = {re.compile("gru.*"): "eprop", lambda layer: layer.name == "head": "kp"}
+    x, y = np.ones((4, 4, 5), "float32"), np.ones((4, 2), "float32")
+    for inplace in (False, True):
+        model = stock()
+        found = ta.convert(model, given, inplace=inplace)
+        assert (found is model) == inplace
+        methods = {r.path: r.method for r in ta.summary(found, print_fn=lambda _: None)}
+        kept = {n: m for n, m in methods.items() if n in ("gru_1", "gru_2", "middle", "head")}
+        assert kept == {"gru_1": "eprop", "gru_2": "eprop", "middle": "stock", "head": "kp"}
+        found.fit(x, y, verbose=0)
+        np.testing.assert_allclose(ta.strip(found)(x), found(x), rtol=1e-6)
+    first = ta.convert(stock(), {"gru_1": "fa", "gru.*": "kp"}, exclude="gru_2")
+    assert [getattr(layer, "feedback", None) for layer in first.layers][1:] == [None] * 3
+    assert first.layers[0].feedback == ta.feedback.FeedbackAlignment()
+
+
+def test_heads_of_one_attention_with_different_methods(tmp_path):
+    entry = keras.Input((3, 4))
+    h = keras.layers.Dense(4)(entry)
+    h = keras.layers.MultiHeadAttention(2, 2, name="attention")(h, h)
+    model = keras.Model(entry, h)
+    given = {"attention/(query|key)": "fa", "attention/.*": "kp"}
+    found = ta.convert(model, given)
+    with pytest.warns(UserWarning, match=r"Load the file with `tf_alignment.load_model`"):
+        found.save(tmp_path / "model.keras")
+    loaded = ta.load_model(tmp_path / "model.keras")
+    for each in (found, loaded):
+        table = ta.summary(each, print_fn=lambda _: None)
+        assert [r.method for r in table] == ["stock", "fa", "fa", "kp", "kp"]
+    x = np.ones((2, 3, 4), "float32")
+    np.testing.assert_array_equal(found(x), loaded(x))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, r"at least one.*Received: feedback=\{\}"),
+        ({"a": "dfa"}, r"'dfa' in a dict.*Received: feedback="),
+        ({"nothing": "fa"}, r"`feedback` must match layers.*Received: 'nothing'"),
+        ({"a": None}, "take feedback away"),
+        ({"a": "eprop"}, r"'eprop' in layer 'a', which is not recurrent.*`include`"),
+    ],
+)
+def test_a_dict_of_methods_that_cannot_be(given, message):
+    layers = [keras.layers.Dense(3, name="low"), keras.layers.Dense(3, name="a")]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    with pytest.raises(ValueError, match=message):
+        ta.convert(model, given)
+    with pytest.raises(ValueError, match=r"without `include`.*include='low'"):
+        ta.convert(model, {"a": "fa"}, include="low")
+    with pytest.raises(ValueError, match=r"not recurrent"):
+        ta.convert(model, "rflo")

@@ -61,6 +61,47 @@ def test_an_own_loop_that_leaves_the_losses_out_is_told(compiled, losses):
     assert all("add `sum(model.losses)` to the loss" in text for text in told)
 
 
+@pytest.mark.parametrize("losses", [False, True])
+@pytest.mark.parametrize("kind", ["dense", "lstm", "cell"])
+def test_a_compiled_loop_that_leaves_the_losses_out_is_told_at_once(kind, losses):
+    first = {
+        "dense": lambda: ta.layers.TimeDistributed(ta.layers.Dense(3, feedback="sa")),
+        "lstm": lambda: ta.layers.LSTM(3, return_sequences=True, feedback="sa"),
+        "cell": lambda: K.RNN(ta.layers.GRUCell(3, feedback="sa"), return_sequences=True),
+    }[kind]
+    model = keras.Sequential([keras.Input((5, 4)), K.Dense(4), first()])
+    x = tf.random.stateless_normal((2, 5, 4), (0, 0))
+
+    @tf.function
+    def run():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x, training=True)))
+            loss += sum(model.losses) if losses else 0.0
+        return tape.gradient(loss, model.trainable_weights)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run()
+    told = [str(w.message) for w in caught if "stand still" in str(w.message)]
+    assert len(told) == (0 if losses else 1 if kind == "dense" else 2)
+
+
+@pytest.mark.parametrize("losses", [False, True])
+def test_an_eager_loop_over_a_recurrent_layer_is_told(losses):
+    layer = ta.layers.GRU(3, feedback="sa", return_sequences=True)
+    model = keras.Sequential([keras.Input((5, 4)), K.Dense(4), layer])
+    x = tf.random.stateless_normal((2, 5, 4), (0, 0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(model(x, training=True)))
+                loss += sum(model.losses) if losses else 0.0
+            tape.gradient(loss, model.trainable_weights)
+    told = [str(w.message) for w in caught if "stand still" in str(w.message)]
+    assert len(told) == (0 if losses else 2)
+
+
 def test_gradients_of_the_input_are_no_training():
     model = ta.convert(mlp(), "sa")
     with warnings.catch_warnings():

@@ -193,3 +193,19 @@ def test_what_is_not_recurrent_refuses_them():
     for name, value in (("beta", -1.0), ("tau", 0.0), ("threshold", 0.0), ("gamma", -0.1)):
         with pytest.raises(ValueError, match=f"`{name}`.*Received"):
             ta.layers.ALIFCell(3, **{name: value})
+
+
+def test_spikes_have_no_activation():
+    with pytest.raises(ValueError, match=r"`activation` must be left out.*activation='relu'"):
+        ta.layers.ALIFCell(3, activation="relu")
+    cell = ta.layers.ALIFCell(3, activation="linear")
+    assert type(cell).from_config(cell.get_config()).beta == cell.beta
+
+
+@pytest.mark.parametrize("method", ["eprop", "rflo", ta.feedback.Imperfect("eprop", bits=4)])
+def test_convert_gives_it_to_recurrent_layers(method):
+    layers = [keras.layers.RNN(keras.layers.SimpleRNNCell(3), name="rnn"), keras.layers.Dense(2)]
+    stock = keras.Sequential([keras.Input((4, 5)), *layers])
+    model = ta.convert(stock, method, include="rnn")
+    assert model.layers[0].cell.feedback == ta.feedback.get(method)
+    assert list(model.layers[0].cell.feedback_weights) == ["input_feedback_kernel"]

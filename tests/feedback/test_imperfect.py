@@ -8,7 +8,6 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.feedback.imperfect import quantise
-from tf_alignment.testing.table import GATES_APART
 
 Imperfect = ta.feedback.Imperfect
 RNG = np.random.default_rng(5)
@@ -263,9 +262,9 @@ FINE = {"bits": 6, "error_bits": None}
     ids=repr,
 )
 def test_check_rule(turn, rule, two_replicas):
-    layers = None  # all that can have a method with a `send` of its own
+    layers = None
     if turn is not None:
-        layers = [name for name in cases.a_third(turn) if name not in GATES_APART]
+        layers = cases.a_third(turn)
     report = ta.testing.check_rule(rule, layers=layers, strategy=two_replicas)
     skipped = {"closed_form"} | (set() if rule.has_kernel else {"effective_kernel"})
     assert {check.name for check in cases.skipped(report)} == skipped
@@ -332,3 +331,82 @@ def test_wrong_arguments_name_themselves(arguments, match):
 def test_methods_that_it_is_not_for(method):
     with pytest.raises(ValueError, match="`method`"):
         Imperfect(method)
+
+
+DEFECTS = {"mismatch": 0.3, "density": 0.6, "stuck_on": 0.05, "bits": 3, "error_bits": None}
+
+
+@pytest.mark.parametrize("method", ["fa", "usf", "brsf", "kp", "sa", "pfa", "eprop"])
+def test_a_path_without_coarse_errors_is_made_once_per_pass(method):
+    """The same numbers as with the path made at every time step, and in gates apart too."""
+
+    class Slow(Imperfect):
+        def send(self, c, dz):
+            return super().send(c, dz)
+
+    x, found = tf.random.stateless_normal((3, 4, 5), (0, 1)), []
+    for kind in (Imperfect, Slow):
+        rule = kind(method, **DEFECTS, noise=0.2, seed=1)
+        layer = ta.layers.GRU(3, feedback=rule, seed=2, name="one")
+        layer.build(x.shape)
+        rng = np.random.default_rng(0)
+        for weight in layer.weights:
+            if "imperfect" not in weight.name and weight.dtype == "float32":
+                weight.assign(rng.standard_normal(weight.shape))
+        layer.cell.seed_generator.state.assign([1, 2])
+        found.append(ta.testing.gradients(layer, x)[1])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    ta.layers.ConvLSTM1D(2, 2, feedback=Imperfect(method, **DEFECTS)).build((2, 3, 6, 2))
+    with pytest.raises(ValueError, match="Slow has a `send` of its own"):
+        ta.layers.ConvLSTM1D(2, 2, feedback=Slow(method, **DEFECTS)).build((2, 3, 6, 2))
+
+
+def test_what_it_wraps_counts():
+    def model(method):
+        layers = [keras.layers.Dense(4, name="low"), keras.layers.Dense(3, name="top")]
+        stock = keras.Sequential([keras.Input((5,)), *layers])
+        return ta.convert(stock, Imperfect(method, bits=3))
+
+    def said(method):
+        lines = []
+        ta.summary(model(method), print_fn=lines.append)
+        return "\n".join(lines)
+
+    assert "Weight transport remains: the error passes the forward weights of 'top'" in said(
+        "backprop"
+    )
+    assert "No weight transport remains" in said("fa")
+    assert "usf copies the signs of the forward weights" in said("usf")
+    monitor = ta.callbacks.AlignmentMonitor()
+    product = model("pfa")
+    product.compile(keras.optimizers.SGD(0.1), "mse")
+    names = product.fit(np.ones((4, 5)), np.ones((4, 3)), verbose=0, callbacks=[monitor]).history
+    assert "top/path_angle" in names and "top/weight_angle" not in names
+
+
+@pytest.mark.parametrize(
+    ("rule", "mismatch", "told"),
+    [
+        ("sa", 0.1, False),
+        ("sa", 0.5, True),
+        ("aa", 0.5, True),
+        (ta.feedback.SymmetricAlignment(0.5, 0.5), 0.5, False),
+        ("kp", 0.5, False),
+        (ta.feedback.ActivationAlignment(noise="rademacher"), 0.5, False),
+    ],
+)
+def test_steps_too_large_for_strong_devices_are_told_before_training(rule, mismatch, told):
+    layer = ta.layers.Dense(40, feedback=Imperfect(rule, mismatch=mismatch, seed=1))
+    model = keras.Sequential([keras.Input((30,)), layer])
+    model.compile(ta.optimizers.split(keras.optimizers.SGD(0.0)), "mse")
+    gain = float(np.max(layer.feedback_weights["imperfect_gain"]))
+    assert 1.2 < gain < 1.6 or 2.0 < gain < 3.5
+    if not told:
+        assert ta.optimizers.check(model) == []
+        return
+    with pytest.warns(UserWarning, match=rf"the largest gain is {gain:.1f}: from 2 on"):
+        assert len(ta.optimizers.check(model)) == 1
+    start = np.abs(layer.effective_feedback_kernel() - layer.kernel).max()
+    model.fit(RNG.standard_normal((960, 30)), np.zeros((960, 40)), verbose=0, batch_size=48)
+    assert np.abs(layer.effective_feedback_kernel() - layer.kernel).max() > 10 * start  # it is true

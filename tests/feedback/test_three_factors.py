@@ -290,3 +290,76 @@ def test_rules_that_do_not_learn_by_alignment_are_no_phase():
     for rule in ("kp", ta.feedback.FeedbackAlignment()):
         with pytest.raises(TypeError, match="learns by alignment"):
             ta.phases.Alignment(rule)
+
+
+class Gated(ta.feedback.FeedbackAlignment):
+    """Hebb's product of input and error, times the signal."""
+
+    learns, modulated = "error", True
+
+    def build(self, setup):
+        setup.add("feedback_kernel", setup.kernel.shape, setup.draw, True, aligned=True)
+
+    def send(self, c, dz):
+        dx, _ = super().send(c, dz)
+        signal = tf.cast(c.modulator, dz.dtype)
+        return dx, {"feedback_kernel": signal * c.map.outer(c.x, dz, c.kernel)}
+
+
+class Scaled(ta.feedback.FeedbackAlignment):
+    """B times the signal."""
+
+    modulated = True
+
+    def feedback_kernel(self, c):
+        signal = 0.0 if c.modulator is None else tf.cast(c.modulator, c.kernel.dtype)
+        return signal * c.weights["feedback_kernel"]
+
+
+@pytest.mark.parametrize("how", ["compiled", "xla", "eager"])
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_signal_is_that_of_the_step_at_every_time_step(how, unroll):
+    """B of the input connection changes by the signal times Σ_t x(t)ᵀ δ(t)."""
+    x, y = RNG.standard_normal((4, 3, 2)).astype("float32"), np.ones((4, 5), "float32")
+
+    def trained(signal):
+        keras.utils.set_random_seed(1)
+        layer = ta.layers.SimpleRNN(5, feedback=Gated(), unroll=unroll)
+        model = keras.Sequential([keras.Input((3, 2)), layer])
+        options = {"run_eagerly": how == "eager", "jit_compile": how == "xla"}
+        split = ta.optimizers.split(keras.optimizers.SGD(0.0), keras.optimizers.SGD(1.0))
+        model.compile(split, "mse", **options)
+        ta.modulate(model, lambda loss, mean: signal * loss)
+        before = layer.feedback_weights["input_feedback_kernel"].numpy()
+        loss = model.train_on_batch(x, y)
+        return layer.feedback_weights["input_feedback_kernel"].numpy() - before, loss, model
+
+    change, loss, model = trained(2.0)
+    cell = model.layers[0].cell
+    w, u = cell.kernel.numpy(), cell.recurrent_kernel.numpy()
+    keras.utils.set_random_seed(1)
+    start = ta.layers.SimpleRNN(5, feedback=Gated())
+    start.build((None, 3, 2))
+    back = start.feedback_weights["recurrent_feedback_kernel"].numpy()
+    hs = [np.zeros((4, 5))]
+    for t in range(3):
+        hs.append(np.tanh(x[:, t] @ w + hs[-1] @ u))
+    error, hebb = 2.0 * (hs[-1] - y) / y.size, 0.0
+    for t in reversed(range(3)):
+        delta = error * (1 - hs[t + 1] ** 2)
+        hebb, error = hebb + x[:, t].T @ delta, delta @ back.T
+    np.testing.assert_allclose(change, -2.0 * loss * hebb, rtol=1e-3, atol=1e-6)
+
+
+def test_a_kernel_that_waits_for_the_signal_is_not_made_before_it():
+    x, y = RNG.standard_normal((4, 3, 2)).astype("float32"), np.ones((4, 5), "float32")
+    layer = ta.layers.SimpleRNN(5, feedback=Scaled())
+    low = keras.layers.Dense(2, use_bias=False)
+    model = keras.Sequential([keras.Input((3, 2)), low, layer])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    ta.modulate(model, lambda loss, mean: 1.0 + 0.0 * loss)
+    before = low.kernel.numpy()
+    model.train_on_batch(x, y)  # before the first step the signal is 0
+    assert np.abs(low.kernel.numpy() - before).max() > 1e-4
+    with pytest.raises(ValueError, match=r"Scaled waits for a signal.*Received"):
+        ta.layers.GRU(3, reset_after=False, feedback=Scaled()).build((None, 4, 5))

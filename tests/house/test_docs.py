@@ -52,6 +52,11 @@ def test_readme_lists_every_method(page):
     assert [name for name, _ in listed] == list(ta.feedback.METHODS)
     for name, class_name in listed:
         assert isinstance(ta.feedback.get(name), getattr(ta.feedback, class_name))
+    recurrent = re.findall(r"^\| `(\w+)` \(recurrent layers\) \| `(\w+)", table, flags=re.MULTILINE)
+    assert [name for name, _ in recurrent] == list(ta.feedback.RECURRENT_METHODS)
+    for name, class_name in recurrent:
+        assert type(ta.feedback.get(name)) is getattr(ta.feedback, class_name)
+    assert "| | `Imperfect(method)` |" in table
 
 
 def test_readme_example(capsys):

@@ -375,7 +375,7 @@ def test_a_rule_with_a_send_of_its_own_is_asked_at_every_time_step():
     np.testing.assert_allclose(gradients(layer, x)[1][0], want, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"`send` of its own.*Received: feedback=Clipped"):
         ta.layers.GRU(3, reset_after=False, feedback=Clipped()).build((None, 4, 5))
-    with pytest.raises(ValueError, match="`send` of its own"):
+    with pytest.raises(ValueError, match="Clipped has a `send` of its own"):
         ta.layers.ConvLSTM1D(3, 2, feedback=Clipped()).build((None, 4, 5, 2))
 
 
@@ -406,6 +406,43 @@ def test_what_cannot_be_is_refused():
     ):
         with pytest.raises(ValueError, match=r"loop over time|one matrix product"):
             phase.run(model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f: ta.layers.LSTM(3, feedback=f),
+        lambda f: ta.layers.SimpleRNN(3, feedback=f, unroll=True),
+        lambda f: K.RNN(ta.layers.GRUCell(3, feedback=f)),
+    ],
+    ids=["lstm", "unrolled", "cell"],
+)
+def test_where_the_backward_pass_would_be_lost_is_refused(make):
+    x = tf.constant(normal(4, 3, 5))
+    layer, learns = make("fa"), make("sa")
+    layer(x), learns(x)
+    with tf.GradientTape(), pytest.raises(ValueError, match="inside `vectorized_map`"):
+        tf.vectorized_map(lambda v: layer(v[None], training=True)[0], x)
+    with (
+        tf.autodiff.ForwardAccumulator(x, tf.ones_like(x)),
+        pytest.raises(ValueError, match="ForwardAccumulator"),
+    ):
+        layer(x, training=True)
+    recomputed = tf.recompute_grad(lambda v: learns(v, training=True))
+    with tf.GradientTape(), pytest.raises(ValueError, match=r"tf.recompute_grad"):
+        recomputed(x)
+    assert layer(x).shape == (4, 3)  # and nothing of it stays
+
+
+def test_a_kernel_of_another_shape_is_named():
+    class Transposed(ta.feedback.FeedbackAlignment):
+        def feedback_kernel(self, c):
+            return tf.transpose(c.weights["feedback_kernel"])
+
+    for kind in ("LSTM", "GRU"):
+        layer = getattr(ta.layers, kind)(3, feedback=Transposed())
+        with pytest.raises(ValueError, match=r"kernel's shape, \(5, \d+\).*Received: shape"):
+            layer(normal(2, 3, 5))
 
 
 def test_a_cell_called_outside_of_a_layer_reads_its_weights_at_every_call():

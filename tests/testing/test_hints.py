@@ -68,3 +68,14 @@ def test_a_primitive_without_a_name_is_told_so_once(two_replicas):
 
     [check] = failures(Nameless(), two_replicas)
     assert "register_keras_serializable" in check.cause
+
+
+def test_a_wrong_shape_is_one_mistake_in_recurrent_layers_too():
+    names = ["dense", "lstm", "gru-before", "convlstm1d"]
+    with pytest.raises(ta.testing.CheckFailed) as raised:
+        ta.testing.check_rule(Transposes(), layers=names, checks=["forward", "gradients"])
+    failed = raised.value.report.failed
+    assert {(check.name, check.cause[:20]) for check in failed} == {
+        ("gradients", "a transpose too many")
+    }
+    assert [check.where for check in failed] == names

@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 import tf_alignment as ta
-from tf_alignment.testing.table import GATES_APART
 
 ROOT = Path(__file__).parents[2]
 FEW = ["dense", "conv2d", "separable1d"]
@@ -61,8 +60,9 @@ def test_a_correct_rule_that_only_sends_passes_everything_where_it_can():
     assert {check.name for check in report.checks} == set(ta.testing.CHECKS)
     assert {check.why for check in cases.skipped(report)} == {"the rule has no loss of its own"}
     report = ta.testing.check_rule(Noisy(), checks=["forward"])
-    left_out = set(GATES_APART)
-    left_out |= {check.where for check in report.skipped if "does not run here" in check.why}
+    apart = {check.where for check in report.skipped if "inputs of their own" in check.why}
+    assert apart == {"gru-before", "convlstm1d", "convlstm2d", "convlstm3d"}
+    left_out = {c.where for c in report.skipped if "does not run here" in c.why} | apart
     assert {check.where for check in report.passed} == set(ta.testing.LAYERS) - left_out
 
 
@@ -393,6 +393,13 @@ def test_a_strategy_of_ones_own_is_used(rule, two_replicas):
     assert check(strategy=two_replicas).passed
     [alone] = check(strategy=tf.distribute.OneDeviceStrategy("CPU:0")).checks
     assert (alone.status, alone.why) == ("skipped", "the strategy has one replica")
+
+
+@pytest.mark.parametrize("rule", ["eprop", ta.feedback.Imperfect("eprop", mismatch=0.1)])
+def test_a_rule_of_recurrent_layers_is_checked_on_these(rule):
+    report = ta.testing.check_rule(rule, checks=["forward", "gradients", "effective_kernel"])
+    over_time = {n for n, c in ta.testing.LAYERS.items() if hasattr(c.layer_class, "over_time")}
+    assert {check.where for check in report.passed} == over_time > {"lstm", "convlstm1d"}
 
 
 def blocks_that_check(page):

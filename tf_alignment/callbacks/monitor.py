@@ -243,7 +243,7 @@ class AlignmentMonitor(keras.callbacks.Callback):
                 continue
             feedback = connection.feedback_kernel()
             kernel = tf.convert_to_tensor(connection.kernel)
-            product = isinstance(connection.layer.feedback, ProductFeedback)
+            product = isinstance(connection.layer.feedback.unwrapped, ProductFeedback)
             angle = "path_angle" if product else "weight_angle"
             measured[path] = {
                 angle: metrics.weight_angle(kernel, feedback),

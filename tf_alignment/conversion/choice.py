@@ -21,6 +21,7 @@ class Selection:
     Args:
         include, exclude: See `tf_alignment.convert`.
         sites: Sites of the layers that can be converted.
+        argument: Name of the argument that `include` came from, for error messages.
 
     Raises:
         TypeError, ValueError: See `tf_alignment.convert`.
@@ -31,8 +32,10 @@ class Selection:
         include: Selector | Iterable[Selector] | None,
         exclude: Selector | Iterable[Selector] | None,
         sites: list[Site],
+        argument: str = "include",
     ) -> None:
-        self._included = _selectors("include", include, sites)
+        self._argument = argument
+        self._included = _selectors(argument, include, sites)
         self._excluded = _selectors("exclude", exclude, sites)
         self._sites = sites
         self._used: set[int] = set()
@@ -53,13 +56,17 @@ class Selection:
             return False
         return not self._included or self._hit(site, self._included)
 
+    def first(self, site: Site) -> Selector:
+        """First selector of `include` that names a layer."""
+        return next(selector for selector in self._included if _matches(selector, site))
+
     def _hit(self, site: Site, selectors: list[Selector]) -> bool:
         hits = [selector for selector in selectors if _matches(selector, site)]
         self._used.update(id(selector) for selector in hits)
         return bool(hits)
 
     def _check_used(self) -> None:
-        for name, selectors in (("include", self._included), ("exclude", self._excluded)):
+        for name, selectors in ((self._argument, self._included), ("exclude", self._excluded)):
             for selector in selectors:
                 if isinstance(selector, str | re.Pattern) and id(selector) not in self._used:
                     known = sorted({site.path for site in self._sites})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -58,7 +58,9 @@ def convert(
 
     Args:
         model: Built Keras model.
-        feedback: Id of a method, or a `tf_alignment.feedback.Feedback` object.
+        feedback: Id of a method, or a `tf_alignment.feedback.Feedback` object. Or a dict of
+            methods, `{selector: method}`, with selectors as in `include`: each layer gets the
+            method of the first selector that matches it, and layers that none matches stay stock.
         include: Layers to convert: a name, a regular expression (which must match the whole name
             of the layer, or its whole path `holder/layer`), a function of the layer, or several of
             these. A match with a model or layer includes all layers inside it. `None` includes all
@@ -79,8 +81,9 @@ def convert(
     Raises:
         TypeError: If `model` is no Keras model.
         ValueError: If the model is not built, or cannot be copied with `inplace=False`, if a
-            selector matches nothing, if `include`, `exclude` or `inplace` is given with "dfa", or
-            "dfa" cannot see the model's graph, or if `feedback_initializer` is no initializer.
+            selector matches nothing, if `include` is given with a dict of methods, if `include`,
+            `exclude` or `inplace` is given with "dfa", or "dfa" cannot see the model's graph, or if
+            `feedback_initializer` is no initializer.
 
     Example:
     >>> import keras, tf_alignment as ta
@@ -88,19 +91,27 @@ def convert(
     >>> model = ta.convert(keras.Sequential(layers), "fa")
     >>> [type(layer).__module__.split(".")[0] for layer in model.layers]
     ['keras', 'tf_alignment']
+
+    A method per layer: e-prop in a recurrent layer, Kolen-Pollack in its readout.
+
+    >>> layers = [keras.Input((5, 4)), keras.layers.GRU(8, name="gru"), keras.layers.Dense(3)]
+    >>> model = ta.convert(keras.Sequential(layers), {"gru": "eprop", "dense.*": "kp"})
+    >>> [layer.feedback.id for layer in model.layers]
+    ['eprop', 'kp']
     """
     boolean("inplace", inplace)
-    method = methods.get(feedback)
-    if method is None:
-        raise ValueError(
-            "Argument `feedback` must be a method; to take feedback away use "
-            "`tf_alignment.strip(model)`. Received: feedback=None"
-        )
+    several = isinstance(feedback, Mapping) and "class_name" not in feedback  # that is a config
+    if several:
+        named = _named_methods(feedback, include)
+        include = list(named)
+    else:
+        named = {None: _method(feedback)}
     named_initializer("feedback_initializer", feedback_initializer)  # a check: each layer makes one
     check_model(model)
-    if isinstance(method, methods.DirectFeedback):
+    only = named.get(None)
+    if isinstance(only, methods.DirectFeedback):
         _check_direct(include, exclude, inplace)
-        return _convert_direct(model, method, feedback_initializer)
+        return _convert_direct(model, only, feedback_initializer)
     if output_taps(model):
         if inplace:
             raise _no_surgery("convert")
@@ -110,7 +121,7 @@ def convert(
     found = sites(model)
     _refuse_own_subclasses(found)
     leaves = [s for s in found if s.leaf and lossy_time(s) is None]
-    selection = Selection(include, exclude, leaves)
+    selection = Selection(include, exclude, leaves, "feedback" if several else "include")
     chosen = selection.chosen()
     if not chosen:
         warnings.warn(
@@ -122,7 +133,8 @@ def convert(
     target, layers, weights = (model, None, {}) if inplace else copy_model(model)
     _take_all(target)
     chosen, found = _like(layers, chosen), _like(layers, found)
-    _give_all(chosen, found, method, feedback_initializer)
+    own = {id(s.layer): named[selection.first(s) if several else None] for s in chosen}
+    _give_all(chosen, found, own, feedback_initializer)
     remember(target, chosen)
     renew(target)
     if not inplace:
@@ -204,6 +216,32 @@ def _chained(
     return {key: second[id(copy)] for key, copy in first.items() if id(copy) in second}
 
 
+def _method(feedback: Any) -> methods.Feedback:
+    method = methods.get(feedback)
+    if method is None:
+        raise ValueError(
+            "Argument `feedback` must be a method; to take feedback away use "
+            "`tf_alignment.strip(model)`. Received: feedback=None"
+        )
+    return method
+
+
+def _named_methods(feedback: Mapping[Any, Any], include: Any) -> dict[Any, methods.Feedback]:
+    """Methods by selector."""
+    if include is not None or not feedback:
+        raise ValueError(
+            "Argument `feedback`, as a dict, must name the layers itself, and at least one: "
+            f"without `include`. Received: feedback={feedback!r}, include={include!r}"
+        )
+    named = {selector: _method(own) for selector, own in feedback.items()}
+    if any(isinstance(method, methods.DirectFeedback) for method in named.values()):
+        raise ValueError(
+            "Argument `feedback` must not have 'dfa' in a dict of methods: it cuts and taps the "
+            f"whole network. Received: feedback={feedback!r}"
+        )
+    return named
+
+
 def _check_direct(include: Any, exclude: Any, inplace: bool) -> None:
     if include is not None or exclude is not None:
         raise ValueError(
@@ -252,13 +290,23 @@ def _take_all(model: keras.Model, fused: bool = False) -> None:
 
 
 def _give_all(
-    chosen: list[Site], found: list[Site], method: methods.Feedback, initializer: Any
+    chosen: list[Site],
+    found: list[Site],
+    own: dict[int, methods.Feedback],
+    initializer: Any,
 ) -> None:
-    """Give all chosen layers the method, or none of them, and then the layers that contain them."""
+    """Give all chosen layers their methods, or none, and then the layers that contain them.
+
+    Args:
+        chosen: Sites of the layers.
+        found: All sites of the model.
+        own: Methods by the id of the layer.
+        initializer: Initializer of the feedback weights.
+    """
     given: list[Any] = []
     try:
         for site in chosen:
-            give(site.layer, method, feedback_initializer=initializer)
+            give(site.layer, own[id(site.layer)], feedback_initializer=initializer)
             given.append(site.layer)
         give_holders(chosen, found)
         fold_time(chosen)

@@ -47,7 +47,7 @@ def give(layer: Any, method: methods.Feedback, **arguments: Any) -> None:
     cls = version(type(layer))
     if cls is None:
         raise ValueError(f"Layers of class {type(layer).__name__} have no version with feedback.")
-    check_feedback(method, layer)
+    check_feedback(method, layer, cls)
     before = type(layer)
     with _scope(layer):
         become(layer, cls)
@@ -83,8 +83,10 @@ def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
         if cls is None or is_leaf(cls):
             continue
         kernels = [layer for layer in held if is_kernel_layer(layer)]
-        first = kernels[0] if kernels else None
-        if first is not None and all(id(layer) in ids for layer in kernels) and site.tells(cls):
+        if not kernels or any(id(layer) not in ids for layer in kernels):
+            continue
+        first = kernels[0]
+        if all(layer.feedback == first.feedback for layer in kernels) and site.tells(cls):
             arguments = {name: getattr(first, name) for name in FEEDBACK_ARGUMENTS}
             give(site.layer, arguments.pop("feedback"), **arguments)
             holders.append(site.layer)

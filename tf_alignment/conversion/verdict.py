@@ -96,7 +96,8 @@ def verdict(found: list[Site], taps: list[OutputTap]) -> str:
         taps: Layers of direct feedback in the model.
     """
     left = transported(found, bool(taps))
-    signs = sorted({m.id for m in _methods(found) if m.id in ("usf", "brsf", "frsf")})
+    copies = {method.unwrapped.id for method in _methods(found)}
+    signs = sorted(copies & {"usf", "brsf", "frsf"})
     parts = []
     if left:
         some = listed([f"'{site.path}' ({why})" for site, why in left])
@@ -127,7 +128,7 @@ def transported(found: Iterable[Site], direct: bool = False) -> list[tuple[Site,
             left.append((site, _elsewhere(site)))
             continue
         method = getattr(site.layer, "feedback", None) if is_ours(type(site.layer)) else None
-        if method is not None and method.id == "backprop":
+        if method is not None and method.unwrapped.id == "backprop":
             left.append((site, "its method is backprop"))
         elif method is None and site.fed and site.matrices:
             left.append((site, why_stock(site, direct)))

@@ -159,6 +159,7 @@ def get(identifier: Any) -> Feedback | None:
         if isinstance(method, Feedback):
             return method
     raise TypeError(
-        f"Argument `feedback` must be one of {list(METHODS)}, a `Feedback` object, its config or "
-        f"None. Received: feedback={identifier!r} (of type {type(identifier).__name__})"
+        f"Argument `feedback` must be one of {list(METHODS)}, in recurrent layers also of "
+        f"{list(RECURRENT_METHODS)}, a `Feedback` object, its config or None. "
+        f"Received: feedback={identifier!r} (of type {type(identifier).__name__})"
     )

@@ -111,7 +111,7 @@ class Backward:
 
     @property
     def output(self) -> tf.Tensor:
-        """The layer's output, `activation(z + bias)`."""
+        """The layer's output, `activation(z + bias)`; in a recurrent cell, of one connection."""
         return self.activation(self.add_bias(self.z))
 
 
@@ -155,7 +155,7 @@ class Activity:
 
     @property
     def output(self) -> tf.Tensor:
-        """The layer's output, `activation(z + bias)`."""
+        """The layer's output, `activation(z + bias)`; in a recurrent cell, of one connection."""
         return self.activation(self.add_bias(self.z))
 
 
@@ -209,6 +209,11 @@ class Feedback:
     def has_kernel(self) -> bool:
         """Whether the error passes one kernel of the forward kernel's shape, `feedback_kernel`."""
         return type(self).feedback_kernel is not Feedback.feedback_kernel
+
+    @property
+    def unwrapped(self) -> Feedback:
+        """The method itself, or the method that it wraps, as `Imperfect` does."""
+        return self
 
     def build(self, setup: Setup) -> None:
         """Create the weights of one connection with `setup.add`; by default there are none."""

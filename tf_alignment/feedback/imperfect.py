@@ -197,6 +197,11 @@ class Imperfect(Feedback):
         return self.bits if isinstance(self._error_bits, str) else self._error_bits
 
     @property
+    def unwrapped(self) -> Feedback:
+        """The method whose path has the defects."""
+        return self.method
+
+    @property
     def has_kernel(self) -> bool:
         """Whether the method has a kernel that carries the error."""
         return self.method.has_kernel
@@ -300,18 +305,28 @@ class Imperfect(Feedback):
         exact = dz
         if self.error_bits is not None:
             dz = quantise(dz, self.error_bits, each=True)
-        # beside the seed that the method draws from
-        seed = None if c.seed is None else tf.stack([c.seed[0], c.seed[1] + 0x2545F491])
         if isinstance(self.method, ProductFeedback):  # two kernels in a row: the defects of both
-            path = self.path(self.method.feedback_kernel(c), c.weights, c.map, seed)
+            path = self._read(self.method.feedback_kernel(c), c)
             return c.map.transpose(dz, path, c.x), self.method.send(c, exact)[1]
         defective = copy.copy(c.map)
 
         def transpose(dz: tf.Tensor, kernel: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-            return c.map.transpose(dz, self.path(kernel, c.weights, c.map, seed), like)
+            return c.map.transpose(dz, self._read(kernel, c), like)
 
         defective.transpose = transpose  # type: ignore[method-assign]
         return self.method.send(dataclasses.replace(c, map=defective), dz)
+
+    def carrier(self, c: Backward) -> tf.Tensor | None:
+        if type(self).send is not Imperfect.send or self.error_bits is not None:
+            return None
+        kernel = self.method.carrier(c)
+        return None if kernel is None else self._read(kernel, c)
+
+    def _read(self, kernel: tf.Tensor, c: Backward) -> tf.Tensor:
+        """Kernel with all defects and the read noise of the step."""
+        # beside the seed that the method draws from
+        seed = None if c.seed is None else tf.stack([c.seed[0], c.seed[1] + 0x2545F491])
+        return self.path(kernel, c.weights, c.map, seed)
 
     def align(
         self, activity: Activity, weights: Mapping[str, tf.Tensor]

@@ -383,8 +383,16 @@ def set_feedback_arguments(
             ) from None
 
 
-def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback | None:
-    """Feedback method for the argument `feedback`, if `layer` can have it."""
+def check_feedback(
+    feedback: Any, layer: keras.layers.Layer, layer_class: type | None = None
+) -> methods.Feedback | None:
+    """Feedback method for the argument `feedback`, if a layer can have it.
+
+    Args:
+        feedback: Argument to check.
+        layer: Layer that is to have the method.
+        layer_class: Class that the layer is about to get, by default the class that it has.
+    """
     method = methods.get(feedback)
     if method is None:
         return None
@@ -394,10 +402,11 @@ def check_feedback(feedback: Any, layer: keras.layers.Layer) -> methods.Feedback
             "output error has to reach every layer. Build the model with stock layers and call "
             f"`tf_alignment.convert(model, 'dfa')`. Received: feedback={feedback!r}"
         )
-    if not method.through_time and not getattr(layer, "over_time", False):
+    if not method.through_time and not getattr(layer_class or type(layer), "over_time", False):
         raise ValueError(
-            f"Argument `feedback` must not be '{method.id}' in layer '{layer.name}': it belongs to "
-            f"recurrent layers and cells. Received: feedback={feedback!r}"
+            f"Argument `feedback` must not be '{method.id}' in layer '{layer.name}', which is not "
+            "recurrent: the method belongs to recurrent layers and cells. To convert these alone, "
+            f"name them in `include`. Received: feedback={feedback!r}"
         )
     if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
         raise ValueError(

@@ -166,6 +166,10 @@ class Owner(Protocol):
     def draw_seed(self, training: bool | None) -> tf.Tensor:
         """Two int32 numbers, new at every training step."""
 
+    @property
+    def modulation(self) -> keras.Variable | None:
+        """Signal, running mean of the loss, and step count, if the method is `modulated`."""
+
     def read_modulator(self) -> tf.Tensor | None:
         """Signal that all layers receive, if the method is `modulated`."""
 
@@ -367,7 +371,7 @@ class Connection:
         ) -> tuple[tf.Tensor, ops.Gradients]:
             watching.note("sent", self)
             if training:
-                self._count_sent()
+                self.count_sent()
             signal = self.layer.read_modulator()  # read here, the loss of this step is in it
             c = methods.Backward(
                 self.map, x, kernel, weights, seed, z, add_bias, activation, signal
@@ -442,18 +446,29 @@ class Connection:
             self.layer.add_loss(zero)
             self._zero = weakref.ref(zero)
 
-    def _count_sent(self) -> None:
-        """Count a backward pass; one of a compiled step is many."""
+    def count_sent(self) -> None:
+        """Count a backward pass in training; one of a compiled step is many.
+
+        In a compiled step a loss that learns nothing is known at once: no operation takes it.
+        """
         eager = tf.executing_eagerly()
         self._sent += 1 if eager else 2
         self._sent_in = None if eager else weakref.ref(tf.compat.v1.get_default_graph())
+        zero = None if eager or self._zero is None else self._zero()
+        if zero is not None and _reaches_here(zero) and not zero.consumers():
+            self._warn_of_lost_loss()
 
     def _check_aligned(self) -> None:
         """Warn if errors have come back, and the loss through which B learns was left out."""
         eager = tf.executing_eagerly()
         here = None if eager else tf.compat.v1.get_default_graph()
         same = self._sent_in is not None and self._sent_in() is here  # it is not complete
-        if self._sent < 2 or same or not self.layer.trainable:
+        if self._sent < 2 or same:
+            return
+        self._warn_of_lost_loss()
+
+    def _warn_of_lost_loss(self) -> None:
+        if self._sent < 2 or not self.layer.trainable:
             return
         self._sent = _ALIGNED
         warnings.warn(

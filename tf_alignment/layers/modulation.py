@@ -38,7 +38,7 @@ def modulate(
     The signal is computed in the model's `compute_loss`, which Keras' own training step calls. Call
     `modulate` again after the model has been loaded. Your own training loop must call
     `model.compute_loss`; or call `modulate(model, None)` once and set the signal of each layer by
-    `layer.modulation.assign([m, 0, 0])`.
+    `layer.modulation.assign([m, 0, 0])`, in recurrent layers before the forward pass.
 
     Args:
         model: Built Keras model.
@@ -106,9 +106,27 @@ class _Told:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         loss = self.unmodulated(*args, **kwargs)
-        if kwargs.get("training", True):
-            self._tell(loss)
-        return loss
+        if not kwargs.get("training", True):
+            return loss
+        self._tell(loss)
+        return self._before_errors(loss)
+
+    def _before_errors(self, loss: Any) -> Any:
+        """The loss, whose errors begin only when all layers have the signal.
+
+        A compiled loop over time reads it by itself, in an order that TensorFlow does not know.
+        """
+
+        @tf.custom_gradient
+        def op(loss: tf.Tensor) -> Any:
+            def grad(error: tf.Tensor) -> tf.Tensor:
+                told = [layer.read_modulator() for layer in self.layers]
+                with tf.control_dependencies(told):
+                    return tf.identity(error)
+
+            return tf.identity(loss), grad
+
+        return op(loss)
 
     def _tell(self, loss: Any) -> None:
         # Keras divides what a replica returns by their number, so that sums over them are means.

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tf_alignment._support.arguments import instance, optimizer_of
 from tf_alignment._support.compat import MultiOptimizer, OptimizerMap
@@ -173,52 +174,55 @@ def check(model: keras.Model) -> list[str]:
     updater = _updaters(optimizer)
     _check_replicated(model, optimizer, updater)
     found: list[str] = []
-    swinging: dict[str, str] = {}  # {connection: what its optimizer has}
-    bent: dict[str, str] = {}
-    counted: dict[str, str] = {}
+    wrong: dict[str, dict[str, str]] = {}  # {what: {connection: what its optimizer has}}
     for layer in feedback_layers(model):
         for connection in layer.connections:
             name = f"'{connection.path}' ({layer.feedback.id})"
             for weight in connection.weights.values():
-                inner = updater(weight) if weight.trainable else None
-                if inner is None:
-                    continue
-                if inner.global_clipnorm and updater(connection.kernel) is inner:
-                    clipped = f"global_clipnorm={inner.global_clipnorm}"
-                    counted[name] = f"{type(inner).__name__}({clipped})"
+                for what, has in _unsuited(connection, weight, updater):
+                    wrong.setdefault(what, {})[name] = has
                     found.append(weight.path)
-                alone = layer.feedback.learns == "alignment" and re.fullmatch(ALIGNED, weight.path)
-                if alone and _momentum(inner):
-                    swinging[name] = _momentum(inner)
-                    found.append(weight.path)
-                elif layer.feedback.linear and _is_nonlinear(inner):
-                    bent[name] = type(inner).__name__
-                    found.append(weight.path)
-    if swinging:
-        warnings.warn(
-            f"The feedback weights of {_some(swinging)} learn by alignment, under an optimizer "
-            f"with momentum ({list(swinging.values())[-1]}). Momentum makes them swing around the "
-            "forward weights, and training can blow up. Compile with "
-            "`ta.optimizers.split(optimizer)`, which gives them a fast plain SGD of their own.",
-            stacklevel=2,
-        )
-    if bent:
-        warnings.warn(
-            f"The product feedback weights of {_some(bent)} learn what the forward weights learn "
-            f"only under SGD, with or without momentum; under {list(bent.values())[-1]} the path "
-            "of the error grows past them and need not align. Take SGD, or "
-            "`ta.feedback.ProductFeedback(collapsed=True)`.",
-            stacklevel=2,
-        )
-    if counted:
-        warnings.warn(
-            f"The gradients of the feedback weights of {_some(counted)} count in the norm that "
-            f"{list(counted.values())[-1]} clips: they shorten the steps of the forward weights. "
-            "Take `clipnorm`, for each weight by itself; for weights that learn by alignment "
-            "`ta.optimizers.split(optimizer)` does.",
-            stacklevel=2,
-        )
+    for what, text in _TEXTS.items():
+        if what in wrong:
+            last = list(wrong[what].values())[-1]
+            warnings.warn(text.format(some=_some(wrong[what]), last=last), stacklevel=2)
     return list(dict.fromkeys(found))
+
+
+_TEXTS = {
+    "momentum": "The feedback weights of {some} learn by alignment, under an optimizer with "
+    "momentum ({last}). Momentum makes them swing around the forward weights, and training can "
+    "blow up. Compile with `ta.optimizers.split(optimizer)`, which gives them a fast plain SGD of "
+    "their own.",
+    "step": "The feedback weights of {some} learn through devices with a mismatch, and learning "
+    "rate times coefficient times the largest gain is {last}: from 2 on, synapses with large gains "
+    "can diverge. Take smaller coefficients, for instance 0.5 and 0.5.",
+    "nonlinear": "The product feedback weights of {some} learn what the forward weights learn only "
+    "under SGD, with or without momentum; under {last} the path of the error grows past them and "
+    "need not align. Take SGD, or `ta.feedback.ProductFeedback(collapsed=True)`.",
+    "norm": "The gradients of the feedback weights of {some} count in the norm that {last} clips: "
+    "they shorten the steps of the forward weights. Take `clipnorm`, for each weight by itself; "
+    "for weights that learn by alignment `ta.optimizers.split(optimizer)` does.",
+}
+
+
+def _unsuited(
+    connection: Any, weight: keras.Variable, updater: _Updater
+) -> Iterator[tuple[str, str]]:
+    """What does not suit a feedback weight, keys of `_TEXTS`, and what its optimizer has."""
+    method = connection.layer.feedback
+    inner = updater(weight) if weight.trainable else None
+    if inner is None:
+        return
+    if inner.global_clipnorm and updater(connection.kernel) is inner:
+        yield "norm", f"{type(inner).__name__}(global_clipnorm={inner.global_clipnorm})"
+    alone = method.learns == "alignment" and re.fullmatch(ALIGNED, weight.path)
+    if alone and _momentum(inner):
+        yield "momentum", _momentum(inner)
+    elif alone and (step := _largest_step(connection, inner)) >= 2.0:
+        yield "step", f"{step:.1f}"
+    elif method.linear and _is_nonlinear(inner):
+        yield "nonlinear", type(inner).__name__
 
 
 def _check_replicated(model: keras.Model, optimizer: Any, updater: _Updater) -> None:
@@ -276,6 +280,22 @@ def _updaters(optimizer: Any) -> _Updater:
         except (TypeError, ValueError):
             found = None
     return found if callable(found) else lambda variable: None
+
+
+def _largest_step(connection: Any, optimizer: keras.optimizers.Optimizer) -> float:
+    """Share of the way to its target that one step takes a device with a large gain, or 0.
+
+    It is known for rules in weights alone and for steps that the input's covariance conditions,
+    under SGD and with constant coefficients.
+    """
+    method, gain = connection.layer.feedback, connection.weights.get("imperfect_gain")
+    rule = method.unwrapped
+    known = method.weights_only or getattr(rule, "normalize", None) == "covariance"
+    coefficients = [coefficient for _, coefficient in getattr(rule, "terms", ())]
+    constant = coefficients and all(isinstance(c, int | float) for c in coefficients)
+    if gain is None or not known or not constant or not isinstance(optimizer, keras.optimizers.SGD):
+        return 0.0
+    return float(optimizer.learning_rate) * max(coefficients) * float(tf.reduce_max(gain))
 
 
 def _momentum(optimizer: keras.optimizers.Optimizer) -> str:

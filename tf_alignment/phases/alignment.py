@@ -104,7 +104,7 @@ class Alignment(CompiledPhase):
             name=name,
         )
         rule = _rule(rule)
-        inner = rule.method if isinstance(rule, methods.Imperfect) else rule
+        inner = rule.unwrapped
         if dataset is not None:
             noise = None
         elif noise is None:

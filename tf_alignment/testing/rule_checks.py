@@ -39,7 +39,11 @@ Gradients = Sequence[tf.Tensor | None]
 
 def forward(trial: Trial) -> None:
     """The output and the kernel are the Keras layer's, bit for bit."""
-    found, expected = trial.layer(trial.x), trial.stock(trial.x)
+    try:
+        found = trial.layer(trial.x)
+    except Mismatch as error:
+        raise NotApplicable(f"it needs what 'gradients' finds: {error}") from None
+    expected = trial.stock(trial.x)
     pairs = [("the output", found, expected)]
     pairs += [
         (f"`{stock.name}`", own, stock)
@@ -94,7 +98,8 @@ def effective_kernel(trial: Trial) -> None:
         raise NotApplicable("the rule has no effective feedback kernel")
     kernels = trial.kernels
     _ = trial.formed
-    if len(kernels) > 1 or trial.rule.random:
+    over_time = any(connection.over_time for connection in layer.connections)
+    if len(kernels) > 1 or over_time or trial.rule.random:
         return
     seen = activity(layer, trial.x)
     with tf.GradientTape() as tape:

@@ -15,7 +15,7 @@ from tf_alignment.primitives import Primitive
 from tf_alignment.testing import rule_checks as checking
 from tf_alignment.testing import running_checks as running
 from tf_alignment.testing.report import Report, Runner
-from tf_alignment.testing.table import GATES_APART, LAYERS, undisturbed
+from tf_alignment.testing.table import LAYERS, undisturbed
 from tf_alignment.testing.trial import RuleCheck, Trial
 
 __all__ = ["CHECKS", "check_rule"]
@@ -188,8 +188,8 @@ def check_rule(
     method = _rule(rule)
     chosen = choose("checks", checks, CHECKS)
     names = choose("layers", layers, tuple(LAYERS))
-    if layers is None and _only_sends(method):
-        names = [name for name in names if name not in GATES_APART]
+    if layers is None and not method.through_time:
+        names = [n for n in names if getattr(LAYERS[n].layer_class, "over_time", False)]
     runner = Runner(repr(rule if isinstance(rule, Primitive) else method))
     if "replicas" in chosen and strategy is None:
         running.split_cpu()
@@ -204,12 +204,6 @@ def check_rule(
             for name in described.on(names):
                 described.run(check, name, trials[name], runner)
     return runner.finish()
-
-
-def _only_sends(method: Feedback) -> bool:
-    """Whether the method has a `send` of its own, and no kernel that does all of it."""
-    kind = type(method)
-    return kind.send is not Feedback.send and kind.carrier is Feedback.carrier
 
 
 def _rule(rule: Any) -> Feedback:

@@ -160,8 +160,6 @@ LAYERS: dict[str, LayerCase] = {
     )
 }
 
-# Gates get inputs of their own there, so that an error has to pass a kernel and nothing else.
-GATES_APART = ("gru-before", "convlstm1d", "convlstm2d", "convlstm3d")
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
 
 

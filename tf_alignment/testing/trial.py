@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_alignment.feedback import Feedback
+from tf_alignment.layers.recurrent.steps import NoCarrier, WrongShape
 from tf_alignment.testing.numbers import well_formed
 from tf_alignment.testing.report import Mismatch, NotApplicable, Runner
 from tf_alignment.testing.table import LayerCase, gradients, normal
@@ -19,6 +21,7 @@ from tf_alignment.testing.table import LayerCase, gradients, normal
 __all__ = ["RuleCheck", "Trial", "needs", "registered"]
 
 _T = TypeVar("_T")
+_TRANSPOSED = "a transpose too many: `map.transpose` sends the error the other way itself."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Trial:
     def build(self, **extra: Any) -> Any:
         """A new layer with the rule and the weights of the Keras layer."""
         layer = self.case.layer(self.rule, name="checked", **extra)
-        layer.build(self.case.input_shape)
+        with _explained():
+            layer.build(self.case.input_shape)
         for source, target in zip(self.stock.weights, layer.weights, strict=False):
             target.assign(source)
         return layer
@@ -107,7 +111,8 @@ class Trial:
     def layer(self) -> Any:
         """The layer with the rule."""
         layer = self.build(dtype="float32")
-        layer(self.x)
+        with _explained():
+            layer(self.x)
         return layer
 
     @once
@@ -141,7 +146,7 @@ class Trial:
                     "`feedback_kernel` to return the forward kernel's shape "
                     f"{tuple(c.kernel.shape)}",
                     f"{tuple(kernel.shape)}",
-                    "a transpose too many: `map.transpose` sends the error the other way itself.",
+                    _TRANSPOSED,
                 )
         return kernels
 
@@ -177,6 +182,18 @@ class Trial:
     def weight_names(self, layer: Any) -> list[str]:
         """The names of the tensors to which the gradients belong."""
         return ["the error for the layer below", *(f"`{w.name}`" for w in layer.trainable_weights)]
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a recurrent layer refuses into the findings of checks."""
+    try:
+        yield
+    except NoCarrier:
+        raise NotApplicable("gates get inputs of their own, and the rule has no carrier") from None
+    except WrongShape as error:
+        expected, _, received = str(error).partition(" Received: ")
+        raise Mismatch(expected, received, _TRANSPOSED) from None
 
 
 def registered(thing: Any) -> None:

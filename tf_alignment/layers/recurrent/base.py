@@ -9,9 +9,18 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import probe as probing
+from tf_alignment._support.whereabouts import check_whereabouts
 from tf_alignment.feedback import Activity, Backward
 from tf_alignment.layers.base import Connection, FeedbackLayer
-from tf_alignment.layers.recurrent.steps import EveryStep, Pass, Plain, Steps, in_loop
+from tf_alignment.layers.recurrent.steps import (
+    EveryStep,
+    NoCarrier,
+    Pass,
+    Plain,
+    Steps,
+    carrier,
+    in_loop,
+)
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["RecurrentCell", "masked"]
@@ -78,19 +87,23 @@ class RecurrentCell(FeedbackLayer):
         method, kernel = self.feedback, tf.convert_to_tensor(connection.kernel)
         weights = {name: tf.cast(w, kernel.dtype) for name, w in connection.stored().items()}
         seed = tf.constant([0, 0]) if method.random else None
-        empty = tf.zeros((0,), kernel.dtype)
-        if method.carrier(Backward(connection.map, empty, kernel, weights, seed)) is None:
-            raise ValueError(
-                f"Argument `feedback` must be a method that sends errors through a kernel alone "
-                f"where gates get inputs of their own, as in '{self.name}'; '{method.id}' has a "
-                "`send` of its own. Dense cells are without such gates for `implementation=2`, no "
-                "`recurrent_dropout` and, in a GRU, `reset_after=True`. Received: "
-                f"feedback={method!r}"
-            )
+        c = Backward(connection.map, tf.zeros((0,), kernel.dtype), kernel, weights, seed)
+        if carrier(method, c) is not None:
+            return
+        does = "waits for a signal" if method.modulated else "has a `send` of its own"
+        raise NoCarrier(
+            "Argument `feedback` must be a method that sends errors through a kernel alone "
+            f"where gates get inputs of their own, as in '{self.name}'; {type(method).__name__} "
+            f"{does}. Dense cells are without such gates for `implementation=2`, no "
+            "`recurrent_dropout` and, in a GRU, `reset_after=True`. Received: "
+            f"feedback={method!r}"
+        )
 
     def get_dropout_mask(self, step_input: Any) -> Any:
         """Dropout mask of the Keras cell; Keras calls this before a loop over time begins."""
         if self._connections:
+            if tf.is_tensor(step_input):  # inside the loop forward mode is out of sight
+                check_whereabouts(self.name, step_input, training=False, aligns=False)
             self._pass.open()
         return super().get_dropout_mask(step_input)
 
@@ -119,6 +132,8 @@ class RecurrentCell(FeedbackLayer):
                 "its feedback weights learn from would be lost. Wrap it in `keras.layers.RNN`. "
                 f"Received: feedback={self.feedback!r}"
             )
+        aligns = any(connection.aligned for connection in self._connections)
+        check_whereabouts(self.name, x, training, aligns)
         step = self._count_step(training)
         # the bias is read now: in the backward pass the autocast scope has been left
         adders = [_adder(bias) for bias in self._biases()]

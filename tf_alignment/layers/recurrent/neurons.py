@@ -150,7 +150,12 @@ class ALIFCell(_OwnCell):
             number(name, value, above=0)
         if number("beta", beta) < 0:
             raise ValueError(f"Argument `beta` must be 0 or more. Received: beta={beta!r}")
-        kwargs.pop("activation", None)
+        activation = kwargs.pop("activation", None)
+        if activation not in (None, "linear", keras.activations.linear):
+            raise ValueError(
+                "Argument `activation` must be left out: the outputs of these neurons are spikes. "
+                f"Received: activation={activation!r}"
+            )
         super().__init__(integer("units", units), activation=None, **kwargs)
         self.tau, self.tau_adaptation = float(tau), float(tau_adaptation)
         self.beta, self.threshold, self.gamma = float(beta), float(threshold), float(gamma)

@@ -14,22 +14,31 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment._support import watching
-from tf_alignment.feedback.base import Backward
+from tf_alignment.feedback.base import Backward, Feedback
 from tf_alignment.maps.base import LinearMap
 from tf_alignment.maps.dense import Matmul
 
 if TYPE_CHECKING:
     from tf_alignment.layers.connection import Connection
 
-__all__ = ["EveryStep", "Pass", "Plain", "Steps", "in_loop"]
+__all__ = ["EveryStep", "NoCarrier", "Pass", "Plain", "Steps", "WrongShape", "carrier", "in_loop"]
 
 _CARRIER = "carrier"
 Response = Callable[[tf.Tensor], tf.Tensor]
+
+
+class NoCarrier(ValueError):
+    """Raised where gates need one kernel that carries the error, and a method has none."""
+
+
+class WrongShape(ValueError):
+    """Raised if the kernel that carries the error has another shape than the forward kernel."""
 
 
 class EveryStep(Matmul):
@@ -53,6 +62,9 @@ class Steps:
         add_bias, activation: Bias function and activation of the gates, for rules that use the
             response.
         backprop: Whether the error goes through the forward kernel's transpose, for a probe.
+        training: Whether the cell is called in training mode.
+        sent: Whether an error has come back in this pass, as a list that is empty if not: all parts
+            and all time steps share it.
     """
 
     connection: Connection
@@ -63,6 +75,8 @@ class Steps:
     backprop: bool
     add_bias: Response
     activation: Response
+    training: bool | None = None
+    sent: list[bool] = dataclasses.field(default_factory=list)
 
     @classmethod
     def begin(
@@ -86,10 +100,12 @@ class Steps:
             coupled = tf.identity(coupled)
         weights = {name: tf.cast(weight, kernel.dtype) for name, weight in stored.items()}
         empty = tf.zeros((0,), kernel.dtype)
-        carrier = method.carrier(Backward(connection.map, empty, kernel, weights, seed))
-        if carrier is not None:
-            weights = {_CARRIER: tf.stop_gradient(carrier)}
-        return cls(connection, coupled, stored, weights, seed, False, add_bias, activation)
+        through = carrier(method, Backward(connection.map, empty, kernel, weights, seed))
+        if through is not None:
+            weights = {_CARRIER: tf.stop_gradient(through)}
+        return cls(
+            connection, coupled, stored, weights, seed, False, add_bias, activation, training
+        )
 
     def parts(self, sizes: list[int]) -> list[Steps]:
         """The gates that get an input of their own, by their numbers of output channels."""
@@ -110,17 +126,24 @@ class Steps:
         if self.backprop:
             return linear_map.apply(x, self.kernel)
         z = linear_map.apply(tf.stop_gradient(x), self.kernel)
-        return ops.send_error(z, x, self.weights, functools.partial(self._send, z))
+        read = _late(self.connection.layer.modulation)
+        return ops.send_error(z, x, self.weights, functools.partial(self._send, z, read))
 
     def _send(
-        self, z: tf.Tensor, dz: tf.Tensor, x: tf.Tensor, weights: ops.Tensors
+        self,
+        z: tf.Tensor,
+        read: Callable[[tf.Tensor], tf.Tensor | None],
+        dz: tf.Tensor,
+        x: tf.Tensor,
+        weights: ops.Tensors,
     ) -> tuple[tf.Tensor, ops.Gradients]:
         watching.note("sent", self.connection)
+        if self.training and not self.sent:
+            self.sent.append(True)
+            self.connection.count_sent()
         linear_map = self.connection.map
         if _CARRIER in weights:
             return linear_map.transpose(dz, weights[_CARRIER], x), {}
-        layer: Any = self.connection.layer
-        signal = layer.read_modulator()
         c = Backward(
             linear_map,
             x,
@@ -130,9 +153,9 @@ class Steps:
             z,
             self.add_bias,
             self.activation,
-            signal,
+            read(dz),
         )
-        return layer.feedback.send(c, dz)
+        return self.connection.layer.feedback.send(c, dz)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,6 +222,44 @@ class Pass:
         """Keep `made` until the end of the loop, if the storage is open."""
         if self.is_open():
             self._made[threading.get_ident()] = made
+
+
+def carrier(method: Feedback, c: Backward) -> tf.Tensor | None:
+    """Kernel through which the method sends the errors of all time steps, or None.
+
+    Args:
+        method: Feedback method.
+        c: Backward pass of the connection, whose `x` is empty.
+
+    Raises:
+        WrongShape: If the kernel has another shape than the forward kernel.
+    """
+    if method.modulated:  # the signal of this step comes only after the forward pass
+        return None
+    found = method.carrier(c)
+    if found is not None and found.shape != c.kernel.shape:
+        raise WrongShape(
+            f"`feedback_kernel` of {type(method).__name__} must return a tensor of the forward "
+            f"kernel's shape, {tuple(c.kernel.shape)}. Received: shape {tuple(found.shape)}"
+        )
+    return found
+
+
+def _late(modulation: keras.Variable | None) -> Callable[[tf.Tensor], tf.Tensor | None]:
+    """Function of δ that reads a rule's signal in the backward pass of a time step.
+
+    The gradient of a loop cannot refer to a variable that the loop does not refer to, and may read
+    it before anything else: only with δ is it known that the loss of this step is in the signal.
+    """
+    if modulation is None:
+        return lambda dz: None
+    handle = tf.convert_to_tensor(modulation.value.handle)
+
+    def read(dz: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([dz]):
+            return tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)[0]
+
+    return read
 
 
 def in_loop() -> bool:
