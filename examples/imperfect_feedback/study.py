@@ -7,9 +7,10 @@
 One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
 mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
 MNIST, ResNet-8 with 8 filters in the first stage on 12,800 images of CIFAR-10; on the latter two
-fewer values of each defect, around those at which a method begins to fail. All methods of a seed start from the same forward weights and see the
-same batches; weight decay is the same for all, since Kolen-Pollack and product feedback need it.
-Runs that are in the JSON file are not made again; the figures are drawn from it.
+fewer values of each defect, around those at which a method begins to fail. All methods of a seed
+start from the same forward weights and see the same batches; weight decay is the same for all,
+since Kolen-Pollack and product feedback need it. Runs that are in the JSON file are not made again;
+the figures are drawn from it.
 """
 
 from __future__ import annotations

@@ -54,19 +54,8 @@ def data(run: Any) -> tuple[Any, Any]:
 def eprop(stock: Any, readout: str) -> keras.Model:
     """The LSTM with e-prop, and with a method in its readout."""
     made = stock()
-    [entry] = made.inputs
-    embedding, recurrent, dense = made.layers
-    layers = [
-        keras.Input(tuple(entry.shape[1:]), dtype="int32"),
-        type(embedding).from_config(embedding.get_config()),
-        ta.layers.LSTM.from_config(recurrent.get_config() | {"feedback": "eprop"}),
-        ta.layers.Dense.from_config(dense.get_config() | {"feedback": readout}),
-    ]
-    model = keras.Sequential(layers, name=made.name)
-    own = [w for w in model.weights if "feedback" not in w.path]
-    for target, source in zip(own, made.weights, strict=True):
-        target.assign(source)
-    return model
+    _, recurrent, dense = made.layers
+    return ta.convert(made, {recurrent.name: "eprop", dense.name: readout})
 
 
 def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:

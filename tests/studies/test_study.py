@@ -267,6 +267,29 @@ def test_trials_train_on_the_rest_and_are_scored_on_what_is_held_out(tmp_path, d
     assert run["finish"]["sizes"] == [64, 32]
 
 
+def methods_by_layer(run):
+    methods = [getattr(layer, "feedback", None) for layer in run.model.layers[1:]]
+    return {"methods": [repr(method) for method in methods], "ids": run.feedback}
+
+
+def test_layers_may_have_different_methods(tmp_path, data, here):
+    def build():
+        dense = [keras.layers.Dense(n, name=name) for n, name in ((8, "a"), (8, "b"), (3, "c"))]
+        return keras.Sequential([keras.Input((6,)), *dense])
+
+    given = {"b": "fa", "c": ta.feedback.SymmetricAlignment(1.0, 1.0)}
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [methods_by_layer]}
+    tuning = {"feedback.alpha": (0.5, 2.0)}
+    variants = [ta.studies.Variant("both", given), "backprop"]
+    study = ta.studies.Study(build, data, variants, tuning=tuning, **options)
+    run, _ = study.run(tmp_path, here, verbose=0).runs
+    fa, sa = run["finish"]["methods"]
+    assert fa == "FeedbackAlignment()" and run["finish"]["ids"] == "fa, sa"
+    assert sa in [f"SymmetricAlignment(alpha={a}, beta=1.0)" for a in (0.5, 2.0)]
+    with pytest.raises(ValueError, match=r"feedback='fb'"):
+        ta.studies.Variant("both", {"b": "fb"})
+
+
 def feedback_size(run):
     [kernel] = run.model.layers[1].feedback_weights.values()
     return {"size": float(np.abs(np.asarray(kernel)).mean())}

@@ -12,14 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment import feedback as methods
 from tf_alignment._version import __version__
 from tf_alignment.studies.encoding import Encoder, digest
 from tf_alignment.studies.sources import encode_data
 from tf_alignment.studies.starts import Start, build_model, save_start
 from tf_alignment.studies.store import Store
 from tf_alignment.studies.tuning import Values
-from tf_alignment.studies.variants import Case, Variant
+from tf_alignment.studies.variants import Case, Variant, method_of
 
 __all__ = ["Plan", "Task", "versions"]
 
@@ -200,7 +199,7 @@ class Plan:
         name = re.sub(r"[^\w.+=-]+", "_", name)
         content = {
             **decided,
-            "method": getattr(method, "id", None),
+            "method": _ids(method),
             "files": {**start.files, **data_encoder.files, **encoder.files},
             "data_dir": study.data_dir,
             "strategy": study.strategy,
@@ -235,11 +234,17 @@ class Plan:
         return self._starts[key]
 
 
+def _ids(method: Any) -> str | None:
+    if isinstance(method, dict):
+        return ", ".join(dict.fromkeys(one.id for one in method.values()))
+    return getattr(method, "id", None)
+
+
 def _applied(
     study: Any, case: Case, variant: Variant, values: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], Values, Values]:
     """Method, `compile`, arguments of the optimizer's function, and settings, with tuned values."""
-    method = methods.get(variant.feedback)
+    method = method_of(variant.feedback)
     options = {**study.compile, **(variant.compile or {})}
     for given in (case.optimizer, variant.optimizer):
         if given is not None:
@@ -256,15 +261,22 @@ def _applied(
             keywords[argument] = value
         else:
             others[name] = value
-    if own and method is not None:
-        # a method without this argument has nothing to search, and the same trial several times
-        known = {k: v for k, v in own.items() if k in method.get_config()}
-        method = type(method).from_config({**method.get_config(), **known})
+    if isinstance(method, dict):
+        method = {layers: _with(one, own) for layers, one in method.items()}
+    elif method is not None:
+        method = _with(method, own)
     if keywords and not callable(optimizer):
         optimizer = keras.optimizers.get(optimizer)
         options["optimizer"] = type(optimizer).from_config({**optimizer.get_config(), **keywords})
         keywords = {}
     return method, options, keywords, others
+
+
+def _with(method: Any, values: Values) -> Any:
+    """Method with the tuned values of arguments that it has."""
+    # a method without this argument has nothing to search, and the same trial several times
+    known = {name: value for name, value in values.items() if name in method.get_config()}
+    return type(method).from_config({**method.get_config(), **known}) if known else method
 
 
 def _has(optimizer: Any, argument: str) -> bool:

@@ -16,7 +16,6 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import distribute
-from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean, file_path, integer, integers, one_of
 from tf_alignment.studies.encoding import Encoder, decode
 from tf_alignment.studies.executors import LocalProcesses, carry_out
@@ -25,7 +24,7 @@ from tf_alignment.studies.plan import Plan, Task, versions
 from tf_alignment.studies.results import Results
 from tf_alignment.studies.store import Store, worker_number, write_json
 from tf_alignment.studies.tuning import as_tuning
-from tf_alignment.studies.variants import Case, as_variants
+from tf_alignment.studies.variants import Case, as_variants, method_of
 
 __all__ = ["Study"]
 
@@ -266,9 +265,10 @@ class Study:
         for variant in self.variants:
             for name in ("phases", "callbacks", "optimizer", "compile", "settings", "include"):
                 encoder.encode(name, getattr(variant, name))
-            method = methods.get(variant.feedback)
+            method = method_of(variant.feedback)
             encoded = encoder.encode("feedback", method)
-            own = {} if method is None else {type(method).__name__: type(method)}
+            each = method.values() if isinstance(method, dict) else [method]
+            own = {type(one).__name__: type(one) for one in each if one is not None}
             with keras.saving.custom_object_scope(own):
                 decode(encoded)  # a `get_config` that lacks an argument fails here
 
@@ -281,7 +281,7 @@ class Study:
             "maximize": self.maximize,
             "baseline": self.baseline,
             "variants": [
-                {"name": v.name, "feedback": repr(methods.get(v.feedback))} for v in self.variants
+                {"name": v.name, "feedback": repr(method_of(v.feedback))} for v in self.variants
             ],
             "cases": [{"name": case.name, "value": case.value} for case in self.cases],
             "seeds": self.seeds,

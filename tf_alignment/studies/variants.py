@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_alignment import feedback as methods
 from tf_alignment.studies.encoding import load_reference
 
-__all__ = ["Case", "Run", "Variant", "as_variants", "construct"]
+__all__ = ["Case", "Run", "Variant", "as_variants", "construct", "method_of"]
 
 _NAME = re.compile(r"[^\s/\\:][^/\\:\n]*")
 
@@ -29,8 +29,8 @@ class Variant:
 
     Attributes:
         name: Name of the row, unique in a study.
-        feedback: Method for `ta.convert`: an id, a `Feedback` object or class. None leaves the
-            model as `build` made it.
+        feedback: Method for `ta.convert`: an id, a `Feedback` object or class, or a dict
+            `{name of layers: method}`. None leaves the model as `build` made it.
         include: Layers to convert, see `ta.convert`.
         exclude: Layers to leave stock, see `ta.convert`.
         feedback_initializer: Initializer of the feedback weights, see `ta.convert`; None for the
@@ -89,8 +89,8 @@ class Variant:
                 _check_function(name, entry)
         if isinstance(self.feedback, type):
             object.__setattr__(self, "feedback", self.feedback())
-        if not isinstance(self.feedback, dict):
-            methods.get(self.feedback)  # unknown ids fail here
+        if not isinstance(self.feedback, dict) or "class_name" not in self.feedback:
+            method_of(self.feedback)  # unknown ids fail here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Run:
         case: Name of the case.
         value: Value of the case, see `Case.value`.
         seed: Seed of the weights and of the order of the examples.
-        feedback: Id of the method, or None.
+        feedback: Id of the method, ids separated by commas if layers have different ones, or None.
         epochs: Number of passes over the training data.
         batch_size: Number of examples per step.
         settings: Settings of study, case and variant together, including tuned values that belong
@@ -230,6 +230,17 @@ def as_variants(values: Any) -> list[Variant]:
             f"one. Received: {twice} more than once"
         )
     return variants
+
+
+def method_of(feedback: Any) -> Any:
+    """Method of a variant, a dict of methods for layers, or None.
+
+    Args:
+        feedback: Argument of a `Variant`.
+    """
+    if isinstance(feedback, Mapping) and "class_name" not in feedback:  # that is a config
+        return {layers: methods.get(own) for layers, own in feedback.items()}
+    return methods.get(feedback)
 
 
 def _as_variant(value: Any) -> Variant:
