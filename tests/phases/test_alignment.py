@@ -1,5 +1,7 @@
 """Alignment rules as a phase: what they compute, from noise and from data."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -330,3 +332,16 @@ def test_a_rule_over_an_imperfect_path():
     model, _ = one("fa")
     with pytest.raises(ValueError, match=r"needs .*imperfect_gain.*Received: a layer with"):
         Alignment(chip, steps=1).run(model)
+
+
+@pytest.mark.parametrize(("coefficient", "told"), [(2.0, True), (0.5, False)])
+def test_steps_too_large_for_strong_devices_are_told(coefficient, told):
+    rule = ta.feedback.SymmetricAlignment(coefficient, coefficient)
+    path = ta.feedback.Imperfect(rule, mismatch=0.5, seed=1)
+    model = keras.Sequential([keras.Input((30,)), ta.layers.Dense(40, feedback=path, name="top")])
+    phase = ta.phases.Alignment(path, steps=2, batch_size=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        phase.run(model)
+    texts = [str(w.message) for w in caught if "largest gain" in str(w.message)]
+    assert len(texts) == told and all("/top' learn" in text for text in texts)

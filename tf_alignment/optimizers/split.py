@@ -23,7 +23,7 @@ from tf_alignment.layers.inspection import feedback_layers
 from tf_alignment.optimizers.replicated import ReplicatedSGD
 from tf_alignment.optimizers.sgd import SGD
 
-__all__ = ["ALIGNED", "check", "split"]
+__all__ = ["ALIGNED", "TOO_LARGE_A_STEP", "check", "largest_step", "split"]
 
 _Updater = Callable[[keras.Variable], Any]
 
@@ -189,14 +189,17 @@ def check(model: keras.Model) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+TOO_LARGE_A_STEP = (
+    "The feedback weights of {some} learn through devices with a mismatch, and learning rate times "
+    "coefficient times the largest gain is {last}: from 2 on, synapses with large gains can "
+    "diverge. Take smaller coefficients, for instance 0.5 and 0.5."
+)
 _TEXTS = {
     "momentum": "The feedback weights of {some} learn by alignment, under an optimizer with "
     "momentum ({last}). Momentum makes them swing around the forward weights, and training can "
     "blow up. Compile with `ta.optimizers.split(optimizer)`, which gives them a fast plain SGD of "
     "their own.",
-    "step": "The feedback weights of {some} learn through devices with a mismatch, and learning "
-    "rate times coefficient times the largest gain is {last}: from 2 on, synapses with large gains "
-    "can diverge. Take smaller coefficients, for instance 0.5 and 0.5.",
+    "step": TOO_LARGE_A_STEP,
     "nonlinear": "The product feedback weights of {some} learn what the forward weights learn only "
     "under SGD, with or without momentum; under {last} the path of the error grows past them and "
     "need not align. Take SGD, or `ta.feedback.ProductFeedback(collapsed=True)`.",
@@ -219,7 +222,7 @@ def _unsuited(
     alone = method.learns == "alignment" and re.fullmatch(ALIGNED, weight.path)
     if alone and _momentum(inner):
         yield "momentum", _momentum(inner)
-    elif alone and (step := _largest_step(connection, inner)) >= 2.0:
+    elif alone and (step := largest_step(method, connection, inner)) >= 2.0:
         yield "step", f"{step:.1f}"
     elif method.linear and _is_nonlinear(inner):
         yield "nonlinear", type(inner).__name__
@@ -282,16 +285,20 @@ def _updaters(optimizer: Any) -> _Updater:
     return found if callable(found) else lambda variable: None
 
 
-def _largest_step(connection: Any, optimizer: keras.optimizers.Optimizer) -> float:
+def largest_step(rule: Any, connection: Any, optimizer: keras.optimizers.Optimizer) -> float:
     """Share of the way to its target that one step takes a device with a large gain, or 0.
 
     It is known for rules in weights alone and for steps that the input's covariance conditions,
     under SGD and with constant coefficients.
+
+    Args:
+        rule: Rule by which the connection's feedback weights learn.
+        connection: Connection of a built layer.
+        optimizer: Optimizer of these weights.
     """
-    method, gain = connection.layer.feedback, connection.weights.get("imperfect_gain")
-    rule = method.unwrapped
-    known = method.weights_only or getattr(rule, "normalize", None) == "covariance"
-    coefficients = [coefficient for _, coefficient in getattr(rule, "terms", ())]
+    inner, gain = rule.unwrapped, connection.weights.get("imperfect_gain")
+    known = rule.weights_only or getattr(inner, "normalize", None) == "covariance"
+    coefficients = [coefficient for _, coefficient in getattr(inner, "terms", ())]
     constant = coefficients and all(isinstance(c, int | float) for c in coefficients)
     if gain is None or not known or not constant or not isinstance(optimizer, keras.optimizers.SGD):
         return 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean
 from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.layers.connection import Connection
+from tf_alignment.optimizers.split import TOO_LARGE_A_STEP, largest_step
 from tf_alignment.phases.compiled import CompiledPhase
 from tf_alignment.probe import probe
 
@@ -119,6 +121,16 @@ class Alignment(CompiledPhase):
     def groups(self, paths: list[str]) -> list[list[str]]:
         """All connections at once, or one by one."""
         return [[path] for path in paths] if self.one_by_one else [paths]
+
+    def create(self, model: keras.Model, connections: dict[str, Any]) -> list[keras.Variable]:
+        """Make optimizers and counts, and warn of steps too large for a path with a mismatch."""
+        own = super().create(model, connections)
+        for path, connection in connections.items():
+            step = largest_step(self.rule, connection, self.optimizer_for(path))
+            if step >= 2.0:
+                text = TOO_LARGE_A_STEP.format(some=f"'{path}'", last=f"{step:.1f}")
+                warnings.warn(text, stacklevel=2)
+        return own
 
     def learning(self, connections: dict[str, Any]) -> dict[str, list[keras.Variable]]:
         """The weights that the rule changes."""
