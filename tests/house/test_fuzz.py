@@ -356,7 +356,8 @@ ROWS = {
     "strip": ({"model": model}, {}),
     "summary": ({"model": model}, {"print_fn": [3, "print", True, THING]}),
 }
-NOT_LAYERS = ("layers.BatchNormalization", "layers.TimeDistributed")  # without feedback
+NOT_LAYERS = ("layers.BatchNormalization", "layers.RNN", "layers.TimeDistributed")
+"""Layers without feedback of their own."""
 OWN_CELLS = ("ALIFCell", "LeakyRNNCell")  # of which Keras has no version
 for _kind in ta.layers.__all__:
     if _kind not in ("FeedbackLayer", "feedback_layers") and f"layers.{_kind}" not in NOT_LAYERS:
@@ -394,6 +395,7 @@ NO_ROW = {
     },
     "layers.FeedbackLayer": "a mixin: its arguments are those of the layers",
     "layers.TimeDistributed": "Keras checks its argument",
+    "layers.RNN": "Keras checks its arguments",
     "layers.BatchNormalization": "Keras checks its arguments",
     "optimizers.SGD": "Keras checks its arguments",
     "spiking.lif.estimators.Estimator": "abstract",

@@ -16,7 +16,7 @@ from tf_alignment._support.compat import KERAS
 from tf_alignment.layers.base import FEEDBACK_ARGUMENTS
 from tf_alignment.testing import gradients
 
-OTHERS = ("FeedbackLayer", "feedback_layers", "BatchNormalization", "TimeDistributed")
+OTHERS = ("FeedbackLayer", "feedback_layers", "BatchNormalization", "TimeDistributed", "RNN")
 OWN_CELLS = ("ALIFCell", "LeakyRNNCell")  # Keras has none of the kind
 # Keras 3.12 brought it
 MISSING = () if hasattr(keras.layers, "ReversibleEmbedding") else ("ReversibleEmbedding",)

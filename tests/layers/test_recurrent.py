@@ -527,3 +527,61 @@ def test_padding_in_front_teaches_what_padding_behind_does(kind, backwards):
     for a, b in zip(*learned, strict=True):
         assert np.abs(a).max() > 1e-3
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def first_of_mask(depth, wrapper, rule):
+    """A loop over cells, or layers on top of each other, with the same weights."""
+    if wrapper is None:
+        layers = [ta.layers.GRU(4, feedback=rule, return_sequences=True) for _ in range(depth)]
+        return layers, [layer.cell for layer in layers]
+    cells = [ta.layers.GRUCell(4, feedback=rule) for _ in range(depth)]
+    layer = wrapper(cells if depth > 1 else cells[0], return_sequences=True)
+    return [layer], cells
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_rules_in_a_loop_over_cells_learn_from_what_a_mask_shows(depth):
+    """Padding in front: the gradients of B are those of the layers, whose own loop knows masks."""
+    rule = ta.feedback.ActivationAlignment(normalize="input")
+    x = normal(3, 4, 5)
+    mask = tf.constant([[False, False, True, True], [True] * 4, [False, True, True, True]])
+    found, outputs = {}, {}
+    for name, wrapper in (("layers", None), ("ours", ta.layers.RNN), ("Keras", K.RNN)):
+        layers, cells = first_of_mask(depth, wrapper, rule)
+        y = normal(3, 4, 5)
+        for layer in layers:
+            layer.build(y.shape)
+            y = layer(y)
+        rng = np.random.default_rng(0)
+        for cell in cells:
+            for weight in (cell.kernel, cell.recurrent_kernel, *cell.feedback_weights.values()):
+                weight.assign(rng.standard_normal(weight.shape))
+        with tf.GradientTape() as tape:
+            outputs[name] = x
+            for layer in layers:
+                outputs[name] = layer(outputs[name], mask=mask, training=True)
+            loss = tf.add_n([loss for layer in layers for loss in layer.losses])
+        weights = [weight for cell in cells for weight in cell.feedback_weights.values()]
+        found[name] = tape.gradient(loss, weights)
+    np.testing.assert_allclose(outputs["ours"], outputs["Keras"], rtol=1e-6)
+    assert len(found["ours"]) == 2 * depth
+    for ours, layers, plain in zip(*(found[k] for k in ("ours", "layers", "Keras")), strict=True):
+        np.testing.assert_allclose(ours, layers, rtol=1e-4, atol=1e-6)
+        assert np.abs(ours - plain).max() > 1e-3
+
+
+def test_convert_exchanges_a_loop_that_does_not_tell_of_masks():
+    def stock():
+        low = K.RNN([K.GRUCell(4), K.SimpleRNNCell(4)], return_sequences=True, name="low")
+        return keras.Sequential([keras.Input((4, 5)), low, K.RNN(K.LSTMCell(3), name="high")])
+
+    kinds = {}
+    for method in ("aa", "sa", "fa"):
+        model = ta.convert(stock(), method)
+        kinds[method] = [type(layer) for layer in model.layers]
+        np.testing.assert_allclose(ta.strip(model)(normal(2, 4, 5)), model(normal(2, 4, 5)))
+        assert [type(layer) for layer in ta.strip(model).layers] == [K.RNN] * 2
+    assert kinds == {"aa": [ta.layers.RNN] * 2, "sa": [K.RNN] * 2, "fa": [K.RNN] * 2}
+    model = stock()
+    assert ta.convert(model, "wm", inplace=True) is model
+    assert type(model.layers[0]) is ta.layers.RNN

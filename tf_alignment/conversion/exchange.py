@@ -15,7 +15,7 @@ from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
 from tf_alignment.conversion.direct import convert_direct, strip_direct
 from tf_alignment.conversion.files import remember
-from tf_alignment.conversion.inplace import fold_time, give, give_holders, take
+from tf_alignment.conversion.inplace import adapt_loops, give, give_holders, take
 from tf_alignment.conversion.registry import is_ours, stock_class, version
 from tf_alignment.conversion.renewal import compile_like, renew
 from tf_alignment.conversion.sites import Site, sites
@@ -309,7 +309,7 @@ def _give_all(
             give(site.layer, own[id(site.layer)], feedback_initializer=initializer)
             given.append(site.layer)
         give_holders(chosen, found)
-        fold_time(chosen)
+        adapt_loops(chosen)
     except BaseException:
         for layer in given:
             take(layer)

@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from tf_alignment.conversion.inplace import fold_time, give, give_holders
+from tf_alignment.conversion.inplace import adapt_loops, give, give_holders
 from tf_alignment.conversion.renewal import renew
 from tf_alignment.conversion.sites import Site, sites
 from tf_alignment.conversion.training import watch
@@ -81,7 +81,7 @@ def load_model(
             given = {id(layer) for layer, _ in missing}
             carrying = [s for s in found if id(s.layer) in given]
             give_holders(carrying, found)
-            fold_time(carrying)
+            adapt_loops(carrying)
             remember(model, carrying)
         config = _config(path)
         if compile and config.get("compile_config"):

@@ -25,9 +25,10 @@ from tf_alignment.layers.base import (
     set_feedback_arguments,
 )
 from tf_alignment.layers.connection import FeedbackWeights
+from tf_alignment.layers.recurrent import RNN, fed
 from tf_alignment.layers.wrappers import TimeDistributed
 
-__all__ = ["built_shape", "fold_time", "give", "give_holders", "has_dynamic_time", "take"]
+__all__ = ["adapt_loops", "built_shape", "give", "give_holders", "has_dynamic_time", "take"]
 
 # what layers with feedback hold besides the feedback arguments
 _OWN = ("feedback_store", "_connections", "_on_training", "_pass", "_said_frozen")
@@ -93,10 +94,11 @@ def give_holders(given: list[Site], found: list[Site]) -> list[Any]:
     return holders
 
 
-def fold_time(given: list[Site]) -> None:
-    """Have Keras' `TimeDistributed` around layers with feedback keep their backward passes.
+def adapt_loops(given: list[Site]) -> None:
+    """Exchange the classes of Keras' loops over time around layers with feedback, where needed.
 
-    Where the number of steps is unknown, it would lose them.
+    `TimeDistributed` would lose their backward passes if the number of steps is unknown, and `RNN`
+    does not tell its cells which time steps a mask hides.
 
     Args:
         given: Sites of the layers that have been given feedback.
@@ -104,6 +106,10 @@ def fold_time(given: list[Site]) -> None:
     for holder in {id(holder): holder for site in given for holder in site.holders}.values():
         if type(holder) is keras.layers.TimeDistributed and has_dynamic_time(holder):
             become(holder, TimeDistributed)
+        elif type(holder) is keras.layers.RNN and any(
+            cell.learns_from_inputs for cell in fed(holder.cell)
+        ):
+            become(holder, RNN)
 
 
 def has_dynamic_time(layer: Any) -> bool:

@@ -21,6 +21,7 @@ from tf_alignment.layers.normalization import BatchNormalization
 from tf_alignment.layers.recurrent import (
     GRU,
     LSTM,
+    RNN,
     ALIFCell,
     ConvLSTM1D,
     ConvLSTM2D,
@@ -36,6 +37,7 @@ from tf_alignment.layers.wrappers import TimeDistributed
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "ALIFCell",
     "BatchNormalization",
     "Conv1D",

@@ -12,6 +12,7 @@ from tf_alignment.layers.recurrent.neurons import LeakyRNNCell as LeakyRNNCell
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "ALIFCell",
     "BatchNormalization",
     "Conv1D",
@@ -167,6 +168,50 @@ class LSTM(keras.layers.LSTM):
         dtype: Any = ...,
         trainable: bool = ...,
         autocast: bool = ...,
+    ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class RNN(keras.layers.RNN):
+    """`keras.layers.RNN` that tells its cells which time steps a mask hides.
+
+    Rules that learn by alignment from what a cell receives are applied once per forward pass. Here
+    they use the first time step of each example that the mask does not hide; cells in
+    `keras.layers.RNN` use the first time step of the batch, which in sequences padded in front is
+    padding. The outputs are those of `keras.layers.RNN`. `tf_alignment.convert` exchanges Keras'
+    layer for this one where its cells need it.
+
+    Args:
+        cell, ...: Arguments of `keras.layers.RNN`; a cell with feedback or without, or a list of
+            cells.
+
+    Input shape, output shape:
+        The same as in `keras.layers.RNN`.
+
+    Raises:
+        ValueError: See `keras.layers.RNN`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.RNN(ta.layers.GRUCell(4, feedback="aa"))
+    >>> mask = tf.constant([[False, True, True], [True, True, True]])
+    >>> layer(tf.ones((2, 3, 5)), mask=mask).shape
+    TensorShape([2, 4])
+    """
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        *,
+        name: str | None = ...,
+        dtype: Any = ...,
+        trainable: bool = ...,
+        autocast: bool = ...,
+        activity_regularizer: Any = ...,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

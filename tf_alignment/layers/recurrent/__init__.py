@@ -8,11 +8,12 @@ from tf_alignment.layers.recurrent.convolutional import (
     ConvLSTMCell,
 )
 from tf_alignment.layers.recurrent.neurons import ALIFCell, LeakyRNNCell
-from tf_alignment.layers.recurrent.sequences import GRU, LSTM, Recurrent, SimpleRNN
+from tf_alignment.layers.recurrent.sequences import GRU, LSTM, RNN, Recurrent, SimpleRNN, fed
 
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "ALIFCell",
     "ConvLSTM1D",
     "ConvLSTM2D",
@@ -24,4 +25,5 @@ __all__ = [
     "Recurrent",
     "SimpleRNN",
     "SimpleRNNCell",
+    "fed",
 ]

@@ -37,8 +37,8 @@ class RecurrentCell(FeedbackLayer):
 
     A rule that learns by alignment is applied once per pass, at the first time step. For the input
     kernel it uses the input of this step, for the recurrent kernel the output of this step. In the
-    layers of this library it is the first time step of each example that no mask hides; in
-    `keras.layers.RNN` it is the first of the batch.
+    layers of this library, `RNN` included, it is the first time step of each example that no mask
+    hides; `keras.layers.RNN` does not tell cells of masks, and it is the first of the batch.
     """
 
     over_time = True
@@ -152,18 +152,27 @@ class RecurrentCell(FeedbackLayer):
         output, after = self._advance(gates, x, states, training)
         received, first = (x, output), self._pass.first()
         if first is not None:  # a masked step leaves the state as it was
-            first = self._tensor(first)
-            received = first, self._advance(gates, first, states, training)[0]
+            shown, above = self._tensor(first[0]), first[1]
+            received = shown, self._advance(gates, shown, states, training)[0]
+            if above:
+                above[0].learn_from(received[1], above[1:])
         self._learn(both, received, step, training)
         return output, after
 
-    def learn_from(self, inputs: Any) -> None:
+    def learn_from(self, inputs: Any, above: Sequence[RecurrentCell] = ()) -> None:
         """Let rules learn, in the pass that begins, from other inputs than those of its first step.
 
         Args:
-            inputs: Inputs of one time step.
+            inputs: Inputs of one time step, or None for those of the first step.
+            above: Cells that receive the output of this cell, from the lowest up.
         """
-        self._pass.begin_with(inputs)
+        self._pass.begin_with(inputs, above)
+
+    @property
+    def learns_from_inputs(self) -> bool:
+        """Whether the feedback weights learn from what the cell receives."""
+        method = self.feedback
+        return method is not None and method.learns == "alignment" and not method.weights_only
 
     def _learn(
         self,

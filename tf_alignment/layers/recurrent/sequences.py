@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar
 
 import keras
@@ -15,9 +16,10 @@ from tf_alignment.layers.base import (
     set_feedback_arguments,
     signature_with_feedback,
 )
+from tf_alignment.layers.recurrent.base import RecurrentCell
 from tf_alignment.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 
-__all__ = ["GRU", "LSTM", "Recurrent", "SimpleRNN", "document"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "SimpleRNN", "document", "fed"]
 
 _package = keras.saving.register_keras_serializable(package="tf_alignment")
 
@@ -119,17 +121,34 @@ class Recurrent(keras.layers.Layer):
         """Loop over time as in Keras; with a feedback method, without cuDNN."""
         if self.feedback is None:
             return super().inner_loop(sequences, initial_state, mask, training=training)
-        if isinstance(mask, list | tuple):
-            mask = mask[0]
-        learns = self.feedback.learns == "alignment" and not self.feedback.weights_only
-        if mask is not None and learns:
-            self.cell.learn_from(_first_seen(sequences, mask, self.go_backwards))
+        _tell(self, sequences, mask)
         loop = keras.layers.RNN.inner_loop
         return loop(self, sequences, initial_state, mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Config of the Keras layer plus the feedback arguments."""
         return {**super().get_config(), **feedback_config(self)}
+
+
+def _tell(layer: Any, sequences: Any, mask: Any) -> None:
+    """Let the cells of a layer learn from the first time step that no mask hides."""
+    mask = mask[0] if isinstance(mask, list | tuple) else mask
+    cells = fed(layer.cell)
+    if not any(cell.learns_from_inputs for cell in cells):
+        return
+    first = None if mask is None else _first_seen(sequences, mask, layer.go_backwards)
+    cells[0].learn_from(first, cells[1:])
+
+
+def fed(cell: Any) -> list[RecurrentCell]:
+    """Cells with a method, from the lowest up, as far as there is none without between them.
+
+    Args:
+        cell: Cell of a recurrent layer, or cells stacked.
+    """
+    cells = getattr(cell, "cells", [cell])
+    has = lambda c: isinstance(c, RecurrentCell) and c.feedback is not None  # noqa: E731
+    return list(itertools.takewhile(has, cells))
 
 
 def _first_seen(sequences: Any, mask: Any, go_backwards: bool) -> tf.Tensor:
@@ -219,3 +238,43 @@ class GRU(Recurrent, keras.layers.GRU):
     """`keras.layers.GRU` whose errors travel through feedback weights, down and in time."""
 
     cell_class = GRUCell
+
+
+@_package
+class RNN(keras.layers.RNN):
+    """`keras.layers.RNN` that tells its cells which time steps a mask hides.
+
+    Rules that learn by alignment from what a cell receives are applied once per forward pass. Here
+    they use the first time step of each example that the mask does not hide; cells in
+    `keras.layers.RNN` use the first time step of the batch, which in sequences padded in front is
+    padding. The outputs are those of `keras.layers.RNN`. `tf_alignment.convert` exchanges Keras'
+    layer for this one where its cells need it.
+
+    Args:
+        cell, ...: Arguments of `keras.layers.RNN`; a cell with feedback or without, or a list of
+            cells.
+
+    Input shape, output shape:
+        The same as in `keras.layers.RNN`.
+
+    Raises:
+        ValueError: See `keras.layers.RNN`.
+
+    Example:
+    >>> import tensorflow as tf, tf_alignment as ta
+    >>> layer = ta.layers.RNN(ta.layers.GRUCell(4, feedback="aa"))
+    >>> mask = tf.constant([[False, True, True], [True, True, True]])
+    >>> layer(tf.ones((2, 3, 5)), mask=mask).shape
+    TensorShape([2, 4])
+    """
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = False,
+    ) -> Any:
+        """Forward pass of the Keras layer."""
+        _tell(self, sequences, mask)  # of stacked cells Keras calls all but the last before a loop
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)

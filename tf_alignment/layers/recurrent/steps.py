@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -191,18 +191,29 @@ class Pass:
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
         self._first: dict[int, Any] = {}
+        self._told: set[int] = set()
 
     def open(self) -> None:
         """Open the storage before a loop, and discard what a failed loop may have left."""
         self._made[threading.get_ident()] = None
-        self._first.pop(threading.get_ident(), None)
+        if threading.get_ident() not in self._told:
+            self._first.pop(threading.get_ident(), None)
+        self._told.discard(threading.get_ident())
 
-    def begin_with(self, inputs: Any) -> None:
-        """Store the inputs from which rules learn, if they are not those of the first step."""
-        self._first[threading.get_ident()] = inputs
+    def begin_with(self, inputs: Any, above: Sequence[Any]) -> None:
+        """Store the inputs from which rules learn, if they are not those of the first step.
+
+        This may be done just before the storage is opened, or after.
+
+        Args:
+            inputs: Inputs of one time step, or None for those of the first.
+            above: Cells that receive the cell's output, and are to be told likewise.
+        """
+        self._first[threading.get_ident()] = None if inputs is None else (inputs, above)
+        self._told.add(threading.get_ident())
 
     def first(self) -> Any:
-        """Inputs from which rules learn, or None for those of the first step."""
+        """What `begin_with` was given, or None."""
         return self._first.get(threading.get_ident())
 
     def is_open(self) -> bool:
@@ -213,6 +224,7 @@ class Pass:
         """Close the storage after the loop."""
         self._made.pop(threading.get_ident(), None)
         self._first.pop(threading.get_ident(), None)
+        self._told.discard(threading.get_ident())
 
     def held(self) -> Any:
         """Object that the open storage keeps, or None."""
