@@ -57,7 +57,7 @@ MNIST: dict[str, tuple[float, ...]] = {
     "density": (0.03,),
     "rank": (4,),
 }
-VALUES = {"digits": DEFECTS, "mnist": MNIST, "cifar10": {**MNIST, "error_bits": (1, 2, 3, 4, 6)}}
+VALUES = {"digits": DEFECTS, "mnist": MNIST, "cifar10": {**MNIST, "error_bits": (1, 2, 3, 4)}}
 QUICK: dict[str, tuple[float, ...]] = {"bits": (1,), "noise": (1.0,)}
 
 
