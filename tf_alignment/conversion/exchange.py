@@ -91,9 +91,7 @@ def convert(
     >>> model = ta.convert(keras.Sequential(layers), "fa")
     >>> [type(layer).__module__.split(".")[0] for layer in model.layers]
     ['keras', 'tf_alignment']
-
-    A method per layer: e-prop in a recurrent layer, Kolen-Pollack in its readout.
-
+    >>> # a method per layer: e-prop in a recurrent layer, Kolen-Pollack in its readout
     >>> layers = [keras.Input((5, 4)), keras.layers.GRU(8, name="gru"), keras.layers.Dense(3)]
     >>> model = ta.convert(keras.Sequential(layers), {"gru": "eprop", "dense.*": "kp"})
     >>> [layer.feedback.id for layer in model.layers]
