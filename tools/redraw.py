@@ -128,6 +128,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "two_routes/tuned-digits-v1": of_runs(depth_sweep.draw),
     "two_routes/wm-published-tuned": lambda found: search.draw(found["trials"]),
     "where_rules_train/convolutional": of_rates,
+    "where_rules_train/convolutional-adam": of_rates,
     "where_rules_train/perceptron": of_rates,
     "where_rules_train/resnet20": of_rates,
 }
