@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Seen", "note", "watch"]
+__all__ = ["Seen", "active", "note", "watch"]
 
 
 @dataclasses.dataclass
@@ -32,6 +32,11 @@ class Seen:
 
 
 _state = threading.local()  # replicas of a strategy are traced by threads of their own
+
+
+def active() -> bool:
+    """Whether a step is watched."""
+    return getattr(_state, "seen", None) is not None
 
 
 def note(what: str, connection: Any) -> None:

@@ -454,8 +454,10 @@ class Connection:
         eager = tf.executing_eagerly()
         self._sent += 1 if eager else 2
         self._sent_in = None if eager else weakref.ref(tf.compat.v1.get_default_graph())
-        zero = None if eager or self._zero is None else self._zero()
-        if zero is not None and _reaches_here(zero) and not zero.consumers():
+        zero = None if self._zero is None else self._zero()
+        if zero is None or eager or watching.active() or not tf.is_symbolic_tensor(zero):
+            return  # a step that is watched is reported when it ends
+        if _reaches_here(zero) and not zero.consumers():
             self._warn_of_lost_loss()
 
     def _check_aligned(self) -> None:
