@@ -317,7 +317,7 @@ def case(
     kept = dataclasses.asdict(settings)
     for other in ("method", "rule", "seed"):
         del kept[other]
-    build = functools.partial(network, settings, shape, classes, augmented)
+    build = functools.partial(network, settings, shape, classes=classes, augmented=augmented)
     return ta.studies.Case(name, build, value=value, settings=kept)
 
 
@@ -383,7 +383,7 @@ def runs(
             f"`{'` and `'.join(unused)}` must be left out where no method learns by alignment. "
             f"Received: {', '.join(f'{n}={v!r}' for n, v in unused.items())}, methods={names}"
         )
-    many = settings.dataset == IMAGENET or arrays(settings, given.data_dir).classes > 10
+    many = cases[0].build.keywords["classes"] > 10  # `case` has read the data
     defaults: dict[str, Any] = {
         "compile": {
             "optimizer": optimizer_of,

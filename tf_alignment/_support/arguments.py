@@ -7,7 +7,7 @@ import numbers
 import os
 import random
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "instance",
     "integer",
     "integers",
+    "is_config",
     "number",
     "number_or_schedule",
     "one_of",
@@ -388,3 +389,17 @@ def deprecated(value: Any, old: str, new: str) -> Any:
     """
     warnings.warn(f"`{old}` is going to be removed. Use `{new}`", DeprecationWarning, stacklevel=3)
     return value
+
+
+def is_config(value: Any) -> bool:
+    """Whether a value is the config of an object as Keras saves it, and no other dictionary.
+
+    Args:
+        value: Value of an argument.
+
+    Example:
+    >>> from tf_alignment._support.arguments import is_config
+    >>> is_config({"class_name": "Noise", "config": {}}), is_config({"dense": "fa"})
+    (True, False)
+    """
+    return isinstance(value, Mapping) and "class_name" in value

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_alignment._support.arguments import number, one_of
+from tf_alignment._support.arguments import is_config, number, one_of
 from tf_alignment._support.optional import require
 
 __all__ = ["KINDS", "Noise", "draw", "kind_of", "noise_of", "signs"]
@@ -203,7 +203,7 @@ def noise_of(name: str, value: Any, kind: str = "rademacher", stddev: float = 1.
     >>> noise_of("noise", "normal"), noise_of("noise", 0.5)
     (Noise('gaussian', 1), Noise('rademacher', 0.5))
     """
-    if isinstance(value, dict) and "class_name" in value:
+    if is_config(value):
         value = keras.saving.deserialize_keras_object(value)
     if isinstance(value, Noise):
         return value

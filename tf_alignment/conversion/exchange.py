@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tf_alignment import feedback as methods
-from tf_alignment._support.arguments import boolean
+from tf_alignment._support.arguments import boolean, is_config
 from tf_alignment._support.seeds import named_initializer
 from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
@@ -98,7 +98,7 @@ def convert(
     ['eprop', 'kp']
     """
     boolean("inplace", inplace)
-    several = isinstance(feedback, Mapping) and "class_name" not in feedback  # that is a config
+    several = isinstance(feedback, Mapping) and not is_config(feedback)
     if several:
         named = _named_methods(feedback, include)
         include = list(named)

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import primitives
-from tf_alignment._support.arguments import boolean, number, number_or_schedule, one_of
+from tf_alignment._support.arguments import boolean, is_config, number, number_or_schedule, one_of
 from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.feedback.base import Activity, Backward, Feedback, Setup
 from tf_alignment.feedback.conditioning import conditioned, first_examples
@@ -448,8 +448,7 @@ def serialize_coefficient(value: Any) -> Any:
 
 
 def _revive(value: Any) -> Any:
-    is_object = isinstance(value, dict) and "class_name" in value
-    return keras.saving.deserialize_keras_object(value) if is_object else value
+    return keras.saving.deserialize_keras_object(value) if is_config(value) else value
 
 
 def _serialize_terms(terms: tuple[tuple[Primitive, Coefficient], ...]) -> Any:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment._support.arguments import boolean
+from tf_alignment._support.arguments import boolean, is_config
 from tf_alignment._support.noise import Noise, noise_of
 from tf_alignment.layers.connection import Connection
 from tf_alignment.optimizers.split import TOO_LARGE_A_STEP, largest_step
@@ -219,7 +219,7 @@ def _rule(rule: Any) -> methods.Feedback:
         "Argument `rule` must be an alignment rule: 'wm', 'ia', 'sa', 'aa', a `Feedback` object "
         f"that learns by alignment or a dict of primitives. Received: rule={rule!r}"
     )
-    terms = isinstance(rule, Mapping) and "class_name" not in rule
+    terms = isinstance(rule, Mapping) and not is_config(rule)
     try:
         method = methods.Alignment(rule) if terms else methods.get(rule)
     except (TypeError, ValueError) as error:

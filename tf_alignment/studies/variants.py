@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
+from tf_alignment._support.arguments import is_config
 from tf_alignment.studies.encoding import load_reference
 
 __all__ = ["Case", "Run", "Variant", "as_variants", "construct", "method_of"]
@@ -89,7 +90,7 @@ class Variant:
                 _check_function(name, entry)
         if isinstance(self.feedback, type):
             object.__setattr__(self, "feedback", self.feedback())
-        if not isinstance(self.feedback, dict) or "class_name" not in self.feedback:
+        if not is_config(self.feedback):
             method_of(self.feedback)  # unknown ids fail here
 
 
@@ -238,7 +239,7 @@ def method_of(feedback: Any) -> Any:
     Args:
         feedback: Argument of a `Variant`.
     """
-    if isinstance(feedback, Mapping) and "class_name" not in feedback:  # that is a config
+    if isinstance(feedback, Mapping) and not is_config(feedback):
         return {layers: methods.get(own) for layers, own in feedback.items()}
     return methods.get(feedback)
 

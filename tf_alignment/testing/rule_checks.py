@@ -98,8 +98,7 @@ def effective_kernel(trial: Trial) -> None:
         raise NotApplicable("the rule has no effective feedback kernel")
     kernels = trial.kernels
     _ = trial.formed
-    over_time = any(connection.over_time for connection in layer.connections)
-    if len(kernels) > 1 or over_time or trial.rule.random:
+    if len(kernels) > 1 or trial.over_time or trial.rule.random:
         return
     seen = activity(layer, trial.x)
     with tf.GradientTape() as tape:

@@ -159,7 +159,6 @@ LAYERS: dict[str, LayerCase] = {
         ("convlstm3d", "ConvLSTM3D", {"filters": 2, "kernel_size": 2}, (2, 2, 3, 3, 3, 2)),
     )
 }
-
 """The layers that `check_rule` runs on, by name: every kind, with strides, dilation, groups ..."""
 
 

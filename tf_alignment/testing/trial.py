@@ -150,6 +150,11 @@ class Trial:
                 )
         return kernels
 
+    @property
+    def over_time(self) -> bool:
+        """Whether the layer is recurrent."""
+        return any(connection.over_time for connection in self.layer.connections)
+
     @once
     def first(self) -> int:
         """The first of the gradients that are Keras' own, whatever carries the error.
@@ -157,9 +162,7 @@ class Trial:
         The depthwise kernel of a separable layer gets its error through the pointwise feedback, and
         all weights of a recurrent layer get theirs over time.
         """
-        connections = self.layer.connections
-        over_time = any(connection.over_time for connection in connections)
-        return len(self.expected[1]) if over_time else len(connections)
+        return len(self.expected[1]) if self.over_time else len(self.layer.connections)
 
     @once
     def formed(self) -> None:
