@@ -49,15 +49,13 @@ LABELS = {
     "density": "density",
     "rank": "rank",
 }
-MNIST: dict[str, tuple[float, ...]] = {
-    "bits": (1, 2, 3),
-    "error_bits": (1, 2, 3),
-    "noise": (1.0,),
-    "mismatch": (1.0,),
-    "density": (0.03,),
-    "rank": (4,),
+FEWER: dict[str, tuple[float, ...]] = {
+    "noise": (0.3, 1.0, 3.0),
+    "mismatch": (0.5, 1.0),
+    "density": (0.25, 0.1, 0.03),
+    "rank": (1, 4, 16),
 }
-VALUES = {"digits": DEFECTS, "mnist": MNIST, "cifar10": {**MNIST, "error_bits": (1, 2, 3, 4)}}
+VALUES = {"digits": DEFECTS, "mnist": DEFECTS | FEWER, "cifar10": DEFECTS | FEWER}
 QUICK: dict[str, tuple[float, ...]] = {"bits": (1,), "noise": (1.0,)}
 
 
