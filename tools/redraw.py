@@ -155,7 +155,7 @@ def steps(found: Any, stem: Path) -> None:
 
 
 SEVERAL: dict[str, Callable[[Any, Path], None]] = {
-    "imperfect_feedback/digits": imperfections,
+    **{f"imperfect_feedback/{name}": imperfections for name in imperfect.VALUES},
     "rdd/cifar10": discontinuities,
     "rdd/mnist": discontinuities,
     "step_time/step_time": steps,

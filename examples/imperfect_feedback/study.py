@@ -7,10 +7,9 @@
 One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
 mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
 MNIST, ResNet-8 with 8 filters in the first stage on 12,800 images of CIFAR-10; on the latter two
-fewer values of each defect, around those at which a method begins to fail. All methods of a seed
-start from the same forward weights and see the same batches; weight decay is the same for all,
-since Kolen-Pollack and product feedback need it. Runs that are in the JSON file are not made again;
-the figures are drawn from it.
+fewer sizes of defects other than bits. All methods of a seed start from the same forward weights
+and see the same batches; weight decay is the same for all, since Kolen-Pollack and product feedback
+need it. Runs that are in the JSON file are not made again; the figures are drawn from it.
 """
 
 from __future__ import annotations
@@ -49,13 +48,19 @@ LABELS = {
     "density": "density",
     "rank": "rank",
 }
-FEWER: dict[str, tuple[float, ...]] = {
-    "noise": (0.3, 1.0, 3.0),
-    "mismatch": (0.5, 1.0),
-    "density": (0.25, 0.1, 0.03),
-    "rank": (1, 4, 16),
+BITS = {defect: DEFECTS[defect] for defect in ("bits", "error_bits")}
+VALUES = {
+    "digits": DEFECTS,
+    "mnist": BITS
+    | {
+        "noise": (0.3, 1.0, 3.0),
+        "mismatch": (0.5, 1.0),
+        "density": (0.25, 0.1, 0.03),
+        "rank": (1, 4, 16),
+    },
+    "cifar10": BITS
+    | {"noise": (0.3, 1.0), "mismatch": (0.5, 1.0), "density": (0.25, 0.03), "rank": (4, 16)},
 }
-VALUES = {"digits": DEFECTS, "mnist": DEFECTS | FEWER, "cifar10": DEFECTS | FEWER}
 QUICK: dict[str, tuple[float, ...]] = {"bits": (1,), "noise": (1.0,)}
 
 
