@@ -52,12 +52,7 @@ BITS = {defect: DEFECTS[defect] for defect in ("bits", "error_bits")}
 VALUES = {
     "digits": DEFECTS,
     "mnist": BITS
-    | {
-        "noise": (0.3, 1.0, 3.0),
-        "mismatch": (0.5, 1.0),
-        "density": (0.25, 0.1, 0.03),
-        "rank": (1, 4, 16),
-    },
+    | {"noise": (1.0, 3.0), "mismatch": (0.5, 1.0), "density": (0.1, 0.03), "rank": (1, 4, 16)},
     "cifar10": BITS
     | {"noise": (0.3, 1.0), "mismatch": (0.5, 1.0), "density": (0.25, 0.03), "rank": (4, 16)},
 }
