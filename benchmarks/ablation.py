@@ -1,8 +1,9 @@
-"""Where the time of a training step goes, by leaving parts of it out.
+"""Measure where the time of a training step goes, by leaving out parts of the step.
 
-A profiler's times of single operations add up to more than a step takes: operations that run at the
-same time are charged each other's waiting. Here whole steps are timed, each without one part, and
-the part's share is the difference. The variants take turns, so that drifts fall on all alike.
+The times of single operations in a profiler add up to more than the time of a step, since
+operations that run at the same time include the time in which they wait for each other. This
+benchmark times steps that lack one part; the time of the part is the difference to the whole step.
+The variants take turns, so that slow drifts of the machine affect all variants equally.
 
     python benchmarks/ablation.py --models resnet20 mlp
 """
@@ -27,15 +28,15 @@ Turn = Callable[[int], tuple[float, float]]
 
 
 class Nothing(keras.layers.Layer):
-    """A layer that passes its input on, with the arguments of those whose place it takes."""
+    """Layer that returns its input, with the call arguments of the layers that it replaces."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """The input."""
+        """Return the input."""
         return inputs
 
 
 def without(model: keras.Model, kinds: type | tuple[type, ...]) -> keras.Model:
-    """A copy of a model in which layers of these kinds pass their input on."""
+    """Return a copy of a model in which all layers of some classes only return their input."""
 
     def clone(layer: Any) -> Any:
         name = layer.name
@@ -47,7 +48,13 @@ def without(model: keras.Model, kinds: type | tuple[type, ...]) -> keras.Model:
 
 
 def compiled(model: keras.Model, optimizer: Any = None, **options: Any) -> keras.Model:
-    """Compiled as `step_time.build` does."""
+    """Compile a model with the same loss and optimizer as `step_time.build`, and return it.
+
+    Args:
+        model: Model to compile.
+        optimizer: Optimizer; by default Keras' SGD with momentum.
+        **options: Further arguments of `model.compile`.
+    """
     model.compile(
         keras.optimizers.SGD(1e-6, momentum=0.9) if optimizer is None else optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -58,7 +65,14 @@ def compiled(model: keras.Model, optimizer: Any = None, **options: Any) -> keras
 
 
 def partial_step(model: keras.Model, x: tf.Tensor, y: tf.Tensor, backward: bool) -> Turn:
-    """Only the forward pass, or without the update of the weights."""
+    """Return a timer of steps without update of the weights.
+
+    Args:
+        model: Compiled model.
+        x: Batch of inputs.
+        y: Labels of the batch.
+        backward: Whether a step has a backward pass; otherwise it is only the forward pass.
+    """
 
     def step() -> dict[str, Any]:
         with tf.GradientTape() as tape:
@@ -66,16 +80,22 @@ def partial_step(model: keras.Model, x: tf.Tensor, y: tf.Tensor, backward: bool)
         if not backward:
             return {"loss": loss}
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
-        return {"loss": loss, "gradients": gradients}  # what is not returned is optimised away
+        return {"loss": loss, "gradients": gradients}  # else TensorFlow would not compute them
 
     return step_time.timed(tf.function(step, autograph=False), model.name)
 
 
 def products(model: keras.Model, batch: int, dtype: str = "float32") -> Turn:
-    """Only the products with kernels: of the forward pass, and of both gradients.
+    """Return a timer of steps that only have the products of the forward pass and both gradients.
 
-    They are independent of each other here, and between random numbers. The lowest layer's error
-    is left out. No way of training with a whole error can take less than these.
+    The products are independent of each other and have random operands. The gradient of the lowest
+    layer's input is left out. These products are a lower bound on the time of training with a full
+    error.
+
+    Args:
+        model: Stock model, from which the shapes are taken.
+        batch: Number of examples.
+        dtype: Data type of the operands.
     """
 
     def random(shape: tuple[int, ...]) -> tf.Variable:
@@ -107,12 +127,15 @@ def products(model: keras.Model, batch: int, dtype: str = "float32") -> Turn:
 
 
 def variants(name: str, x: tf.Tensor, y: tf.Tensor) -> dict[str, tuple[Turn, int]]:
-    """`{what is left: (stepper, steps that one of its steps is)}`, the whole step first.
+    """Return timers of a network's step and of variants of this step, the whole step first.
 
     Args:
         name: Name in `models.MODELS`.
-        x: A batch.
-        y: Its labels.
+        x: Batch of inputs.
+        y: Labels of the batch.
+
+    Returns:
+        `{name of the variant: (timer, number of training steps per call of the step)}`.
     """
     build = models.MODELS[name][0]
     step = step_time.stepper
@@ -145,16 +168,17 @@ def variants(name: str, x: tf.Tensor, y: tf.Tensor) -> dict[str, tuple[Turn, int
 
 
 def measure(name: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Time the variants of one network.
+    """Time the variants of one network's step.
 
     Args:
         name: Name in `models.MODELS`.
-        rounds: How often each takes its turn.
-        seconds: About how long a turn is.
+        rounds: Number of turns per variant.
+        seconds: Approximate duration of a turn, in seconds.
 
     Returns:
-        A row each, the whole step first: processor milliseconds a step, and their ratio to the
-        whole step's in the same round, with its range.
+        One row per variant, the whole step first: processor time per step in milliseconds, and its
+        ratio to that of the whole step in the same round, with range. Numbers are medians over the
+        rounds.
     """
     x, y = step_time.batch_for(name)
     turns = variants(name, x, y)
@@ -186,7 +210,7 @@ def measure(name: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Time the variants of all networks, print the rows, and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--models",
@@ -198,7 +222,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="about the length of a turn")
     parser.add_argument("--output", type=Path, default=Path("results/ablation.json"))
     arguments = parser.parse_args()
-    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces: there is one per model
     rows = []
     for name in arguments.models:
         found = measure(name, arguments.rounds, arguments.seconds)

@@ -1,12 +1,12 @@
-"""Hold what `make bench-quick` measured against kept numbers, and fail where it is slower.
+"""Compare the numbers of `make bench-quick` with stored numbers, and fail if a ratio is worse.
 
     python benchmarks/compare.py results/bench-quick
     python benchmarks/compare.py results/bench-quick --keep
 
-Compared are ratios of processor time to stock Keras in the same rounds, of a training step and of
-the phases. A ratio has become worse if it lies above the kept one by more than the spread that both
-showed from round to round, and by more than 5 %. Times themselves belong to a processor and are not
-compared; between two processors ratios differ too, and the answer says when they are two.
+The numbers are ratios of the processor time of a training step or of a phase to that of stock Keras
+in the same round. A ratio has become worse if it exceeds the stored ratio by more than the spread
+of both over the rounds, and by more than 5 %. Times depend on the processor and are not compared.
+Ratios differ between processors too, and the output says if the processors are different.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from typing import Any
 import files
 
 KEPT = Path(__file__).with_name("kept.json")
-LEAST = 0.05  # differences below this part of a ratio are none
+LEAST = 0.05  # differences below this fraction of a ratio are ignored
 Kept = dict[str, dict[str, Any]]
 
 
 def ratios(directory: Path) -> Kept:
-    """`{what: {"ratio": r, "range": [low, high]}}` of the files that the benchmarks wrote.
+    """Read the ratios of processor time from the files of the benchmarks.
 
     Args:
-        directory: Where `step_time.json` and `phase_time.json` are.
+        directory: Directory of `step_time.json` and `phase_time.json`.
+
+    Returns:
+        `{"model, mode, method or phase": {"ratio": r, "range": [low, high]}}`.
     """
     found: Kept = {}
     for kind in ("step_time", "phase_time"):
@@ -44,11 +47,14 @@ def ratios(directory: Path) -> Kept:
 
 
 def worse(kept: Kept, found: Kept) -> dict[str, str]:
-    """What has become slower beyond the spread of both, with the numbers.
+    """Find the ratios that have become worse by more than the spread.
 
     Args:
-        kept: Of `ratios`, earlier.
-        found: Of `ratios`, now.
+        kept: Stored ratios, in the form of `ratios`.
+        found: New ratios, in the form of `ratios`.
+
+    Returns:
+        `{name of the ratio: text with both ratios and the spread}`.
     """
     texts = {}
     for what, now in found.items():
@@ -66,7 +72,7 @@ def worse(kept: Kept, found: Kept) -> dict[str, str]:
 
 
 def main() -> None:
-    """Compare, or keep."""
+    """Compare the new ratios with the stored ones, or store the new ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, help="where the JSON files are")
     parser.add_argument("--keep", action="store_true", help="keep these numbers instead")

@@ -1,4 +1,4 @@
-"""What the benchmarks write: numbers with where they come from, and tables."""
+"""Output of the benchmarks: JSON files with versions and machine, and Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["circumstances", "markdown", "processor", "write"]
 
 
 def circumstances() -> dict[str, Any]:
-    """Versions and machine that numbers were made with."""
-    import keras  # the tables need neither
+    """Return the versions and the machine with which numbers are made."""
+    import keras  # imported here, since scripts that only print tables need no TensorFlow
     import tensorflow as tf
 
     return {
@@ -27,7 +27,10 @@ def circumstances() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's own name for itself, with what tells models of one name apart."""
+    """Return the name of the processor, with family, model and vector instructions.
+
+    Different models of processors can have the same name.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -42,12 +45,12 @@ def processor() -> str:
 
 
 def write(file: Path, content: Any) -> None:
-    """Write a JSON file, and say where."""
+    """Write a JSON file, and print its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n")
     print(f"written: {file}")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table under its head."""
+    """Return a Markdown table with a head and rows of cells."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))

@@ -1,7 +1,7 @@
-"""How long `import tf_alignment` takes once TensorFlow and Keras are there.
+"""Measure the time of `import tf_alignment` after TensorFlow and Keras have been imported.
 
-Each run is a fresh interpreter; the median over the runs counts. The exit status is 1 if that of
-processor time, on which other work has little influence, is above the limit.
+Each run is a new interpreter, and the result is the median over the runs. The exit status is 1 if
+the median of processor time, on which other processes have little influence, is above the limit.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
 def measure() -> list[float]:
-    """Import the package in a fresh interpreter.
+    """Import the package in a new interpreter.
 
     Returns:
-        Seconds by the clock, and of processor time.
+        Elapsed time and processor time of the import, in seconds.
     """
-    # With bytecode, as an installed package has it: without, every import compiles the sources.
+    # Bytecode is used as in an installed package; otherwise every import would compile the sources.
     with_bytecode = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", CODE]
     run = subprocess.run(command, check=True, capture_output=True, text=True, env=with_bytecode)
@@ -40,7 +40,7 @@ def measure() -> list[float]:
 
 
 def main() -> None:
-    """Print the times, and whether their median is below the limit."""
+    """Measure and print the times, write a file, and exit with 1 if the limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="fresh interpreters (default: 5)")
     parser.add_argument(
@@ -50,7 +50,7 @@ def main() -> None:
         "--output", type=Path, default=Path("results/import_time.json"), help="JSON file to write"
     )
     arguments = parser.parse_args()
-    measure()  # The first import may compile bytecode.
+    measure()  # not counted: the first import may compile bytecode
     times = [measure() for _ in range(arguments.runs)]
     clock, processor = (statistics.median(column) for column in zip(*times, strict=True))
     print("import tf_alignment:", " ".join(f"{time:.3f} ({used:.3f})" for time, used in times), "s")

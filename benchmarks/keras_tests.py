@@ -1,11 +1,12 @@
-"""Run Keras' own tests of its layers with the layers of this library in their place.
+"""Run Keras' own tests of its layers with the layers of this library instead.
 
     python -m benchmarks.keras_tests [dense conv ...] [--feedback fa] [--version 3.15.1]
 
-The tests come with Keras' source distribution, which is fetched into a temporary folder; nothing of
-it is kept. With `--feedback none` a layer is to pass whatever its parent passes. With a method,
-Keras' counts of weights are left out, and some tests fail by design: `BY_DESIGN` says why. Tests
-that fail are run once more with Keras' own layers: failures there are no fault of this library.
+The tests are part of Keras' source distribution, which is downloaded into a temporary folder and
+deleted afterwards. With `--feedback none`, a layer should pass all tests that its Keras parent
+passes. With a method, Keras' checks of the number of weights are left out, and some tests fail by
+design, for the reasons in `BY_DESIGN`. Tests that fail are repeated with Keras' own layers: if they
+fail there too, the failure is not due to this library.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ FILES = {
 ALWAYS = {
     r"TimeDistributedTest::test_basics: .*output dtype": "the layer inside has a dtype of its own",
 }
-"""Patterns of `test: error` of tests that fail by design, each with the reason."""
+"""Reason for each failure by design, by a regular expression of the text `test: error`."""
 
 BY_DESIGN = {
     r"cannot be quantized with a feedback method": "a quantized call would bypass feedback",
@@ -55,7 +56,7 @@ BY_DESIGN = {
     r"`use_cudnn` must not be True with a feedback method": "cuDNN has a backward pass of its own",
     r"You called `set_weights.*was expecting": "a list of all weights has the feedback weights too",
 }
-"""Likewise, with a feedback method."""
+"""Reason for each failure by design with a feedback method, in the form of `ALWAYS`."""
 
 _PLUGIN = """
 import inspect
@@ -103,7 +104,11 @@ TestCase.run_layer_test = without_counts
 
 
 def main() -> int:
-    """Fetch, run and report. The status is 1 if a test fails that no entry of BY_DESIGN names."""
+    """Download and run the tests, and report failures.
+
+    Returns:
+        Exit status: 1 if a test fails that passes with Keras' layers and does not fail by design.
+    """
     import keras
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,11 +129,16 @@ def main() -> int:
 
 
 def run(folder: str, arguments: list[str]) -> str:
-    """What pytest says of tests in the folder."""
+    """Run pytest in a folder, and return its output.
+
+    Args:
+        folder: Folder with the plugin that replaces the layers.
+        arguments: Further arguments of pytest.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-rf", "--rootdir", folder]
     found = subprocess.run(
         [*command, "-c", os.devnull, *arguments],
-        # pytest shortens lines to the width of a terminal
+        # a wide terminal, since pytest shortens lines to the width of the terminal
         env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, *sys.path]), "COLUMNS": "500"},
         cwd=folder,
         capture_output=True,
@@ -139,14 +149,19 @@ def run(folder: str, arguments: list[str]) -> str:
 
 
 def failures(output: str) -> dict[str, str]:
-    """The tests that failed, as pytest calls them, each with the first line of its error."""
+    """Extract the failures from the output of pytest, `{test: first line of the error}`."""
     lines = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     found = (line.split(" ", 1)[1].partition(" - ") for line in lines)
     return {name: message for name, _, message in found}
 
 
 def fetched(version: str, folder: Path) -> Path:
-    """The folder of the tests of Keras' layers."""
+    """Download Keras' source distribution, and return the folder with the tests of its layers.
+
+    Args:
+        version: Version of Keras.
+        folder: Folder to download to.
+    """
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     target = ["--dest", str(folder), "--no-binary", ":all:", "--no-build-isolation"]
     subprocess.run([*download, *target, f"keras=={version}"], check=True)
@@ -159,7 +174,17 @@ def fetched(version: str, folder: Path) -> Path:
 def report(
     output: str, failed: dict[str, str], theirs: Container[str], design: dict[str, str]
 ) -> int:
-    """Print the failures with their reasons and errors, and count them."""
+    """Print the failures with their reasons and errors, and count them.
+
+    Args:
+        output: Output of pytest.
+        failed: Failures with the layers of this library, `{test: error}`.
+        theirs: Tests that fail with Keras' layers too.
+        design: Reasons of failures by design, in the form of `ALWAYS`.
+
+    Returns:
+        Exit status, see `main`; also 1 if no test passed.
+    """
     count = {"in Keras too": 0, "by design": 0, "FAILED": 0}
     for name, message in failed.items():
         short = name.split("::", 1)[-1]

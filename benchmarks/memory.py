@@ -1,10 +1,10 @@
-"""Peak memory of training with each method, over that of stock Keras backpropagation.
+"""Measure peak memory of training with each method, relative to stock Keras backpropagation.
 
-Each run is a fresh interpreter that takes a few steps through the function that `fit` compiles, on
-one batch in memory. Read are two numbers of the operating system (Linux): the resident set before
-the network is built, and the largest it has been in the end. Reported are medians over the runs, of
-the peak and of what building and training added to it; the latter holds the weights, the
-activations and everything that a step needs for a while.
+Each run is a new interpreter that makes a few training steps through the function that `fit`
+compiles, on one batch in memory. The operating system (Linux) gives two numbers: the resident
+memory before the network is built, and the largest resident memory of the process. The benchmark
+reports medians over the runs: of the peak, and of its increase by building and training, which
+includes weights, activations and the temporary arrays of a step.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ import step_time
 import tf_alignment as ta
 
 ONE_KERNEL = ["backprop", "fa", "usf", "brsf", "frsf", "kp", "wm", "ia", "sa", "aa"]
-"""Methods with one feedback kernel a layer, or none."""
+"""Ids of methods with at most one feedback kernel per layer."""
 
 
 def train(name: str, method: str, steps: int) -> None:
-    """Take some steps and print `{"start": megabytes, "peak": megabytes}`."""
+    """Train for some steps, and print the memory as JSON: `start` and `peak`, in megabytes.
+
+    Args:
+        name: Name in `models.MODELS`.
+        method: Method id, or `"stock"`.
+        steps: Number of training steps.
+    """
     start = _status("VmRSS")
     model = step_time.build(name, method, jit_compile=False)
     step_time.stepper(model, *step_time.batch_for(name))(steps)
@@ -35,23 +41,23 @@ def train(name: str, method: str, steps: int) -> None:
 
 
 def _status(what: str) -> float:
-    """A line of the process's status, in megabytes."""
+    """Return an entry of the process's status in /proc, such as `VmRSS`, in megabytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     [value] = [line.split()[1] for line in lines if line.startswith(f"{what}:")]
     return int(value) / 1024
 
 
 def measure(name: str, method: str, steps: int, runs: int) -> tuple[float, float]:
-    """Train in fresh interpreters.
+    """Train in new interpreters, and measure memory.
 
     Args:
         name: Name in `models.MODELS`.
         method: Method id, or `"stock"`.
-        steps: Training steps of a run.
-        runs: Number of interpreters.
+        steps: Number of training steps per run.
+        runs: Number of runs, each in an interpreter of its own.
 
     Returns:
-        Megabytes: the peak, and what training added.
+        Peak memory and its increase by training, in megabytes, as medians over the runs.
     """
     peaks, added = [], []
     command = [sys.executable, __file__, "--child", name, method, "--steps", str(steps)]
@@ -64,7 +70,7 @@ def measure(name: str, method: str, steps: int, runs: int) -> tuple[float, float
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--models", nargs="+", choices=list(models.MODELS), default=list(models.MODELS)
@@ -80,7 +86,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure all networks and methods, print the rows, and write them to a file."""
     arguments = parse()
     if arguments.child:
         name, method = arguments.child

@@ -1,4 +1,4 @@
-"""The networks that the benchmarks train, in stock Keras layers."""
+"""Networks that the benchmarks train, made of stock Keras layers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ __all__ = ["MODELS", "lenet_cifar", "perceptron"]
 
 
 def perceptron() -> keras.Model:
-    """784-50-20-10 with sigmoids."""
+    """Return a perceptron of 784-50-20-10 units with sigmoids."""
     return ta.models.perceptron((784, 50, 20, 10), "sigmoid")
 
 
 def lenet_cifar() -> keras.Model:
-    """A network of LeNet's kind for CIFAR: wider, and with a third convolution.
+    """Return a network similar to LeNet for CIFAR, wider and with a third convolution.
 
-    Valid 5x5 convolutions of 32, 64 and 128 filters, pooling after the first two, and dense layers
-    of 84 and 10. All but the last have ReLU.
+    The network has 5x5 convolutions of 32, 64 and 128 filters without padding, pooling after the
+    first two convolutions, and dense layers of 84 and 10 units. All layers except the last one have
+    ReLU.
     """
     return keras.Sequential(
         [
@@ -45,4 +46,4 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
     "resnet20": (functools.partial(ta.models.resnet, 20), 128),
     "resnet20_fused": (functools.partial(ta.models.resnet, 20, batch_normalization="fused"), 128),
 }
-"""`{name: (function that builds the network, batch size)}`."""
+"""Networks, `{name: (function that builds the network, batch size)}`."""

@@ -1,10 +1,12 @@
-"""Time of two parts of a training step against what they replace: input gradients and noise.
+"""Compare the time of input gradients and of noise with that of the operations they replace.
 
     python benchmarks/parts.py --output docs/results/step_time/parts.json
 
-The error that a convolution sends down, computed as a forward convolution with the kernel reversed,
-over the time of TensorFlow's own input gradient; and the noise of alignment rules over normal
-numbers. Both take turns, so that drifts fall on both alike; ratios of processor time, medians.
+The first comparison is for the error that a convolution sends down: a forward convolution with the
+reversed kernel, against TensorFlow's own input gradient. The second one is for the noise of
+alignment rules: random signs against normal numbers. The two operations of a comparison take turns,
+so that slow drifts of the machine affect both equally. Results are ratios of processor time, as
+medians over the rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import tensorflow as tf
 
 from tf_alignment._support.noise import signs
 
-# window, image, channels in and out
+# (side of the kernel, side of the image, input channels, output channels)
 CONVOLUTIONS = (
     *((3, 32, i, o) for i, o in ((3, 16), (8, 16), (16, 8), (16, 16), (16, 32), (32, 16))),
     *((3, 16, i, o) for i, o in ((16, 32), (32, 32), (32, 64), (64, 32))),
@@ -33,9 +35,18 @@ NUMBERS = 2_000_000
 
 
 def ratio(new: Callable[[], Any], old: Callable[[], Any], rounds: int) -> dict[str, float]:
-    """Processor time of one function over that of another, in turns."""
+    """Measure the ratio of two functions' processor times, in turns.
+
+    Args:
+        new: Function whose time is in the numerator.
+        old: Function whose time is in the denominator.
+        rounds: Number of turns of each function.
+
+    Returns:
+        Median, `lowest` and `highest` ratio, and the median time `ms` of `new` in milliseconds.
+    """
     found = []
-    for _ in range(rounds + 1):  # the first compiles
+    for _ in range(rounds + 1):  # in the first round TensorFlow compiles; it is not counted
         seconds = []
         for function in (new, old):
             start = time.process_time()
@@ -52,7 +63,18 @@ def ratio(new: Callable[[], Any], old: Callable[[], Any], rounds: int) -> dict[s
 
 
 def input_gradient(window: int, image: int, inputs: int, outputs: int, rounds: int) -> Any:
-    """A row for one convolution, batch 32."""
+    """Measure the input gradient of one convolution, with a batch size of 32.
+
+    Args:
+        window: Height and width of the kernel.
+        image: Height and width of the images.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        rounds: Number of turns.
+
+    Returns:
+        Row with the sizes of the convolution and the numbers of `ratio`.
+    """
     kernel = tf.random.normal((window, window, inputs, outputs))
     error = tf.random.normal((32, image, image, outputs))
     shape = (32, image, image, inputs)
@@ -71,7 +93,14 @@ def input_gradient(window: int, image: int, inputs: int, outputs: int, rounds: i
 
 
 def noise(rounds: int) -> Any:
-    """The row of ±1 over normal numbers."""
+    """Measure the time of random signs ±1 relative to that of normal random numbers.
+
+    Args:
+        rounds: Number of turns.
+
+    Returns:
+        Row with the count of random numbers and the numbers of `ratio`.
+    """
     seed = tf.constant([1, 2])
     drawn = tf.function(lambda: signs(1.0, tf.constant([NUMBERS]), seed), autograph=False)
     normal = tf.function(lambda: tf.random.stateless_normal((NUMBERS,), seed), autograph=False)
@@ -79,7 +108,7 @@ def noise(rounds: int) -> Any:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure all convolutions and the noise, print the rows, and write them to a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path, default=Path("results/bench/parts.json"))

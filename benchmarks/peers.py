@@ -1,16 +1,16 @@
-"""This library beside BioTorch: gradients from the same numbers, and time of a training step.
+"""Compare this library with BioTorch: gradients for the same numbers, and time of a training step.
 
     make peers
     make peers ARGS="--networks mlp --rounds 3"
 
-BioTorch runs in an interpreter of its own (`peers_biotorch.py`), for it needs torch. Both sides
-build the networks of `peers_networks.py` from the same forward weights, feedback weights and batch.
-Compared are the gradients of all kernels and biases. Then both train, each the way its users do:
-here through the function that `fit` compiles, there in a plain loop. The libraries and methods take
-turns, a few steps each, with one thread, and the ratio is that to plain backpropagation in the same
-library and round.
+BioTorch runs in an interpreter of its own (`peers_biotorch.py`), since it needs torch. Both sides
+build the networks of `peers_networks.py` with the same forward weights, feedback weights and batch,
+and the gradients of all kernels and biases are compared. Then both libraries train in the way of
+their users: this library through the function that `fit` compiles, BioTorch in a plain loop. The
+libraries and methods take turns of a few steps, with one thread. The ratio is that to plain
+backpropagation in the same library and round.
 
-What the libraries agree on and what they do not is in `docs/results/biotorch.md`.
+`docs/results/biotorch.md` says where the libraries agree and where they do not.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Peer:
     """BioTorch in another interpreter.
 
     Args:
-        python: The interpreter.
-        directory: Where arrays are exchanged.
+        python: Path of the interpreter.
+        directory: Directory of the files in which arrays are exchanged.
 
     Raises:
-        RuntimeError: From `ask`, if the other side ended without an answer.
+        RuntimeError: From `ask`, if the other interpreter has ended without an answer.
     """
 
     def __init__(self, python: str, directory: Path) -> None:
@@ -69,7 +69,7 @@ class Peer:
         self._directory = directory
 
     def ask(self, **request: Any) -> Any:
-        """Send one request, and wait for its answer."""
+        """Send a request as JSON, and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -79,7 +79,13 @@ class Peer:
         return json.loads(answer)
 
     def gradients(self, name: str, method: str, arrays: networks.Arrays) -> networks.Arrays:
-        """As `peers_biotorch.gradients`."""
+        """Return the gradients of BioTorch, see `peers_biotorch.gradients`.
+
+        Args:
+            name: Name in `peers_networks.NETWORKS`.
+            method: Method id.
+            arrays: Numbers of `peers_networks.draw`.
+        """
         answer = self.ask(
             what="gradients",
             network=name,
@@ -91,7 +97,15 @@ class Peer:
             return dict(file)
 
     def stepper(self, name: str, method: str, arrays: networks.Arrays) -> Turn:
-        """As `step_time.stepper`."""
+        """Return a function that runs and times training steps of BioTorch.
+
+        The function is like that of `step_time.stepper`.
+
+        Args:
+            name: Name in `peers_networks.NETWORKS`.
+            method: Method id, or a variant of backpropagation.
+            arrays: Numbers of `peers_networks.draw`.
+        """
         path = self._send(name, arrays)
 
         def run(steps: int) -> tuple[float, float]:
@@ -103,7 +117,7 @@ class Peer:
         return run
 
     def close(self) -> None:
-        """End the other side."""
+        """End the other interpreter."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -115,7 +129,12 @@ class Peer:
 
 
 def build(network: networks.Network, feedback: Any) -> keras.Model:
-    """The network in stock Keras layers, converted unless `feedback` is `"backprop"`."""
+    """Build a network of stock Keras layers, and convert it unless `feedback` is `"backprop"`.
+
+    Args:
+        network: Description of the network.
+        feedback: Method for `ta.convert`; for ResNet-20, a way of `residual`.
+    """
     if not network.layers:
         return residual(feedback)
     model = keras.Sequential([keras.Input(network.input_shape)])
@@ -148,14 +167,14 @@ def load(
     arrays: networks.Arrays,
     decided: networks.Arrays,
 ) -> None:
-    """Set forward weights and the feedback weights that are stored.
+    """Set the forward weights of a model, and its stored feedback weights.
 
     Args:
-        model: From `build`.
-        network: What it was built from.
-        method: Its method.
-        arrays: From `peers_networks.draw`.
-        decided: What BioTorch chose by itself: the scale of usf.
+        model: Model of `build`.
+        network: Description of the network.
+        method: Method of the model.
+        arrays: Numbers of `peers_networks.draw`.
+        decided: Numbers that BioTorch chose itself: the scale of usf.
     """
     for layer in network.layers:
         ours = model.get_layer(layer.name)
@@ -178,17 +197,21 @@ def load(
 def direct_matrix(
     network: networks.Network, layer: networks.Layer, kernel: np.ndarray
 ) -> np.ndarray:
-    """The matrix (units below, outputs) that BioTorch's direct feedback into a layer amounts to.
+    """Return the matrix that is equivalent to BioTorch's direct feedback to a layer.
 
-    BioTorch gives the output error to the input of a layer, which is the output of the block below.
-    For a dense layer that is a matrix. For a convolution the error of each output is spread evenly
-    over the positions that the convolution computes, and sent through a kernel as if the
-    convolution had that kernel.
+    BioTorch sends the output error to the input of a layer, which is the output of the block below.
+    For a dense layer, the feedback weights are this matrix. For a convolution, the error of each
+    output is spread evenly over the output positions of the convolution, and sent through a kernel
+    as if the convolution had this kernel.
 
     Args:
-        network: The network.
-        layer: The layer above, whose input receives the error.
-        kernel: `(in, outputs)`, or `(height, width, in, outputs)` for a convolution.
+        network: Description of the network.
+        layer: Layer whose input receives the error.
+        kernel: Feedback weights of BioTorch, `(in, outputs)`, or `(height, width, in, outputs)` for
+            a convolution.
+
+    Returns:
+        Matrix, `(units below, outputs)`.
     """
     if not layer.size:
         return kernel
@@ -209,18 +232,18 @@ def direct_matrix(
 def gradients(
     network: networks.Network, method: str, arrays: networks.Arrays, decided: networks.Arrays
 ) -> networks.Arrays:
-    """Gradients of kernels and biases in this library.
+    """Return the gradients of kernels and biases in this library.
 
     Args:
-        network: The network.
+        network: Description of the network.
         method: Method id.
-        arrays: From `peers_networks.draw`.
-        decided: What BioTorch chose by itself: scales of usf, draws of brsf.
+        arrays: Numbers of `peers_networks.draw`.
+        decided: Numbers that BioTorch chose itself: scales of usf, draws of brsf.
 
     Returns:
-        `"layer.kernel"` and `"layer.bias"`.
+        Gradients, `{"layer.kernel": array, "layer.bias": array}`.
     """
-    # With normal magnitudes the draw is one call, which can be answered with BioTorch's.
+    # With normal magnitudes, brsf draws with one call, which `given_draws` replaces.
     feedback = ta.feedback.BatchRandomSignSymmetry("normal") if method == "brsf" else method
     model = build(network, feedback)
     load(model, network, method, arrays, decided)
@@ -236,7 +259,7 @@ def gradients(
 
 @contextlib.contextmanager
 def given_draws(draws: Iterable[np.ndarray]) -> Iterator[None]:
-    """Make TensorFlow's normal numbers these, chosen by their shape."""
+    """Replace the normal random numbers of TensorFlow by given arrays, chosen by their shape."""
     by_shape = {draw.shape: tf.constant(draw) for draw in draws}
 
     def given(shape: Any, seed: Any, stddev: float) -> tf.Tensor:
@@ -247,7 +270,15 @@ def given_draws(draws: Iterable[np.ndarray]) -> Iterator[None]:
 
 
 def differences(ours: networks.Arrays, theirs: networks.Arrays) -> dict[str, float]:
-    """`{array: largest difference over the largest entry}`, of the arrays in `ours`."""
+    """Return the relative difference of each array in `ours`.
+
+    Args:
+        ours: Gradients of this library.
+        theirs: Gradients of BioTorch.
+
+    Returns:
+        `{name of the array: largest difference divided by the largest entry}`.
+    """
     return {
         key: float(np.max(np.abs(value - theirs[key])) / np.max(np.abs(theirs[key])))
         for key, value in ours.items()
@@ -255,14 +286,16 @@ def differences(ours: networks.Arrays, theirs: networks.Arrays) -> dict[str, flo
 
 
 def magnitudes(network: networks.Network, drawn: networks.Arrays) -> list[Report]:
-    """What brsf draws, in units of Glorot's bound: |R| should be uniform from 0 to 1.
+    """Return statistics of the magnitudes |R| that brsf draws, in units of Glorot's bound.
+
+    In these units, the magnitudes should be uniform from 0 to 1.
 
     Args:
-        network: The network.
-        drawn: BioTorch's draws and the kernels they were drawn for.
+        network: Description of the network.
+        drawn: Draws of BioTorch, and the kernels for which they were drawn.
 
     Returns:
-        For each library a row for the layer with the largest kernel.
+        One row per library, for the layer with the largest kernel.
     """
     name, shape = max(network.kernel_shapes().items(), key=lambda item: math.prod(item[1]))
     bound = math.sqrt(6.0 / sum(shape))
@@ -272,7 +305,7 @@ def magnitudes(network: networks.Network, drawn: networks.Arrays) -> list[Report
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = layer(x)
-    ours = np.transpose(tape.gradient(y, x, tf.eye(shape[1])))  # every unit's error sent down
+    ours = np.transpose(tape.gradient(y, x, tf.eye(shape[1])))  # the error of one unit per row
     kernels = {"tf_alignment": layer.kernel.numpy(), "biotorch": drawn[f"{name}.kernel"]}
     draws = {"tf_alignment": ours, "biotorch": drawn[f"{name}.draw"]}
     return [
@@ -289,7 +322,12 @@ def magnitudes(network: networks.Network, drawn: networks.Arrays) -> list[Report
 
 
 def scales(network: networks.Network, decided: networks.Arrays) -> list[Report]:
-    """The scale of usf where neither library is told one; a row a layer that sends errors down."""
+    """Return the default scale of usf in both libraries, a row per layer that sends errors down.
+
+    Args:
+        network: Description of the network.
+        decided: Numbers that BioTorch chose itself.
+    """
     fresh = build(network, "usf")
     return [
         {
@@ -304,9 +342,13 @@ def scales(network: networks.Network, decided: networks.Arrays) -> list[Report]:
 def compare(peer: Peer, name: str) -> Report:
     """Compare the gradients of one network with every method.
 
+    Args:
+        peer: BioTorch.
+        name: Name in `peers_networks.NETWORKS`.
+
     Returns:
-        `differences`, `{method: {array: relative difference}}`, and what `magnitudes` and `scales`
-        give.
+        Name of the `network`, `differences`, `{method: {array: relative difference}}`, and the rows
+        of `scales` and `magnitudes`.
     """
     network = networks.NETWORKS[name]
     arrays = networks.draw(network, SEED)
@@ -324,7 +366,11 @@ def compare(peer: Peer, name: str) -> Report:
 
 
 def residual(way: str) -> keras.Model:
-    """ResNet-20 in one of the ways of `peers_networks`."""
+    """Build ResNet-20 in one of the ways in `peers_networks.NETWORKS`.
+
+    Args:
+        way: Words joined by `_`: `fused` for the normalisation, a method, `bfloat16` for the dtype.
+    """
     normalisation = "fused" if "fused" in way else "keras"
     method = way.removeprefix("fused").removesuffix("bfloat16").strip("_")
     policy = "mixed_bfloat16" if "bfloat16" in way else "float32"
@@ -336,10 +382,18 @@ def residual(way: str) -> keras.Model:
 
 
 def stepper(name: str, method: str, arrays: networks.Arrays) -> Turn:
-    """This library's side of the timing, see `step_time.stepper`."""
+    """Return a function that runs and times training steps of this library.
+
+    The function is that of `step_time.stepper`.
+
+    Args:
+        name: Name in `peers_networks.NETWORKS`.
+        method: Method id, or another way to train the network.
+        arrays: Numbers of `peers_networks.draw`.
+    """
     own = method in networks.VARIANTS["tf_alignment"]
     model = build(networks.NETWORKS[name], "backprop" if own else method)
-    # a rate so small that no method leaves the start
+    # the learning rate is so small that the weights stay near their start with every method
     sgd = (ta.optimizers.SGD if own else keras.optimizers.SGD)(1e-6, momentum=0.9)
     model.compile(
         ta.optimizers.split(sgd) if method.endswith("sa") else sgd,
@@ -353,14 +407,14 @@ def measure(peer: Peer, name: str, rounds: int, seconds: float) -> list[Report]:
     """Time one network with every method in both libraries.
 
     Args:
-        peer: The other side.
+        peer: BioTorch.
         name: Name in `peers_networks.NETWORKS`.
-        rounds: How often each takes its turn.
-        seconds: About how much processor time a turn takes.
+        rounds: Number of turns per library and method.
+        seconds: Approximate processor time of a turn, in seconds.
 
     Returns:
-        One row a library and method: milliseconds a step, of time and of processor time, and the
-        ratios to the library's own backpropagation.
+        One row per library and method: elapsed time and processor time per step in milliseconds,
+        and their ratios to backpropagation in the same library.
     """
     network = networks.NETWORKS[name]
     arrays = networks.draw(network, SEED)
@@ -404,7 +458,11 @@ def _summary(times: list[tuple[float, float]], plain: list[tuple[float, float]])
 
 
 def gradient_table(compared: list[Report]) -> str:
-    """Markdown: the largest relative difference over a network's kernels, and over its biases."""
+    """Return a Markdown table of the largest relative differences, with a row per method.
+
+    Args:
+        compared: Reports of `compare`; each network has a column for kernels and one for biases.
+    """
     names = [report["network"] for report in compared]
     lines = [
         "| method | " + " | ".join(f"{name}: kernels | biases" for name in names) + " |",
@@ -423,7 +481,7 @@ def gradient_table(compared: list[Report]) -> str:
 
 
 def scale_table(compared: list[Report]) -> str:
-    """Markdown: the scale of usf in both libraries."""
+    """Return a Markdown table of the scale of usf in both libraries, with a row per layer."""
     lines = [
         "| network | layer | tf_alignment, measured | biotorch, formula |",
         "|---|---|---|---|",
@@ -438,7 +496,7 @@ def scale_table(compared: list[Report]) -> str:
 
 
 def magnitude_table(compared: list[Report]) -> str:
-    """Markdown: what brsf draws in both libraries."""
+    """Return a Markdown table of the magnitudes that brsf draws, with a row per library."""
     lines = [
         "| library | signs as the kernel's | mean | standard deviation | largest |",
         "|---|---|---|---|---|",
@@ -453,7 +511,13 @@ def magnitude_table(compared: list[Report]) -> str:
 
 
 def time_table(rows: list[Report]) -> str:
-    """Markdown: processor time as a ratio, its range, in milliseconds; a column a library."""
+    """Return a Markdown table of processor times, with a column per network and library.
+
+    A cell has the ratio to backpropagation, its range, and the time per step in milliseconds.
+
+    Args:
+        rows: Rows of `measure`.
+    """
     names = list(dict.fromkeys(row["network"] for row in rows))
     cell = {(row["network"], row["library"], row["method"]): row for row in rows}
     columns = [(name, library) for name in names for library in LIBRARIES]
@@ -481,7 +545,7 @@ def time_table(rows: list[Report]) -> str:
 
 
 def tables(report: Report) -> list[str]:
-    """All tables of a report, as they are in `docs/results/biotorch.md`."""
+    """Return all tables of a report, in the form of `docs/results/biotorch.md`."""
     compared = report["compared"]
     found = [gradient_table(compared), scale_table(compared), magnitude_table(compared)]
     timed_only = [row for row in report["rows"] if not networks.NETWORKS[row["network"]].layers]
@@ -490,10 +554,15 @@ def tables(report: Report) -> list[str]:
 
 
 def write_fixture(peer: Peer, path: Path) -> None:
-    """Write what BioTorch makes of the tiny networks: what the tests hold this library against."""
+    """Write the gradients of BioTorch in tiny networks, with which tests compare this library.
+
+    Args:
+        peer: BioTorch.
+        path: JSON file to write.
+    """
 
     def numbers(array: np.ndarray) -> Any:
-        if array.dtype == np.float32:  # nine digits are all that float32 has
+        if array.dtype == np.float32:  # nine digits determine a number of float32
             return [float(f"{value:.9g}") for value in np.ravel(array)]
         return np.ravel(array).tolist()
 
@@ -514,7 +583,7 @@ def write_fixture(peer: Peer, path: Path) -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", required=True, help="an interpreter that has BioTorch")
     parser.add_argument("--networks", nargs="+", choices=MEASURED, default=MEASURED)
@@ -534,11 +603,11 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Compare, measure, print and write."""
+    """Compare gradients, time training steps, print the tables, and write the report."""
     arguments = parse()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces: there is one per model
     keras.utils.set_random_seed(SEED)
     with tempfile.TemporaryDirectory() as directory:
         peer = Peer(arguments.python, Path(directory))

@@ -1,9 +1,9 @@
-"""BioTorch's side of `peers.py`, which starts this file in an interpreter of its own.
+"""Answer the requests of `peers.py` with BioTorch, in an interpreter that `peers.py` starts.
 
-Requests come as lines of JSON on the standard input, an answer to each goes to the standard output
-as one line; arrays go through `.npz` files, in the shapes of Keras (see `peers_networks.py`). Where
-torch has other shapes, this side translates. Of BioTorch only what builds layers is imported, so
-that torchvision is not needed.
+Each request is a line of JSON on the standard input, and each answer is a line of JSON on the
+standard output. Arrays are exchanged as `.npz` files with the shapes of Keras (see
+`peers_networks.py`), which this file converts to those of torch. Only the part of BioTorch that
+builds layers is imported, so that torchvision is not needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ loss_function = nn.CrossEntropyLoss()
 
 
 def build(network: networks.Network, method: str) -> nn.Module:
-    """The network; plain torch for backprop, converted by BioTorch for the others."""
+    """Build a network in torch, and convert it by BioTorch unless the method is `"backprop"`.
+
+    Args:
+        network: Description of the network.
+        method: Method id.
+    """
     if not network.layers:
         return residual()
     stack: list[tuple[str, nn.Module]] = []
@@ -50,12 +55,17 @@ def build(network: networks.Network, method: str) -> nn.Module:
     stock = nn.Sequential(collections.OrderedDict(stack))
     if method == "backprop":
         return stock
-    with contextlib.redirect_stdout(None):  # it reports what it has converted
+    with contextlib.redirect_stdout(None):  # BioTorch prints what it has converted
         return BioModule(stock, mode=method, output_dim=network.outputs)
 
 
 class Block(nn.Module):
-    """Residual block of two convolutions; a shortcut to more filters is padded with zeros."""
+    """Residual block of two convolutions, whose shortcut to more filters is padded with zeros.
+
+    Args:
+        inputs: Number of input channels.
+        filters: Number of output channels.
+    """
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
@@ -70,7 +80,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(batch, inputs, height, width)` to `(batch, filters, ...)`."""
+        """Map `(batch, inputs, height, width)` to `(batch, filters, ...)`."""
         short = x
         if self.added:
             short = nn.functional.pad(x[:, :, :: self.step, :: self.step], (0,) * 5 + (self.added,))
@@ -78,7 +88,7 @@ class Block(nn.Module):
 
 
 def residual() -> nn.Module:
-    """ResNet-20 for images of 32x32 with three channels."""
+    """Build ResNet-20 for images of 32x32 pixels with three channels."""
     filters = [16] * 4 + [32] * 3 + [64] * 3
     stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     blocks = [Block(*pair) for pair in itertools.pairwise(filters)]
@@ -87,27 +97,27 @@ def residual() -> nn.Module:
 
 
 def layers(model: nn.Module) -> dict[str, Any]:
-    """`{layer: module}` of the layers with a kernel."""
+    """Return the layers of a model that have a kernel, `{name of the layer: module}`."""
     stack = model.module if isinstance(model, BioModule) else model
     return {name: module for name, module in stack.named_children() if hasattr(module, "weight")}
 
 
 def to_torch(kernel: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
-    """A kernel in torch's shape.
+    """Convert a kernel from the shape of Keras to that of torch.
 
     Args:
-        kernel: In Keras' shape.
-        shape: Of the layer's input.
+        kernel: Kernel in the shape of Keras.
+        shape: Shape of the layer's input in Keras, before a dense layer flattens it.
     """
     if kernel.ndim == 4:
         return torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
-    if len(shape) > 1:  # rows in the order of features that torch flattens to: channels first
+    if len(shape) > 1:  # torch flattens images with channels first, so that rows change their order
         kernel = kernel.reshape(*shape, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
     return torch.from_numpy(kernel.T.copy())
 
 
 def to_keras(kernel: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `to_torch`."""
+    """Convert a kernel from the shape of torch to that of Keras: the inverse of `to_torch`."""
     array = kernel.detach().numpy()
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
@@ -120,7 +130,14 @@ def to_keras(kernel: torch.Tensor, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def load(model: nn.Module, network: networks.Network, method: str, arrays: networks.Arrays) -> None:
-    """Set forward weights, and the feedback weights that are stored."""
+    """Set the forward weights of a model, and its stored feedback weights.
+
+    Args:
+        model: Model of `build`.
+        network: Description of the network.
+        method: Method of the model.
+        arrays: Numbers of `peers_networks.draw`.
+    """
     shapes = network.inputs()
     with torch.no_grad():
         for name, module in layers(model).items():
@@ -129,7 +146,7 @@ def load(model: nn.Module, network: networks.Network, method: str, arrays: netwo
             if method == "fa":
                 feedback = to_torch(arrays[f"{name}.feedback"], shapes[name])
                 module.weight_backward.copy_(feedback)
-            elif method == "frsf":  # its constructor stores magnitudes
+            elif method == "frsf":  # BioTorch stores the magnitudes of these feedback weights
                 feedback = to_torch(arrays[f"{name}.feedback"], shapes[name])
                 module.weight_backward.copy_(feedback.abs())
             elif method == "dfa" and f"{name}.direct" in arrays:
@@ -138,24 +155,29 @@ def load(model: nn.Module, network: networks.Network, method: str, arrays: netwo
 
 
 def batch(arrays: networks.Arrays) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch, images with channels first."""
+    """Return inputs and labels as tensors, images with channels first."""
     x = arrays["x"]
     x = x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x
     return torch.from_numpy(x), torch.from_numpy(arrays["y"])
 
 
 def forward(model: nn.Module, method: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The loss. Direct feedback wants to know it already in the forward pass."""
+    """Return the loss of a batch; direct feedback computes it in the forward pass too."""
     outputs = model(x, y, loss_function) if method == "dfa" else model(x)
     return loss_function(outputs, y)
 
 
 def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -> networks.Arrays:
-    """Gradients of kernels and biases, and what BioTorch decided by itself.
+    """Return the gradients of kernels and biases, and numbers that BioTorch chose itself.
+
+    Args:
+        network: Description of the network.
+        method: Method id.
+        arrays: Numbers of `peers_networks.draw`.
 
     Returns:
-        `"layer.kernel"`, `"layer.bias"`; for brsf `"layer.draw"`, the feedback kernel that the
-        forward pass drew; for usf `"layer.scale"`.
+        Gradients `"layer.kernel"` and `"layer.bias"`; for brsf also `"layer.draw"`, the feedback
+        kernel that the forward pass drew; for usf also `"layer.scale"`.
     """
     model = build(network, method).train()
     load(model, network, method, arrays)
@@ -175,13 +197,16 @@ def gradients(network: networks.Network, method: str, arrays: networks.Arrays) -
 def stepper(
     network: networks.Network, method: str, arrays: networks.Arrays
 ) -> Callable[[int], tuple[float, float]]:
-    """Return `f(steps)`: seconds and seconds of processor time of one step of a plain loop.
+    """Return a function that runs and times training steps in a plain loop.
 
     Args:
-        network: The network.
-        method: In `peers_networks.METHODS`, or other words for plain torch: `channels_last`,
-            `compiled`, `bfloat16`, joined by `_`.
-        arrays: From `peers_networks.draw`.
+        network: Description of the network.
+        method: Method in `peers_networks.METHODS`; or options of plain torch, joined by `_`:
+            `channels_last`, `compiled`, `bfloat16`.
+        arrays: Numbers of `peers_networks.draw`.
+
+    Returns:
+        `f(steps)`, which returns elapsed seconds and seconds of processor time per step.
     """
     variant = "" if method in networks.METHODS else method
     method = "backprop" if variant else method
@@ -211,13 +236,13 @@ def stepper(
 
 
 def read(path: str) -> networks.Arrays:
-    """The arrays of a file."""
+    """Read the arrays of an `.npz` file."""
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that took part."""
+    """Return the versions of BioTorch, torch, numpy and Python."""
     return {
         "biotorch": importlib.metadata.version("biotorch"),
         "torch": torch.__version__,
@@ -230,7 +255,7 @@ def main() -> None:
     """Answer requests until the input ends."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    # Its hooks are of the kind that torch deprecates.
+    # BioTorch uses backward hooks of a kind that torch deprecates.
     warnings.filterwarnings("ignore", "Using a non-full backward hook", FutureWarning)
     answers = sys.stdout
     steppers: dict[tuple[str, str], Callable[[int], tuple[float, float]]] = {}

@@ -1,7 +1,7 @@
-"""What `peers.py` and `peers_biotorch.py` compare: networks and the numbers they start from.
+"""Networks that `peers.py` and `peers_biotorch.py` compare, and their initial numbers.
 
-Both sides import this file, each in an environment of its own: it needs nothing but numpy. Shapes
-are those of Keras: images `(height, width, channels)`, dense kernels `(in, out)`, kernels of
+Both scripts import this file in different environments, so that it needs only numpy. Shapes are
+those of Keras: images `(height, width, channels)`, dense kernels `(in, out)`, kernels of
 convolutions `(height, width, in, out)`.
 """
 
@@ -24,31 +24,31 @@ __all__ = [
 ]
 
 METHODS = ("backprop", "fa", "dfa", "usf", "brsf", "frsf")
-"""The methods that both libraries have, by the name that both give them; backprop the control."""
+"""Ids of the methods that both libraries have under the same name; backprop is the control."""
 
 VARIANTS = {
     "tf_alignment": ("one_pass_sgd", "one_pass_sgd_xla"),
     "biotorch": ("channels_last", "compiled", "compiled_channels_last"),
 }
-"""Backprop in other ways than the default: whichever is fastest is the best peer."""
+"""Other ways of backpropagation in each library; the fastest way is the best reference."""
 
 WAYS = {library: METHODS + variants for library, variants in VARIANTS.items()}
 
 Arrays = dict[str, np.ndarray]
-"""`"x"`, `"y"`, and `"layer.quantity"` of every layer."""
+"""Arrays by name: `"x"`, `"y"`, and `"layer.quantity"` for every layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A dense layer, or a convolution of stride 1.
+    """Description of a dense layer, or of a convolution of stride 1.
 
     Attributes:
-        name: Its name.
-        units: Units or filters.
-        size: Side of the kernel of a convolution; 0 for a dense layer.
-        same: Whether a convolution is padded to keep its input's size.
-        pool: Whether 2x2 max pooling follows.
-        last: Whether this is the output, which has no ReLU.
+        name: Name of the layer.
+        units: Number of units or filters.
+        size: Height and width of the kernel of a convolution; 0 for a dense layer.
+        same: Whether a convolution is padded to keep the size of its input.
+        pool: Whether 2x2 max pooling follows the layer.
+        last: Whether this is the output layer, which has no ReLU.
     """
 
     name: str
@@ -61,14 +61,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Layers one after the other, on batches of a fixed size.
+    """Description of a network: layers in sequence, and the size of its batches.
 
     Attributes:
-        input_shape: `(features,)` or `(height, width, channels)`.
-        layers: From the lowest to the output. None: ResNet-20, which is timed only, each library
-            from a start of its own.
-        batch: Examples in a batch.
-        ways: What each library is timed with; nothing for a network that is only compared.
+        input_shape: Shape of an input, `(features,)` or `(height, width, channels)`.
+        layers: Layers from the lowest one to the output. An empty tuple stands for ResNet-20, which
+            is only timed, with different initial weights in the two libraries.
+        batch: Number of examples per batch.
+        ways: Methods and variants with which each library is timed, `{library: names}`; empty for a
+            network whose gradients are only compared.
     """
 
     input_shape: tuple[int, ...]
@@ -78,11 +79,11 @@ class Network:
 
     @property
     def outputs(self) -> int:
-        """Units of the output."""
+        """Number of units of the output layer."""
         return self.layers[-1].units if self.layers else 10
 
     def inputs(self) -> dict[str, tuple[int, ...]]:
-        """`{layer: shape of its input}`, before a dense layer flattens it."""
+        """Return `{layer: shape of its input}`, before a dense layer flattens this input."""
         shapes: dict[str, tuple[int, ...]] = {}
         shape = self.input_shape
         for layer in self.layers:
@@ -96,7 +97,7 @@ class Network:
         return shapes
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
-        """`{layer: shape of its kernel}`."""
+        """Return `{layer: shape of its kernel}`."""
         return {
             layer.name: (layer.size, layer.size, shape[-1], layer.units)
             if layer.size
@@ -128,7 +129,7 @@ NETWORKS = {
         (32, 32, 3),
         (),
         batch=128,
-        # words joined by `_`: `fused` is of normalisation, a method comes after it
+        # words joined by `_`: `fused` stands for fused batch normalisation, then comes a method
         ways={
             "tf_alignment": ("backprop", "fused", "fused_kp", "fused_sa", "fused_bfloat16"),
             "biotorch": (
@@ -154,20 +155,21 @@ NETWORKS = {
         batch=4,
     ),
 }
-"""What has ways is measured; the tiny ones make the numbers of `tests/`."""
+"""Networks by name: those with `ways` are timed, the tiny ones give the numbers of `tests/`."""
 
 
 def draw(network: Network, seed: int) -> Arrays:
-    """Numbers for a comparison, of the spread of Glorot's initializer.
+    """Draw the numbers of a comparison, with the standard deviation of Glorot's initializer.
 
     Args:
-        network: The network.
-        seed: Of numpy's generator.
+        network: Description of the network.
+        seed: Seed of numpy's generator.
 
     Returns:
-        A batch `x`, its labels `y`, and of every layer `kernel`, `bias`, `feedback` (of the
-        kernel's shape) and, but for the first, `direct`: the kernel that BioTorch's direct feedback
-        uses, of the kernel's shape with the network's outputs in place of the layer's units.
+        A batch `x`, its labels `y`, and for every layer `kernel`, `bias`, and `feedback` with the
+        shape of the kernel. All layers except the first also have `direct`, the kernel of
+        BioTorch's direct feedback, whose last axis has the network's outputs in place of the
+        layer's units.
     """
     rng = np.random.default_rng(seed)
 

@@ -1,9 +1,10 @@
-"""Time of a step of node perturbation over two forward passes and one backward pass.
+"""Compare the time of a step of node perturbation with two forward passes and one backward pass.
 
-Both run many steps in one graph call, on batches drawn from arrays in the same way. The reference
-is the stock model: a forward pass on a batch, one on the batch slightly changed, and the gradient
-of all its weights for the first. They take turns; reported are medians over the rounds, of the time
-and of the ratios within a round. Beside them stands the ratio of floating-point operations.
+The phases and the reference run many steps in one graph call, on batches drawn from arrays in the
+same way. A step of the reference has a forward pass of the stock model on a batch, a forward pass
+on a slightly changed batch, and the gradient of all weights for the first pass. Phases and
+reference take turns. The benchmark reports medians over the rounds of the time and of the ratio in
+the same round, and the ratio of floating-point operations.
 """
 
 from __future__ import annotations
@@ -44,7 +45,16 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=No
 
 
 def reference(model: keras.Model, data: Any, size: int) -> tuple[Loop, Callable[[Any, Any], None]]:
-    """Two forward passes and a backward pass: the loop of so many, and one."""
+    """Return the reference: two forward passes and a backward pass of a stock model.
+
+    Args:
+        model: Stock model.
+        data: Inputs and labels from which batches are drawn.
+        size: Number of examples per batch.
+
+    Returns:
+        Function that runs a number of steps, and the function of a single step.
+    """
     count = tf.Variable(0)
 
     def step(batch: Any, other: Any) -> None:
@@ -70,7 +80,18 @@ def reference(model: keras.Model, data: Any, size: int) -> tuple[Loop, Callable[
 
 
 def measure(name: str, rounds: int, seconds: float, chosen: list[str]) -> list[dict[str, Any]]:
-    """Time one network with the phases; one row each, the reference first."""
+    """Time one network with the reference and the phases.
+
+    Args:
+        name: Name in `NETWORKS`.
+        rounds: Number of turns per phase.
+        seconds: Approximate duration of a turn, in seconds.
+        chosen: Names of the phases in `PHASES`.
+
+    Returns:
+        One row per phase, the reference first: time per step in milliseconds, and ratios to the
+        reference.
+    """
     build, size = NETWORKS[name]
     rng = np.random.default_rng(0)
     shape = build().input_shape[1:]
@@ -132,7 +153,7 @@ def _steps_of(phase: Any, model: keras.Model) -> Loop:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Time all networks and phases, print the rows, and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--phases", nargs="+", choices=list(PHASES), default=list(PHASES))
@@ -140,7 +161,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="about the length of a turn")
     parser.add_argument("--output", type=Path, default=Path("results/phase_time.json"))
     arguments = parser.parse_args()
-    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces: there is one per model
     rows = []
     for name in arguments.models:
         found = measure(name, arguments.rounds, arguments.seconds, arguments.phases)

@@ -1,8 +1,8 @@
-"""Turn the files that the benchmarks wrote into tables and a figure.
+"""Print tables and draw a figure from the files that the benchmarks have written.
 
 python benchmarks/report.py results/bench
 
-`make bench` and `make bench-quick` end with it.
+`make bench` and `make bench-quick` run this script at the end.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Rows = list[dict[str, Any]]
 
 
 def read(directory: Path, kind: str) -> Rows:
-    """The rows of all files of a directory whose names start with `kind`."""
+    """Read the rows of all JSON files in a directory whose names start with `kind`."""
     found = sorted(directory.glob(f"{kind}*.json"))
     return [row for path in found for row in json.loads(path.read_text())["rows"]]
 
 
 def table(times: Rows, memory: Rows) -> str:
-    """A Markdown table: a line a method, and for each network four columns.
+    """Return a Markdown table with a row per method and four columns per network.
 
-    Time stands as a ratio to stock Keras, with the ratio of processor time in parentheses.
+    Times are ratios to stock Keras, with the ratio of processor time in parentheses.
 
     Args:
         times: Rows of `step_time.py`.
-        memory: Rows of `memory.py`; a method that it has not measured gets a dash.
+        memory: Rows of `memory.py`; methods without such a row get a dash.
     """
     names = list(dict.fromkeys(row["model"] for row in times))
     time = {(row["model"], row["mode"], row["method"]): row for row in times}
@@ -56,7 +56,7 @@ def _time(row: dict[str, Any], method: str) -> str:
 
 
 def phases(rows: Rows) -> str:
-    """A Markdown table of `phase_time.py`: a phase's step over the passes that it needs."""
+    """Return a Markdown table of `phase_time.py`: steps of phases relative to the reference."""
     return markdown(
         ("network", "phase", "ms a step", "time", "operations"),
         (
@@ -73,7 +73,7 @@ def phases(rows: Rows) -> str:
 
 
 def spikes(rows: Rows) -> str:
-    """A Markdown table of `spiking.py`."""
+    """Return a Markdown table of `spiking.py`: speed of simulations with and without XLA."""
     return markdown(
         ("simulation", "XLA", "s", "simulated a second", "compile s"),
         (
@@ -90,7 +90,10 @@ def spikes(rows: Rows) -> str:
 
 
 def compiling(times: Rows) -> str:
-    """A Markdown table of what `fit`'s first step takes beyond a step, seconds."""
+    """Return a Markdown table of the time of tracing and compiling, in seconds.
+
+    This is the time of the first step of `fit` minus that of a later step.
+    """
     rows = [row for row in times if row["mode"] == "fit" and "compile_seconds" in row]
     names = list(dict.fromkeys(row["model"] for row in rows))
     seconds = {(row["model"], row["method"]): f"{row['compile_seconds']:.1f}" for row in rows}
@@ -102,7 +105,7 @@ def compiling(times: Rows) -> str:
 
 
 def parts(rows: Rows) -> str:
-    """A Markdown table of `ablation.py`: steps without a part, over the whole step."""
+    """Return a Markdown table of `ablation.py`: steps without a part relative to the whole step."""
     names = list(dict.fromkeys(row["model"] for row in rows))
     ratios = {(row["model"], row["variant"]): row for row in rows}
 
@@ -118,7 +121,13 @@ def parts(rows: Rows) -> str:
 
 
 def draw(times: Rows, rounds: int, path: Path) -> None:
-    """Time against operations, a panel a network."""
+    """Draw processor time and operations of each method, with a panel per network.
+
+    Args:
+        times: Rows of `step_time.py`.
+        rounds: Number of rounds, for the caption.
+        path: File of the figure.
+    """
     from tf_alignment.plots.style import caption, new_figure, save
 
     shown = [row for row in times if row["mode"] == "fit" and row["method"] != "stock"]
@@ -145,7 +154,7 @@ def draw(times: Rows, rounds: int, path: Path) -> None:
 
 
 def main() -> None:
-    """Print the tables and write the figure beside the files."""
+    """Print the tables, and write the figure to the directory of the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, help="where the JSON files are")
     directory = parser.parse_args().directory

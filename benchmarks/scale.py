@@ -1,12 +1,13 @@
-r"""What a training step needs with each method: operations, bytes, traffic; bounds on its time.
+r"""Count operations, memory and traffic of a training step with each method, and bound its time.
 
     python benchmarks/scale.py                       # ResNet-50v2 at 299 pixels, 8 to 512 TPU cores
     python benchmarks/scale.py --depth 18 --version 1 --size 224 --cores 8 128
     python benchmarks/scale.py --check               # the counts against graphs and two devices
 
-Everything is counted from the shapes of a stock network's layers. Times are bounds, not
-predictions: products at a part of the peak rate, weights and optimizer states through memory once,
-an all-reduce at the interconnect's bandwidth without its latency, and none of it behind another.
+All numbers are computed from the shapes of a stock network's layers. Times are bounds, not
+predictions. Products run at a fraction of the peak rate. Weights and optimizer states pass through
+memory once. An all-reduce has the bandwidth of the interconnect and no latency. None of these
+overlap in time.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ import tf_alignment as ta
 from tf_alignment.feedback import conditioning
 from tf_alignment.studies import operations as flops
 
-FLOAT = 4  # bytes
-POPULATION = 10  # neurons of product feedback for every output
+FLOAT = 4  # bytes per number
+POPULATION = 10  # neurons of product feedback per output
 NOISE_PRODUCTS = {"wm": 2, "ia": 3}
-"""Products of a layer's size besides those of backpropagation."""
+"""Number of products of a layer's size in addition to those of backpropagation, by method."""
 FIXED, COPIED = ("fa", "frsf"), ("kp",)
 ALIGNED = ("wm", "ia", "sa", "aa")
 PRODUCT = ("pfa", "pfa_o")
@@ -38,13 +39,13 @@ PRODUCT = ("pfa", "pfa_o")
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
-    """A forward kernel.
+    """Sizes of a forward kernel.
 
     Attributes:
-        size: Number of its entries.
-        outputs: Channels or units that it leads to.
-        positions: Where it is applied in one example.
-        spatial: Whether it is a convolution's.
+        size: Number of entries of the kernel.
+        outputs: Number of output channels or units.
+        positions: Number of positions per example at which the kernel is applied.
+        spatial: Whether the kernel is that of a convolution.
     """
 
     size: int
@@ -54,20 +55,20 @@ class Connection:
 
     @property
     def operations(self) -> int:
-        """Of one product for one example; a multiply and an add are two."""
+        """Operations of one product per example; a multiplication and an addition count as two."""
         return 2 * self.size * self.positions
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """An accelerator; the defaults are a TPU v3 chip, as published.
+    """Properties of an accelerator chip; the defaults are the published ones of TPU v3.
 
     Attributes:
-        cores: Each has the whole batch of a replica.
-        rate: Peak operations a second.
-        memory: Bytes a second to and from its memory.
-        links: Bytes a second that it gives to others in an all-reduce.
-        used: Part of the peak rate that training reaches, an assumption.
+        cores: Number of cores, each with the whole batch of a replica.
+        rate: Peak rate in operations per second.
+        memory: Bandwidth of the memory in bytes per second.
+        links: Bandwidth to other chips in an all-reduce, in bytes per second.
+        used: Fraction of the peak rate that training reaches, an assumption.
     """
 
     cores: int = 2
@@ -79,17 +80,18 @@ class Chip:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a method needs.
+    """Operations and bytes of a training step with a method.
 
     Attributes:
-        method: Its id.
-        operations: Of the products of a step, for a core's batch.
-        weights: Bytes of what backpropagation trains.
-        feedback: Bytes of feedback weights.
-        trained: Bytes of those among them that are trained.
+        method: Id of the method.
+        operations: Operations of the products of a step, for the batch of a core.
+        weights: Bytes of the weights that backpropagation trains.
+        feedback: Bytes of the feedback weights.
+        trained: Bytes of the feedback weights that are trained.
         states: Bytes of the optimizer's momenta.
         alike: Bytes of trained feedback weights whose gradient needs no all-reduce of its own: all
-            replicas compute it alike (SA), or from the sum of W's gradient (KP, most of PFA).
+            replicas compute the same gradient (SA), or compute it from the reduced gradient of W
+            (KP, most of PFA).
     """
 
     method: str
@@ -102,25 +104,28 @@ class Cost:
 
     @property
     def reduced(self) -> int:
-        """Bytes that a replica gives to the all-reduce: gradients of all that is trained."""
+        """Bytes that a replica gives to the all-reduce: gradients of all trained weights."""
         return self.weights + self.trained
 
     def arithmetic(self, chip: Chip) -> float:
-        """Seconds of the products."""
+        """Return the time of the products, in seconds."""
         return chip.cores * self.operations / (chip.rate * chip.used)
 
     def update(self, chip: Chip) -> float:
-        """Seconds to read gradients, weights and states, and to write what changes."""
+        """Return the time of the update, in seconds.
+
+        An update reads gradients, weights and optimizer states, and writes weights and states.
+        """
         moved = 3 * (self.weights + self.trained) + 2 * self.states
         return chip.cores * moved / chip.memory
 
     def all_reduce(self, chip: Chip, cores: int, spared: bool = False) -> float:
-        """Seconds of the all-reduce.
+        """Return the time of the all-reduce, in seconds.
 
         Args:
-            chip: The accelerator.
-            cores: How many take part.
-            spared: Whether gradients that need none of their own are left out.
+            chip: Accelerator chip.
+            cores: Number of cores that take part.
+            spared: Whether gradients that need no all-reduce of their own are left out.
         """
         chips = max(1, cores // chip.cores)
         given = self.reduced - (self.alike if spared else 0)
@@ -128,7 +133,10 @@ class Cost:
 
 
 def connections(model: keras.Model) -> list[Connection]:
-    """The kernels of a stock model, from the input on; the first sends no error down."""
+    """Return the kernels of a stock model, from the input to the output.
+
+    The first kernel sends no error down.
+    """
     found = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
@@ -138,12 +146,12 @@ def connections(model: keras.Model) -> list[Connection]:
 
 
 def cost(model: keras.Model, method: str, batch: int) -> Cost:
-    """What a step needs.
+    """Return the cost of a training step with a method.
 
     Args:
-        model: A stock model.
-        method: A method id.
-        batch: Examples.
+        model: Stock model.
+        method: Method id.
+        batch: Number of examples per core.
     """
     kernels = connections(model)
     weights = FLOAT * sum(math.prod(v.shape) for v in model.trainable_variables)
@@ -154,7 +162,7 @@ def cost(model: keras.Model, method: str, batch: int) -> Cost:
         weights=weights,
         feedback=feedback,
         trained=trained,
-        # what learns by alignment descends without momentum
+        # feedback weights that learn by alignment have no momentum
         states=weights + (trained if method in (*COPIED, *PRODUCT) else 0),
         alike=_alike(kernels, method),
     )
@@ -175,31 +183,37 @@ def _operations(kernels: Sequence[Connection], method: str, batch: int) -> int:
 
 
 def _least_squares(k: Connection, batch: int) -> int:
-    """Operations of a step of AA: the smaller of two systems, of some rows of the batch."""
+    """Return the operations of AA for one kernel, from some examples of the batch.
+
+    AA solves the smaller one of two linear systems, whose size is the number of rows or of inputs.
+    """
     inputs, examples = k.size // k.outputs, -(-conditioning.ROWS // k.positions)
     rows = k.positions * min(batch, max(conditioning.EXAMPLES, examples))
     rows = -(-rows // max(1, rows // conditioning.ROWS))
     small, large = sorted((rows, inputs))
     solved = 2 * small**2 * large + small**3 // 3 + 2 * small**2 * k.outputs
-    return solved + 2 * (2 * rows * inputs * k.outputs)  # and x B, and a product with xᵀ
+    return solved + 2 * (2 * rows * inputs * k.outputs)  # the products x B and with xᵀ are added
 
 
 def _population(k: Connection, batch: int) -> int:
-    """Operations of product feedback beyond those of backpropagation."""
+    """Return the operations of product feedback in addition to backpropagation, for one kernel."""
     neurons, inputs = POPULATION * k.outputs, k.size // k.outputs
     if _composed(k):
         return 2 * (2 * inputs * neurons * k.outputs)
-    # every example through the population, and R's gradient from its activity
+    # the error of every example passes the population, whose activity gives the gradient of R
     return batch * (2 * neurons * k.outputs + 2 * (2 * inputs * neurons) - k.operations)
 
 
 def _direct(kernels: Sequence[Connection]) -> int:
-    """Entries of the matrices from the outputs to every hidden layer."""
+    """Return the number of entries of the matrices from the outputs to the hidden layers."""
     return kernels[-1].outputs * sum(k.outputs * k.positions for k in kernels[:-1])
 
 
 def _feedback(kernels: Sequence[Connection], method: str) -> tuple[int, int]:
-    """Bytes of feedback weights, and of those that are trained; a scale a layer is left out."""
+    """Return the bytes of all feedback weights, and of those that are trained.
+
+    The scale of some methods, one number per layer, is left out.
+    """
     above = FLOAT * sum(k.size for k in kernels[1:])
     if method in FIXED:
         return above, 0
@@ -219,12 +233,19 @@ def _alike(kernels: Sequence[Connection], method: str) -> int:
 
 
 def _composed(k: Connection) -> bool:
-    """Whether product feedback makes the path R B, and R's gradient from W's."""
+    """Whether product feedback computes the matrix R B, and the gradient of R from that of W."""
     return k.spatial or k.outputs <= 32
 
 
 def table(costs: Sequence[Cost], chip: Chip, batch: int, cores: Sequence[int]) -> str:
-    """All methods, in Markdown."""
+    """Return a Markdown table with a row per method.
+
+    Args:
+        costs: Costs of the methods, backpropagation first.
+        chip: Accelerator chip.
+        batch: Number of examples per core.
+        cores: Numbers of cores, each of which has a column for the all-reduce.
+    """
     head = ["method", "operations", "feedback", "weights, feedback, momenta", "all-reduce"]
     head += ["products", "update", *(f"all-reduce, {n} cores" for n in cores), "spared"]
     rows = []
@@ -249,7 +270,14 @@ def _bytes(number: int) -> str:
 
 
 def draw(model: keras.Model, chip: Chip, cores: int, file: Path) -> None:
-    """The step's bound over that of backpropagation, against the examples a core."""
+    """Draw the bound on the time of a step, relative to backpropagation, against the batch size.
+
+    Args:
+        model: Stock model.
+        chip: Accelerator chip.
+        cores: Number of cores.
+        file: File of the figure.
+    """
     from matplotlib.figure import Figure
 
     def bound(method: str, batch: int, spared: bool = False) -> float:
@@ -280,7 +308,11 @@ def draw(model: keras.Model, chip: Chip, cores: int, file: Path) -> None:
 
 
 class Counting(tf.distribute.ReductionToOneDevice):
-    """Reduces, and counts the bytes that a replica gives to it."""
+    """All-reduce that counts the bytes that a replica gives to it.
+
+    Attributes:
+        bytes: Number of bytes since the count was set to 0.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,22 +321,22 @@ class Counting(tf.distribute.ReductionToOneDevice):
     def reduce_implementation(
         self, reduce_op: Any, per_replica_value: Any, destinations: Any, options: Any
     ) -> Any:
-        """Count, then reduce."""
+        """Count the bytes of the first replica's value, and reduce the values."""
         value = per_replica_value.values[0]
         self.bytes += value.dtype.size * math.prod(value.shape)
         return super().reduce_implementation(reduce_op, per_replica_value, destinations, options)
 
 
 def check(names: Sequence[str], batch: int) -> float:
-    """Hold the counts against what is in graphs, variables and all-reduces; print both.
+    """Compare the computed numbers with those of graphs, variables and all-reduces; print both.
 
     Args:
-        names: Of `models.MODELS`.
-        batch: Examples of a step.
+        names: Names in `models.MODELS`.
+        batch: Number of examples per step.
 
     Returns:
-        The largest relative difference, direct feedback's apart: its matrices begin behind the
-        pooling that may follow a layer.
+        Largest relative difference, without that of direct feedback, whose matrices are smaller if
+        pooling follows a layer.
     """
     [cpu] = tf.config.list_physical_devices("CPU")
     devices = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -335,13 +367,18 @@ def check(names: Sequence[str], batch: int) -> float:
 
 
 def _kernel_bytes(model: keras.Model) -> int:
-    """Bytes of all that a model stores, but single numbers and states of generators."""
+    """Return the bytes of a model's arrays of float32, without scalars and generator states."""
     shapes = [v.shape for v in model.variables if v.dtype == "float32"]
     return FLOAT * sum(math.prod(shape) for shape in shapes if len(shape))
 
 
 def compiled(name: str, method: str) -> keras.Model:
-    """One of `models.MODELS` with a method and the usual optimizers, their states made."""
+    """Return a compiled model whose optimizer states have been created.
+
+    Args:
+        name: Name in `models.MODELS`.
+        method: Method id.
+    """
     model = ta.convert(models.MODELS[name][0](), method)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = ta.optimizers.split(keras.optimizers.SGD(0.1, momentum=0.9))
@@ -351,19 +388,26 @@ def compiled(name: str, method: str) -> keras.Model:
 
 
 def _trace(model: keras.Model, x: tf.Tensor, y: tf.Tensor, counting: Counting) -> None:
-    """Build the graph of a step of all replicas, and count what it reduces."""
+    """Build the graph of a training step of all replicas, and count the bytes it reduces.
+
+    Args:
+        model: Compiled model, made in the scope of the strategy.
+        x: Batch of inputs.
+        y: Labels of the batch.
+        counting: All-reduce of the strategy, which counts the bytes.
+    """
     strategy = tf.distribute.get_strategy()
 
     @tf.function(autograph=False)
     def step() -> None:
-        counting.bytes = 0  # where the step makes variables, it is traced twice
+        counting.bytes = 0  # a step that creates variables is traced twice, but counted once
         strategy.run(lambda: model.train_step((x, y)))
 
     step.get_concrete_function()
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", type=int, default=50, help="of the residual network (50)")
     parser.add_argument("--version", type=int, default=2, help="of the residual network (2)")
@@ -384,7 +428,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Check, or print, write and draw."""
+    """Check the computed numbers; or print them, write them to a file, and draw the figure."""
     given = parse()
     if given.check:
         worst = check(given.models, batch=8)

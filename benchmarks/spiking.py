@@ -1,12 +1,13 @@
-"""Speed of the spiking simulations behind `phases.RDD` and `phases.SAL`, with and without XLA.
+"""Measure the speed of the spiking simulations of `phases.RDD` and `phases.SAL`.
 
-RDD aligns the layers of its paper's network, 1600-384-192-10 with Gaussian weights, for 30
-simulated seconds each, and for ten times as long; SAL those of a perceptron, 784-256-128-64-10, in
-4000 steps of 64 chains. "Simulated a second" is in seconds for RDD, and in steps of a chain for
-SAL. Each does so once to compile, then again and again, with and without XLA in turns, so that slow
-drifts of the machine fall on both alike. A run is timed as in training, with the
-estimates, the assignment of the feedback kernels and the measures that it reports. The first run's
-time over that of a later one is the time of compiling, which a training pays once.
+RDD aligns the layers of the network in its paper, 1600-384-192-10 units with Gaussian weights, for
+30 simulated seconds per layer, and for ten times as long. SAL aligns the layers of a perceptron of
+784-256-128-64-10 units in 4000 steps of 64 chains. "Simulated a second" is in seconds for RDD, and
+in steps of a chain for SAL. Each phase runs once to compile and then several times, with and
+without XLA in turns, so that slow drifts of the machine affect both equally. A run is timed as in
+training, with the estimates, the assignment of the feedback kernels and the reported measures. The
+time of compiling, which training needs once, is the time of the first run minus that of a later
+run.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ CHAINS = 64
 
 
 def network(phase: str) -> keras.Model:
-    """Dense layers with Gaussian weights and feedback.
+    """Return a network of dense layers with Gaussian weights and with feedback weights.
 
-    A perceptron's first layer sends no errors down and has no feedback; the first of RDD's network
-    stands on convolutions.
+    The first layer of the perceptron for SAL sends no error down and has no feedback weights. The
+    first dense layer of the network for RDD would be above convolutions and has feedback weights.
+
+    Args:
+        phase: `"rdd"` or `"sal"`.
     """
     inputs, *sizes = SIZES[phase]
     model = keras.Sequential([keras.Input((inputs,))])
@@ -46,7 +50,7 @@ def network(phase: str) -> keras.Model:
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds, seconds of processor time, and the result."""
+    """Call a function, and return elapsed seconds, seconds of processor time, and its result."""
     start, processor = time.perf_counter(), time.process_time()
     result = function()
     return time.perf_counter() - start, time.process_time() - processor, result
@@ -58,13 +62,13 @@ def measure(
     """Time a phase with and without XLA.
 
     Args:
-        name: Of the phase, and what else tells it from others.
-        simulated: Simulated seconds, or steps, of a run.
-        make: Makes it, with XLA or without.
-        runs: Runs of each after the first.
+        name: Name of the row, whose first word is that of the phase, `rdd` or `sal`.
+        simulated: Simulated seconds, or steps, per run.
+        make: Function that returns the phase; its argument says whether XLA compiles.
+        runs: Number of timed runs after the first run.
 
     Returns:
-        A row each.
+        Two rows, with XLA and without.
     """
     phases: dict[bool, Callable[[], Any]] = {}
     first: dict[bool, tuple[float, Any]] = {}
@@ -95,7 +99,7 @@ def measure(
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print the rows."""
+    """Print the rows of all simulations."""
     columns = ("median s", "fastest s", "processor s", "compile s", "simulated / s")
     print(f"{'':<22}" + "".join(f"{name:>15}" for name in columns))
     for row in rows:
@@ -111,7 +115,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Time all simulations, print the rows, and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--duration", type=float, default=30.0, help="of RDD, simulated seconds a layer (30)"

@@ -1,15 +1,15 @@
-"""Time of a training step with each method, over that of stock Keras backpropagation.
+"""Measure the time of a training step with each method, relative to stock Keras backpropagation.
 
 Every method trains the same network on the same batch, in two modes: `fit`, through the function
-that `fit` compiles, and `function`, in a bare `tf.function` around the step. The networks take
-turns, a few steps each, in an order that changes from round to round, so that slow drifts of the
-machine fall on all of them alike. Reported are medians over the rounds: of the time, and of the
-ratio to stock Keras in the same round. Beside it stand the ratio of processor time with its range,
-which other work on the machine touches less, and that of floating-point operations (see
-`flops.py`), which the time can be held against.
+that `fit` compiles, and `function`, in a `tf.function` that contains only the step. The methods
+take turns of a few steps, in an order that changes from round to round, so that slow drifts of the
+machine affect all methods equally. The benchmark reports medians over the rounds of the time, and
+of its ratio to stock Keras in the same round. It also reports the ratio of processor time with its
+range, on which other processes have less influence, and the ratio of floating-point operations (see
+`tf_alignment.studies.operations`), with which the time can be compared.
 
-The input is one batch in memory. The pipeline's autotuner is off: with it a step can be read as
-twice as long as it is.
+The input is one batch in memory. The autotuner of the input pipeline is off, since it can double
+the measured time of a step.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def build(name: str, method: str, jit_compile: bool, fused: bool = False) -> ker
 
     Args:
         name: Name in `models.MODELS`.
-        method: Method id, or `"stock"` for the network as Keras has it.
+        method: Method id, or `"stock"` for the unconverted network.
         jit_compile: Whether XLA compiles the step.
-        fused: Whether the optimizer is `ta.optimizers.SGD` instead of Keras'.
+        fused: Whether the optimizer is `ta.optimizers.SGD` instead of Keras' SGD.
 
     Returns:
-        The compiled model.
+        Compiled model.
     """
-    # Rates so small that no method leaves the start, however badly it would learn from noise.
+    # The learning rates are so small that the weights stay near their start with every method.
     sgd = ta.optimizers.SGD if fused else keras.optimizers.SGD
     forward, feedback = sgd(1e-6, momentum=0.9), sgd(1e-6, name="feedback")
     model = models.MODELS[name][0]()
@@ -63,7 +63,7 @@ def build(name: str, method: str, jit_compile: bool, fused: bool = False) -> ker
 
 
 def batch_for(name: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Random inputs and labels of the network's shape and batch size."""
+    """Return random inputs and labels with the shape and batch size of a network."""
     function, size = models.MODELS[name]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((size, *function().input_shape[1:]), dtype=np.float32)
@@ -71,7 +71,7 @@ def batch_for(name: str) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def endless(x: tf.Tensor, y: tf.Tensor) -> Iterator[Any]:
-    """The same batch again and again, as `fit` would take it."""
+    """Return an endless iterator over the same batch, in the form that `fit` takes."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return iter(tf.data.Dataset.from_tensors((x, y)).cache().repeat().with_options(options))
@@ -80,16 +80,17 @@ def endless(x: tf.Tensor, y: tf.Tensor) -> Iterator[Any]:
 def stepper(
     model: keras.Model, x: tf.Tensor, y: tf.Tensor, mode: str = "fit"
 ) -> Callable[[int], tuple[float, float]]:
-    """Return a function that runs so many steps.
+    """Return a function that runs and times training steps.
 
     Args:
-        model: A compiled model.
-        x: A batch of inputs, `(batch, ...)`.
-        y: Its targets.
-        mode: `"fit"` for the function that `fit` compiles, `"function"` for a bare `tf.function`.
+        model: Compiled model.
+        x: Batch of inputs, `(batch, ...)`.
+        y: Targets of the batch.
+        mode: `"fit"` for the function that `fit` compiles, `"function"` for a `tf.function` that
+            contains only the step.
 
     Returns:
-        `f(steps)`, which gives the seconds and the seconds of processor time that one step took.
+        `f(steps)`, which returns elapsed seconds and seconds of processor time per step.
     """
     if mode == "fit":
         model.make_train_function()
@@ -103,18 +104,18 @@ def stepper(
 
 
 def timed(step: Callable[[], Any], name: str) -> Callable[[int], tuple[float, float]]:
-    """Return a function that runs so many steps, see `stepper`.
+    """Return a function that runs and times calls of a step, see `stepper`.
 
     Args:
-        step: One step, which returns `{"loss": value}`.
-        name: Of what is timed, for the error where the loss is not finite.
+        step: Function of one step, which returns `{"loss": value}`.
+        name: Name of the step in the error message for a loss that is not finite.
     """
 
     def run(steps: int) -> tuple[float, float]:
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(steps):
             logs = step()
-        # Reading a value waits for the last step.
+        # Reading the loss waits for the end of the last step.
         if not np.isfinite(float(logs["loss"])):
             raise RuntimeError(f"The loss of '{name}' is not finite: not a normal step.")
         seconds = time.perf_counter() - start, time.process_time() - processor
@@ -137,15 +138,16 @@ def measure(
     Args:
         name: Name in `models.MODELS`.
         methods: Method ids.
-        modes: See `stepper`.
-        rounds: How often every method takes its turn.
-        seconds: About how long a turn is.
+        modes: Modes of `stepper`.
+        rounds: Number of turns per method.
+        seconds: Approximate duration of a turn, in seconds.
         jit: Whether XLA compiles the step.
         fused: Whether the methods, but not stock Keras, train with `ta.optimizers.SGD`.
 
     Returns:
-        One row a mode and method, stock Keras first: milliseconds a step, the ratios, and the
-        seconds that the first step took longer than the second, in which it is traced and compiled.
+        One row per mode and method, stock Keras first: time per step in milliseconds, the ratios,
+        and the time of tracing and compiling in seconds, by which the first step is longer than the
+        second.
     """
     x, y = batch_for(name)
     steppers: dict[tuple[str, str], Callable[[int], tuple[float, float]]] = {}
@@ -204,13 +206,13 @@ def _row(
 
 
 def progress(text: str) -> None:
-    """Show what is going on, in a line that the next one overwrites; on a terminal only."""
+    """Show the progress in a line that the next call overwrites, if the output is a terminal."""
     if sys.stderr.isatty():
         print(f"\r{text:<40}\r", end="", file=sys.stderr, flush=True)
 
 
 def show(rows: list[Row]) -> None:
-    """Print one network's rows of one mode."""
+    """Print the rows of one network and mode."""
     first = rows[0]
     print(f"{first['model']}, batch size {first['batch_size']}, {first['mode']}")
     print(
@@ -228,7 +230,7 @@ def show(rows: list[Row]) -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--models", nargs="+", choices=list(models.MODELS), default=list(models.MODELS)
@@ -253,9 +255,9 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Time all networks and methods, print the rows, and write them to a file."""
     arguments = parse()
-    tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces: there is one per model
     keras.config.set_dtype_policy(arguments.policy)
     print(f"time and operations over stock Keras {'with' if arguments.jit else 'without'} XLA\n")
     rows: list[Row] = []

@@ -1,16 +1,16 @@
-"""Lowers training steps and phases to TPU code, on a machine that has no TPU.
+"""Lower training steps and phases to TPU code, on a machine that has no TPU.
 
     make tpu-check
     make tpu-check ARGS="--depth 20 --methods sa wm"
 
-The TPU build of TensorFlow compiles a function up to the code that a TPU's own compiler would get
-("HLO"), and refuses operations that TPUs lack. A training step is all of it: forward pass, errors
+The TPU build of TensorFlow compiles a function to the code that the compiler of a TPU takes
+("HLO"), and refuses operations that TPUs lack. The training step is complete: forward pass, errors
 through feedback weights, alignment gradients, batch statistics, states of random generators, and
 the optimizers' arithmetic (momentum for forward weights, plain descent for feedback weights that
-learn by alignment). It fails if anything is refused, if a gradient is missing, or if a shape
-depends on data.
+learn by alignment). The check fails if an operation is refused, if a gradient is missing, or if a
+shape depends on data.
 
-Variables cannot be captured there: weights and states are arguments.
+Compiled functions cannot capture variables here, so that weights and states are arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is nothing to ask
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no metadata server to query
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -37,11 +37,11 @@ Structure = Any  # of tensors
 
 
 def lowered(function: Callable[..., Structure], *arguments: Structure) -> str:
-    """The TPU code of a function.
+    """Return the TPU code of a function.
 
     Args:
-        function: Graph code of the arguments alone.
-        arguments: `tf.TensorSpec`s, in structures.
+        function: Function of TensorFlow operations that captures no variables.
+        arguments: Arguments of the function, as structures of `tf.TensorSpec`s.
 
     Returns:
         HLO as text.
@@ -56,12 +56,17 @@ def lowered(function: Callable[..., Structure], *arguments: Structure) -> str:
 
 
 def specs(variables: Sequence[Any]) -> list[tf.TensorSpec]:
-    """What stands for variables in `lowered`."""
+    """Return the `tf.TensorSpec`s that represent variables in the arguments of `lowered`."""
     return [tf.TensorSpec(v.shape, v.dtype) for v in variables]
 
 
 def training_step(model: keras.Model, batch: int) -> str:
-    """The code of one step of `fit` with `ta.optimizers.split(SGD(momentum))`."""
+    """Return the code of a training step with `ta.optimizers.split(SGD(momentum))`.
+
+    Args:
+        model: Model with feedback weights.
+        batch: Number of examples.
+    """
     aligned = [re.fullmatch(ta.optimizers.ALIGNED, v.path) for v in model.trainable_variables]
 
     def step(weights: Any, states: Any, momenta: Any, x: tf.Tensor, y: tf.Tensor) -> Any:
@@ -91,7 +96,11 @@ def training_step(model: keras.Model, batch: int) -> str:
 
 
 def node_perturbation(form: str) -> str:
-    """The code of a step of node perturbation on a perceptron."""
+    """Return the code of a step of node perturbation on a perceptron.
+
+    Args:
+        form: `"fa"` for feedback through the layers, `"dfa"` for direct feedback.
+    """
     model = ta.models.perceptron((20, 16, 10), "tanh", feedback="dfa" if form == "dfa" else "fa")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     phase = ta.phases.NodePerturbation(loss, form=form, seed=1)
@@ -108,7 +117,7 @@ def node_perturbation(form: str) -> str:
 
 
 def regression_discontinuity() -> str:
-    """The code of a part of a simulation of RDD."""
+    """Return the code of a part of a simulation of regression discontinuity."""
     from tf_alignment.spiking.lif import Paradigm, estimators
     from tf_alignment.spiking.lif.plan import Plan
 
@@ -121,7 +130,7 @@ def regression_discontinuity() -> str:
 
 
 def spike_alignment() -> str:
-    """The code of a simulation of SAL."""
+    """Return the code of a simulation of spike-based alignment learning."""
     from tf_alignment.spiking import sampling
 
     network = sampling.LayeredNetwork((20, 16, 10))
@@ -136,12 +145,16 @@ def spike_alignment() -> str:
 
 
 def refused() -> str:
-    """Something that no TPU does; if this is lowered, nothing is checked."""
+    """Lower an operation that TPUs lack, which must fail: otherwise the check has no meaning."""
     return lowered(lambda x: tf.strings.length(tf.strings.as_string(x)), tf.TensorSpec((3,)))
 
 
 def summary(lower: Callable[[], str]) -> str:
-    """What a piece of code consists of, or why there is none."""
+    """Return the counts of instructions in the TPU code, or the reason of failure, as text.
+
+    Args:
+        lower: Function that returns the code.
+    """
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
     start = time.perf_counter()
@@ -156,7 +169,7 @@ def summary(lower: Callable[[], str]) -> str:
 
 
 def main() -> None:
-    """Lower everything; print a row each; fail if anything failed."""
+    """Lower all steps and phases, print a row per step or phase, and exit with 1 on a failure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", type=int, default=50, help="of the residual network (50)")
     parser.add_argument("--version", type=int, default=2, help="of it (2)")

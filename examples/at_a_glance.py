@@ -4,8 +4,8 @@
 
 A perceptron with three hidden layers learns the 8x8 digits that come with the package. Every method
 starts from the same forward weights, sees the same batches and has its learning rate chosen from
-the same three values on data held out from training. Written are the numbers, the figure in two
-schemes of colours, and the table of README.
+the same three values on data held out from training. The script writes the numbers and the figure
+in a light and a dark colour scheme, and prints the table of README.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KNOWS = {
     "kp": "the updates of W",
     "wm": "its layer's response to noise",
 }
-"""What the feedback weights of a method have to know."""
+"""Information that the feedback weights of each method need, as the table names it."""
 
 NAMES = {
     "backprop": "backprop: B is W",
@@ -50,7 +50,13 @@ SCHEMES = {"light": ("#ffffff", "#222222"), "dark": ("#1e2129", "#d5d8e2")}
 
 
 def draw(results: Any, path: Path, scheme: str) -> None:
-    """Test accuracy and gradient angle over the epochs: mean and range over the seeds."""
+    """Draw test accuracy and gradient angle over the epochs: mean and range over the seeds.
+
+    Args:
+        results: Results of the study.
+        path: File of the figure.
+        scheme: Name of a colour scheme in `SCHEMES`.
+    """
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
@@ -81,7 +87,7 @@ def draw(results: Any, path: Path, scheme: str) -> None:
 
 
 def table(results: Any) -> str:
-    """The rows of README's table."""
+    """Return the table of README: one row per method, with means over the seeds."""
     lines = [
         "| method | its feedback weights know | test accuracy | gradient angle | operations |",
         "|---|---|---|---|---|",
@@ -99,7 +105,7 @@ def table(results: Any) -> str:
 
 
 def numbers(results: Any) -> dict[str, Any]:
-    """What the figure shows, and what it was made with."""
+    """Return the curves of the figure, with the settings, tuning and versions of the study."""
     kept = {name: results.description[name] for name in ("settings", "tuning", "versions")}
     curves = {
         metric: {v: values.round(5).tolist() for v, values in results.curves(metric).items()}
@@ -109,7 +115,7 @@ def numbers(results: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is missing, draw, and print the table."""
+    """Make the runs that are missing, draw the figures, and print the table."""
     parser = command_line.new_parser(
         __doc__,
         "at_a_glance",

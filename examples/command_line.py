@@ -1,4 +1,4 @@
-"""The command line of the scripts: the same flags, and one line where a script cannot go on."""
+"""Command line of the scripts: common flags, and errors that are printed in one line."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import tf_alignment as ta
 
 __all__ = ["Parser", "new_parser", "positive", "row", "run"]
 
-tf.get_logger().setLevel("ERROR")  # It warns that many models are many traces.
-logging.getLogger("absl").setLevel(logging.ERROR)  # a dataset that is missing is said once
+tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces: a study has one per model
+logging.getLogger("absl").setLevel(logging.ERROR)  # the scripts report a missing dataset themselves
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and ends with exit code 2.
+    """Argument parser that prints errors in one line and exits with code 2.
 
     Attributes:
-        usual: What stands for flags that are not given, `{name: (value, value with --quick)}`.
-        given: After `parse_args`, the names of the flags that are.
+        usual: Defaults of flags, `{name of the flag: (default, default with --quick)}`.
+        given: Names of the flags whose values on the command line are not the parser's defaults,
+            set by `parse_args`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -35,14 +36,14 @@ class Parser(argparse.ArgumentParser):
     def number(
         self, flag: str, text: str, usual: Any = None, quick: Any = None, kind: Any = None
     ) -> None:
-        """Add a flag with a number, by default an integer of at least 1.
+        """Add a flag whose value is a number.
 
         Args:
-            flag: With its dashes.
-            text: Its help, to which the defaults are added.
-            usual: The default, if there is one.
-            quick: The default with `--quick`, if another.
-            kind: `float` or `int`.
+            flag: Name of the flag, with its dashes.
+            text: Help text of the flag, to which the defaults are appended.
+            usual: Default value, or None for no default.
+            quick: Default value with `--quick`, or None for the value of `usual`.
+            kind: `float` or `int`; by default an integer of at least 1.
         """
         if usual is not None:
             self.usual[flag.strip("-").replace("-", "_")] = usual, quick or usual
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(flag, type=kind or positive, help=text)
 
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
-        """Read the command line."""
+        """Read the command line, and set the defaults of flags that are not given."""
         given = super().parse_args(*arguments)
         self.given = {n for n, value in vars(given).items() if value != self.get_default(n)}
         for name, values in self.usual.items():
@@ -59,7 +60,12 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def refuse(self, names: Collection[str], flag: str) -> None:
-        """End with an error if any of these is given, which have no effect beside a flag."""
+        """Exit with an error if flags are given that have no effect together with another flag.
+
+        Args:
+            names: Names of the flags without effect, with underscores and without dashes.
+            flag: The other flag, as the error message names it.
+        """
         found = [f"--{name.replace('_', '-')}" for name in sorted(self.given.intersection(names))]
         if found:
             self.error(
@@ -68,7 +74,7 @@ class Parser(argparse.ArgumentParser):
             )
 
     def error(self, message: str) -> NoReturn:
-        """Print the line and end."""
+        """Print the error in one line and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
@@ -84,18 +90,18 @@ def new_parser(
     data: bool = True,
     jobs: bool = False,
 ) -> Parser:
-    """A command line with the flags that all scripts share.
+    """Return a parser with the flags that all scripts share.
 
     Args:
-        text: The script's docstring; its first line is the description.
-        folder: Where in `results` files go by default.
-        seeds: The default of `--seeds` without `--quick`; None for a script without the flag.
-        methods: What `--methods` chooses from; by default there is no such flag.
-        usual: The default of `--methods`, if not all.
-        quick: Its default with `--quick`, if another.
-        epochs: Says the default of `--epochs`; None for a script without it.
-        data: Whether there is `--data-dir`, for `ta.data`.
-        jobs: Whether there are `--jobs` and `--strategy`: for a script that makes a study.
+        text: Docstring of the script, whose first line becomes the description of `--help`.
+        folder: Folder in `results` to which the script writes by default.
+        seeds: Default of `--seeds` without `--quick`, or None for a script without this flag.
+        methods: Ids that `--methods` accepts; a script without ids has no such flag.
+        usual: Default of `--methods`; by default all ids.
+        quick: Default of `--methods` with `--quick`; by default the ids of `usual`.
+        epochs: Description of the default of `--epochs`, or None for a script without this flag.
+        data: Whether there is `--data-dir`, the directory from which `ta.data` reads.
+        jobs: Whether there are `--jobs` and `--strategy`, which scripts with a study need.
     """
     new = Parser(_program(), description=text.splitlines()[0])
     new.add_argument("--quick", action="store_true", help="seconds, on data that needs no network")
@@ -122,14 +128,19 @@ def new_parser(
 
 
 def positive(text: str) -> int:
-    """An integer of at least 1, from the command line."""
+    """Convert a text of the command line to an integer of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1. Received: {text}")
     return int(text)
 
 
 def row(names: Iterable[str]) -> Callable[[str], str]:
-    """Reads a name out of several; a method of the library by its long names too."""
+    """Return a function that checks a name of the command line and returns it.
+
+    Args:
+        names: Accepted names. Where a name is the id of a feedback method, the long names of this
+            method are accepted too, see `ta.feedback.get`.
+    """
     known = list(names)
 
     def read(text: str) -> str:
@@ -147,11 +158,13 @@ def row(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script.
+    """Run the main function of a script, and print expected errors in one line.
+
+    Args:
+        main: Main function of the script.
 
     Raises:
-        SystemExit: After one line, with exit code 2 for input that is wrong or data that are
-            missing, and 130 after Ctrl-C.
+        SystemExit: With exit code 2 after wrong input or missing data, and with 130 after Ctrl-C.
     """
     try:
         main()
@@ -164,7 +177,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _strategy(text: str) -> str:
-    """A name that `ta.distribute.strategy` knows."""
+    """Check a name of the command line that is for `ta.distribute.strategy`, and return it."""
     kind, _, address = text.partition(":")
     if kind not in ta.distribute.NAMES or (address and kind != "tpu"):
         known = ", ".join(ta.distribute.NAMES)
@@ -173,6 +186,6 @@ def _strategy(text: str) -> str:
 
 
 def _program() -> str:
-    """`python -m examples.rdd.train`, or whatever was run."""
+    """Return the command of this script, `python -m examples.rdd.train`, or its file name."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return Path(sys.argv[0]).name if spec is None else f"python -m {spec.name}"

@@ -1,4 +1,4 @@
-"""What scripts of all folders share: data, studies, files and tables."""
+"""Helpers that the scripts of all folders share: for data, studies, files and tables."""
 
 from __future__ import annotations
 
@@ -44,19 +44,20 @@ __all__ = [
 ]
 
 Numbers = dict[str, Any]
-"""What goes into a JSON file."""
+"""Content of a JSON file: values by name."""
 
 
 def normalised(
     data: ta.data.Arrays, mean: Any = None, deviation: Any = None, flat: bool = False
 ) -> ta.data.Arrays:
-    """The dataset with inputs `(x - mean) / deviation`.
+    """Return a copy of a dataset with the inputs x replaced by `(x - mean) / deviation`.
 
     Args:
-        data: Inputs in [0, 1], `(examples, height, width, channels)`.
-        mean: Scalar or one a channel; by default that of the training split.
-        deviation: Likewise.
-        flat: Whether the inputs become `(examples, height * width * channels)`.
+        data: Dataset with inputs `(examples, height, width, channels)`, in [0, 1].
+        mean: Mean of the inputs: a scalar, or one value per channel. If `mean` or `deviation` is
+            None, both are computed per channel from the training split.
+        deviation: Standard deviation of the inputs: a scalar, or one value per channel.
+        flat: Whether the inputs are reshaped to `(examples, height * width * channels)`.
     """
     if mean is None or deviation is None:
         mean, deviation = data.train.x.mean((0, 1, 2)), data.train.x.std((0, 1, 2))
@@ -69,29 +70,53 @@ def normalised(
 
 
 def centred(data: ta.data.Arrays, flat: bool) -> ta.data.Arrays:
-    """The dataset, `normalised` by one mean and deviation for all channels."""
+    """Return a normalised copy of a dataset, with one mean and deviation for all channels.
+
+    Args:
+        data: Dataset with inputs of any shape `(examples, ...)`.
+        flat: Whether each input is reshaped to a vector.
+    """
     return normalised(data, data.train.x.mean(), data.train.x.std(), flat)
 
 
 def shortened(data: ta.data.Arrays, examples: int | None) -> ta.data.Arrays:
-    """The dataset with the first of its training examples; None for all."""
+    """Return a copy of a dataset with fewer training examples.
+
+    Args:
+        data: Dataset, whose test split is kept whole.
+        examples: Number of training examples to keep, from the first on; None for all.
+    """
     x, y = (part[:examples] for part in data.train)
     return dataclasses.replace(data, train=ta.data.Split(x, y))
 
 
 class Crops:
-    """Cropped images as a study's `Source`."""
+    """Image crops as the `Source` of a study, for datasets that exceed the memory.
+
+    Args:
+        images: Dataset of images and its preprocessing.
+
+    Attributes:
+        images: Dataset of images, as given.
+        size: Height and width of the crops, in pixels.
+        validation: Test images in batches of 250.
+    """
 
     def __init__(self, images: ta.data.Images) -> None:
         self.images, self.size = images, images.size
         self.validation = images.validation(250)
 
     def batches(self, seed: int, size: int) -> ta.data.Stream:
-        """The training data in the order of a seed; what is left of an epoch is dropped."""
+        """Training batches in the order of a seed, without the examples that fill no batch.
+
+        Args:
+            seed: Seed of order and crops.
+            size: Number of examples per batch.
+        """
         return self.images.batches(size, seed, tf.distribute.get_strategy())
 
     def probe(self, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The first examples of the test data."""
+        """Inputs and labels of the first `examples` test images."""
         x, y = next(iter(self.validation.unbatch().batch(examples)))
         return x, y
 
@@ -105,16 +130,16 @@ def study(
     verbose: int = 1,
     **options: Any,
 ) -> ta.studies.Results:
-    """Train what is missing, as the command line asks.
+    """Run a study with the flags of the command line; runs that exist are not repeated.
 
     Args:
-        given: Command line with the flags of `command_line.new_parser`.
-        name: Of the study's folder in `--output`.
-        build: Of `ta.studies.Study`, like all that follow.
-        data: Likewise.
-        variants: Likewise.
-        verbose: Whether a line is printed for every run that ends.
-        **options: Likewise, over what the command line says.
+        given: Parsed command line with the flags of `command_line.new_parser`.
+        name: Name of the study's folder in `--output`, and default title of the study.
+        build: Argument `build` of `ta.studies.Study`: the model, or several cases.
+        data: Argument `data` of `ta.studies.Study`.
+        variants: Argument `variants` of `ta.studies.Study`: the methods to compare.
+        verbose: 1 to print a line for every run that ends, 0 to print nothing.
+        **options: Further arguments of `ta.studies.Study`, which replace the flags.
     """
     flags = {
         "seeds": getattr(given, "seeds", 1),
@@ -128,10 +153,10 @@ def study(
 
 
 def ended(results: ta.studies.Results) -> list[Numbers]:
-    """The runs of a study that came to an end; what failed is said.
+    """Return the runs of a study that did not fail, and print an error line per failed run.
 
     Raises:
-        ValueError: If none did.
+        ValueError: If all runs failed.
     """
     for name, error in results.failures.items():
         print(f"failed, {name}: {error.splitlines()[0]}", file=sys.stderr)
@@ -142,7 +167,7 @@ def ended(results: ta.studies.Results) -> list[Numbers]:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """Return the versions of tf_alignment, Keras and TensorFlow, by name of the package."""
     return {m.__name__: m.__version__ for m in (ta, keras, tf)}
 
 
@@ -152,13 +177,14 @@ def completed(
     wanted: Iterable[tuple[Any, ...]],
     make: Callable[[list[tuple[Any, ...]]], list[Numbers]],
 ) -> list[Numbers]:
-    """All runs of a file, after those that are missing have been made and added.
+    """Make the runs that a file lacks, add them to the file, and return all its runs.
 
     Args:
-        file: JSON file with a list of runs.
-        names: Entries that tell runs apart.
-        wanted: Their values in the runs that there are to be.
-        make: Makes runs, given the values of the missing ones; what it makes besides is left out.
+        file: JSON file with a list of runs, which need not exist.
+        names: Names of the entries by which runs are told apart.
+        wanted: Required runs, each as a tuple of the values of these entries.
+        make: Function that gets the missing tuples and returns runs. Runs that are already in the
+            file are not added again.
     """
     runs: list[Numbers] = read_json(file) or []
 
@@ -174,20 +200,20 @@ def completed(
 
 
 def finished(file: Path, settings: Numbers) -> Numbers | None:
-    """What came of a run before, if it was made.
+    """Return the stored result of a run, or None if there is no file.
 
     Args:
-        file: Of its result, which has the settings among its entries, or under `settings`.
-        settings: Those of the run that is wanted.
+        file: JSON file of the result, with the settings under `settings` or as entries of its own.
+        settings: Settings that the stored run must have.
 
     Raises:
-        ValueError: If the file is of a run with other settings.
+        ValueError: If the file stores a run with other settings.
     """
     done: Numbers | None = read_json(file)
     if done is None:
         return None
     kept = done.get("settings", done)
-    wanted = json.loads(json.dumps(settings))  # as a file has them: lists for tuples
+    wanted = json.loads(json.dumps(settings))  # JSON files hold lists in place of tuples
     if {name: kept.get(name) for name in wanted} != wanted:
         raise ValueError(
             f"{file} is of a run with other settings: remove it, or choose another --output. "
@@ -197,7 +223,15 @@ def finished(file: Path, settings: Numbers) -> Numbers | None:
 
 
 def grouped(runs: Iterable[Numbers], *names: str) -> dict[Any, list[Numbers]]:
-    """Runs by one entry, or by several, in the order in which the values appear."""
+    """Group runs by the values of their entries, in the order in which the values appear.
+
+    Args:
+        runs: Runs, each a dict.
+        *names: Names of the entries to group by.
+
+    Returns:
+        `{value: runs}` for one name, `{(value, ...): runs}` for several names.
+    """
     groups: dict[Hashable, list[Numbers]] = {}
     for run in runs:
         key = tuple(run[name] for name in names)
@@ -206,17 +240,23 @@ def grouped(runs: Iterable[Numbers], *names: str) -> dict[Any, list[Numbers]]:
 
 
 def write(stem: Path, content: Mapping[str, Any], figure: Any) -> None:
-    """Keep numbers and versions in `<stem>.json` and a figure in `<stem>.png`, and say so."""
+    """Write numbers and versions to `<stem>.json` and a figure to `<stem>.png`; print the names.
+
+    Args:
+        stem: Path of both files without the ending.
+        content: Content of the JSON file besides the versions.
+        figure: Matplotlib figure.
+    """
     write_json(Path(f"{stem}.json"), {"versions": versions(), **content})
     save(figure, f"{stem}.png")
     print(f"\nNumbers and figure: {stem}.json and .png", flush=True)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> str:
-    """A Markdown table under its head."""
+    """Return a Markdown table with a head and rows of cells."""
     return "\n".join(map(markdown_row, (head, ("---",) * len(head), *rows)))
 
 
 def markdown_row(cells: Sequence[str]) -> str:
-    """A row of it, for tables that grow."""
+    """Return one row of a Markdown table, for tables that are printed row by row."""
     return f"| {' | '.join(cells)} |"

@@ -1,7 +1,8 @@
-"""Weight decay that is large at first, so that feedback forgets its start.
+"""Optimizer whose weight decay is large at first, so that feedback weights forget their start.
 
-Kolen-Pollack's B and product feedback's R get the updates of W. What the three began with stays, if
-it does not decay; to let it go in the first epoch costs little, since W has learned little by then.
+B in Kolen-Pollack and R in product feedback get the same updates as W. The initial values of these
+weights persist unless they decay. Large decay in the first epoch removes them at little cost, since
+W has learned little by then.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ import tensorflow as tf
 __all__ = ["FORGETTING", "DecaySGD"]
 
 FORGETTING = ("kp", "pfa", "pfa_o")
-"""Methods whose feedback forgets its start by decay alone."""
+"""Ids of the methods whose feedback weights forget their initial values only by weight decay."""
 
 
 @keras.saving.register_keras_serializable(package="examples")
 class DecaySGD(keras.optimizers.SGD):
-    """SGD with momentum 0.9 whose weight decay is large at first and small after.
+    """SGD with momentum whose weight decay is large in the first steps and small afterwards.
 
     The decay is a function of the optimizer's own step count, so the change takes effect inside
     the compiled step, and a run that is resumed has the decay of its epoch. Kernels and feedback
-    weights decay, biases and normalisation do not.
+    weights decay; biases and the weights of normalisation layers do not.
 
     Args:
         learning_rate: Float or schedule.
-        first: Decay for the first `steps` steps.
-        later: Decay after them.
-        steps: See `first`.
-        coupled: Whether decay joins the gradient and passes through momentum, as in PyTorch (and as
-            a Keras L2 regularizer of half the value does), or acts next to it (Keras'
-            `weight_decay`).
+        first: Weight decay in the first `steps` steps.
+        later: Weight decay after the first `steps` steps.
+        steps: Number of steps with the decay `first`.
+        coupled: Whether decay is added to the gradient and passes through momentum, as in PyTorch
+            (and as a Keras L2 regularizer of half the value does). Otherwise decay acts beside the
+            gradient step, as Keras' `weight_decay`.
+        momentum: Momentum of SGD.
+        **kwargs: Further arguments of `keras.optimizers.SGD`.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class DecaySGD(keras.optimizers.SGD):
         self.first, self.later, self.steps, self.coupled = first, later, steps, coupled
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Create the momenta, and note which weights decay."""
+        """Create the momenta, and determine by name which variables decay."""
         super().build(variables)
         self.decays = [
             v.name in ("kernel", "feedback_kernel", "product_plastic", "product_path")
@@ -57,7 +60,7 @@ class DecaySGD(keras.optimizers.SGD):
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable, with decay if it is a kernel or feedback weight."""
         if self.decays[self._get_variable_index(variable)]:
             decay = tf.where(self.iterations < self.steps, self.first, self.later)
             decay = tf.cast(decay, variable.dtype)
@@ -68,6 +71,6 @@ class DecaySGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         own = {name: getattr(self, name) for name in ("first", "later", "steps", "coupled")}
         return {**super().get_config(), **own}

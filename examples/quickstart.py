@@ -4,9 +4,9 @@
     python -m examples.quickstart --methods backprop fa sa --epochs 20 --seeds 5
     python -m examples.quickstart --dataset mnist --data-dir ~/tensorflow_datasets
 
-All methods of a seed start from the same forward weights and see the same batches. Printed is a
-table; a figure of accuracy and angles over the epochs and all numbers as JSON are written to the
-output directory. A run that is done is not made again, and one that was killed goes on.
+With the same seed, all methods start from the same forward weights and see the same batches. The
+script prints a table, and writes a figure of accuracy and angles over the epochs and all numbers as
+JSON to the output directory. A finished run is not repeated, and an interrupted run is continued.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from tf_alignment.studies.models import named_model
 
 
 class Settings(NamedTuple):
-    """What differs between the datasets."""
+    """Settings of training that differ between the datasets.
+
+    Attributes:
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        weight_decay: Weight decay of the methods that have one.
+    """
 
     epochs: int
     batch_size: int
@@ -33,9 +39,9 @@ class Settings(NamedTuple):
 
 SETTINGS = {"digits": Settings(12, 32, 0.1), "mnist": Settings(4, 128, 0.03)}
 CONTROL = "backprop, decay"
-"""Backpropagation with the decay of the methods whose feedback forgets its start by decay."""
+"""Row of backpropagation with the weight decay that the methods in `FORGETTING` need."""
 SLOW = {"wm": 0.02, "ia": 0.02}
-"""Learning rates of W for rules on noise: their feedback follows some steps behind W."""
+"""Lower learning rates of W for rules that learn from noise, whose feedback lags behind W."""
 METHODS = ("backprop", CONTROL, *(name for name in ta.feedback.METHODS if name != "backprop"))
 QUICK = ("backprop", "fa", "kp", "sa")
 LABELS = {
@@ -52,7 +58,15 @@ step time       of a training step, over that of stock Keras"""
 
 
 def variant(name: str, weight_decay: float) -> ta.studies.Variant:
-    """A row of the study; weight decay costs random feedback accuracy, so most have none."""
+    """Return the row of a method in the study.
+
+    Only `CONTROL` and the methods in `FORGETTING` have weight decay, since weight decay lowers the
+    accuracy with random feedback.
+
+    Args:
+        name: Id of the method, or `CONTROL`.
+        weight_decay: Weight decay of the rows that have one.
+    """
     decay = weight_decay if name in (*FORGETTING, CONTROL) else 0.0
     slow = {"learning_rate": SLOW[name]} if name in SLOW else {}
     optimizer = functools.partial(ta.studies.sgd, weight_decay=decay, **slow)
@@ -60,7 +74,13 @@ def variant(name: str, weight_decay: float) -> ta.studies.Variant:
 
 
 def to_page(results: Any) -> dict[str, common.Numbers]:
-    """`{method: curves (seeds, epochs) and step time}`, as the files of docs/results have them."""
+    """Return results in the form of the files in docs/results.
+
+    Returns:
+        `{method: numbers}`. The numbers of a method are its curves `accuracy`, `angle` and
+        `gradient_angle`, each `(seeds, epochs)` with NaN where a method has no such angle, and its
+        `step_time`.
+    """
     names = {
         "accuracy": ("val_accuracy",),
         "angle": ("mean/weight_angle", "mean/path_angle"),
@@ -82,7 +102,7 @@ def to_page(results: Any) -> dict[str, common.Numbers]:
 
 
 def table(methods: dict[str, common.Numbers]) -> str:
-    """The last epoch of every method, mean and standard deviation over the seeds."""
+    """Return a table of the last epoch: one row per method, mean and deviation over the seeds."""
 
     def cell(values: Any, scale: float = 1.0) -> str:
         return common.mean_of([run[-1] for run in values]).text(1, scale=scale)
@@ -100,7 +120,7 @@ def table(methods: dict[str, common.Numbers]) -> str:
 
 
 def main() -> None:
-    """Train, print and write."""
+    """Train the network with every method, print the table, and write numbers and figure."""
     start = time.perf_counter()
     parser = command_line.new_parser(
         __doc__,

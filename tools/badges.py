@@ -26,7 +26,7 @@ _SVG = """\
 
 
 def badges() -> dict[str, str]:
-    """`{file name: SVG}`: Python, Keras, TensorFlow, licence."""
+    """Return the badges of Python, Keras, TensorFlow and the licence, `{file name: SVG}`."""
     table = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| (Python|Keras|TensorFlow) \| (.+) \|$", table, re.MULTILINE))
     rows = {name: value.replace(" to ", "–") for name, value in rows.items()}

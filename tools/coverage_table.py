@@ -1,8 +1,8 @@
-"""Print which modules the tests leave how far unexecuted, and fail where that is too far.
+"""Print the coverage of modules that the tests do not execute completely, and fail if it is low.
 
     python tools/coverage_table.py build/coverage.json
 
-A module has to reach `MINIMUM`, unless it is in `JUSTIFIED` with a lower bound and the reason.
+A module must reach `MINIMUM` percent, or the lower bound that `JUSTIFIED` gives with a reason.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ JUSTIFIED: dict[str, tuple[float, str]] = {
 
 
 def table(percent: Mapping[str, float]) -> str:
-    """The modules that are not executed whole, the least executed first."""
+    """Return a table of the modules that are not executed completely, the lowest coverage first.
+
+    Args:
+        percent: `{file of the module: executed lines in percent}`.
+    """
     rows = sorted((value, name) for name, value in percent.items() if value < 100)
     lines = [f"{value:6.1f} %  {name}" for value, name in rows]
     return "\n".join([*lines, f"100.0 %  the other {len(percent) - len(rows)} modules"])
 
 
 def failures(percent: Mapping[str, float]) -> list[str]:
-    """What is below its bound, or justified without need; a sentence each.
+    """Return a sentence per module that is below its bound, or justified without need.
 
     Args:
-        percent: `{module's file: executed lines in percent}`.
+        percent: `{file of the module: executed lines in percent}`.
     """
     found = []
     for name, value in percent.items():
@@ -44,7 +48,7 @@ def failures(percent: Mapping[str, float]) -> list[str]:
 
 
 def main() -> None:
-    """Read, print, judge."""
+    """Read the report, print the table, and exit with the failures if there are any."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path, help="what `coverage json` writes")
     files = json.loads(parser.parse_args().report.read_text())["files"]

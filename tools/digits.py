@@ -1,9 +1,9 @@
-"""Write the digits that come with the package, from scikit-learn's copy of them.
+"""Write the file of digits that is part of the package, from the copy in scikit-learn.
 
     python tools/digits.py
 
-They are the test set of the "Optical Recognition of Handwritten Digits" of the UCI Machine Learning
-Repository (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), which
+The digits are the test set of the "Optical Recognition of Handwritten Digits" of the UCI Machine
+Learning Repository (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), which
 scikit-learn ships as `load_digits`: 1797 images of 8x8 grey levels from 0 to 16. A fifth of each
 class is for testing.
 """
@@ -19,7 +19,7 @@ TARGET = Path(__file__).parents[1] / "tf_alignment" / "data" / "digits.npz"
 
 
 def digits() -> dict[str, np.ndarray]:
-    """Images `(n, 8, 8)` and labels of both splits, as bytes."""
+    """Return the images, `(n, 8, 8)`, and the labels, `(n,)`, of both splits, as uint8."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

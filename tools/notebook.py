@@ -2,9 +2,10 @@
 
     python tools/notebook.py
 
-Python blocks become cells; output and figures are left out, since running makes them anew. Links to
-other pages lose their target, which a notebook opened elsewhere cannot reach. Once the repository
-has an address (`tf_alignment/_version.py`), each begins with a link that opens it in Colab.
+Python blocks become cells. Output and figures are left out, since running the notebook makes them.
+Links to other pages lose their target, which a notebook that is opened elsewhere cannot reach. If
+the repository has an address (`tf_alignment/_version.py`), each notebook begins with a link that
+opens the notebook in Colab.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FOLDER = ROOT / "examples" / "notebooks"
 NOTEBOOKS = {
     FOLDER / f"{page.stem}.ipynb": page for page in sorted((ROOT / "docs/tutorials").glob("*.md"))
 }
-"""`{notebook: the page it is made of}`."""
+"""Files of the notebooks and of their pages, `{notebook: page}`."""
 _URL = runpy.run_path(str(ROOT / "tf_alignment" / "_version.py"))["URL"]
 SETUP = """\
 # tf_alignment is not on PyPI. Where it is missing, this cell installs it from the checkout in which
@@ -48,12 +49,14 @@ if "ipykernel" in sys.modules:  # figures are shown below their cells
 
 
 def notebook(page: str, name: str = "", url: str = "") -> dict[str, Any]:
-    """A page as a notebook of format 4, which begins by installing the library where it is missing.
+    """Convert a page to a notebook of format 4.
+
+    The first code cell of the notebook installs the library where it is missing.
 
     Args:
-        page: Markdown with fenced blocks.
-        name: Of the notebook's file.
-        url: Address of the repository on GitHub, or nothing.
+        page: Text of the page, Markdown with fenced blocks.
+        name: Name of the notebook's file.
+        url: Address of the repository on GitHub, or an empty string.
     """
     title, rest = page.split("\n", 1)
     if url:
@@ -87,10 +90,10 @@ def _cell(name: str, kind: str, text: str) -> dict[str, Any]:
 
 
 def render(file: Path) -> str:
-    """A notebook, as it has to be.
+    """Return the text of a notebook's file, made from its page.
 
     Args:
-        file: One of `NOTEBOOKS`.
+        file: File of the notebook, a key of `NOTEBOOKS`.
     """
     cells = notebook(NOTEBOOKS[file].read_text("utf-8"), file.name, _URL)
     return json.dumps(cells, indent=1, ensure_ascii=False) + "\n"

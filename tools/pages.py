@@ -1,9 +1,10 @@
-"""Run pages of the documentation as scripts: print their output, keep their figures.
+"""Run pages of the documentation as scripts: print their output, and store their figures.
 
     python tools/pages.py docs/tutorials/*.md
 
-A page that shows figures (`![...](figures/name.png)`) has code that writes a file of that name; the
-file is copied to where the page looks for it. The output is printed, to be held against the page.
+A page that shows figures (`![...](figures/name.png)`) has code that writes a file of that name. The
+file is copied to the folder `figures` beside the page. The output is printed, so that it can be
+compared with the page.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ __all__ = ["figures", "run"]
 
 
 def figures(page: Path) -> list[str]:
-    """Names of the files in `figures` that a page shows."""
+    """Return the names of the files in the folder `figures` that a page shows."""
     return re.findall(r"\]\(figures/([^)]+)\)", page.read_text("utf-8"))
 
 
 def run(page: Path) -> None:
-    """Run a page's blocks of Python in a directory of their own, and keep its figures.
+    """Run the Python blocks of a page in a temporary directory, and store the figures.
 
     Args:
-        page: A Markdown file.
+        page: Markdown file of the page.
     """
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     target = page.resolve().parent / "figures"
@@ -35,7 +36,7 @@ def run(page: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         try:
-            script = Path("page.py")  # for AutoGraph, which reads the source
+            script = Path("page.py")  # a file, since AutoGraph reads the source
             script.write_text("\n".join(blocks), "utf-8")
             exec(compile(script.read_text("utf-8"), str(script.resolve()), "exec"), {})
             for name in figures(back / page):

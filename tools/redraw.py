@@ -1,11 +1,11 @@
-"""Draw the pictures of docs/results anew from the numbers beside them: nothing is trained.
+"""Draw the pictures of docs/results again from the numbers in their folders, without training.
 
     python tools/redraw.py                                 # all
     python tools/redraw.py node_perturbation/perceptron    # these
 
-What needs more than these numbers is not here: trained weights (`two_routes/stability`,
-`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), a
-simulation or a folder of files, whose scripts draw in seconds (`rdd/figure2`,
+Pictures that need more than these numbers are not drawn: trained weights (`two_routes/stability`,
+`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), or
+a simulation or a folder of files, from which their scripts draw in seconds (`rdd/figure2`,
 `sequences/text-transformer`, `sequences/text-lstm`, `sequences/text-hub_transformer`).
 """
 
@@ -52,26 +52,26 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def of_mixtures(found: Any) -> Any:
-    """The picture of `examples.product_feedback.brain`."""
+    """Draw the picture of `examples.product_feedback.brain`."""
     groups = common.grouped(found["runs"], "study")
     names = {f"brain-digits-{100 * a:.0f}-{100 * b:.0f}": (a, b) for a, b in brain.MIXTURES}
     return brain.draw({names[name]: own for name, own in groups.items()}, found["model"])
 
 
 def of_expansions(found: Any) -> Any:
-    """The picture of `examples.product_feedback.expansion`; spectra are drawn again."""
+    """Draw the picture of `examples.product_feedback.expansion`, with recomputed spectra."""
     draws = len(found["simulated"][0]["angle"])
     spectra = {e: expansion.spectrum(e, draws) for e in expansion.SPECTRA}
     return expansion.draw(found["simulated"], spectra, found["runs"])
 
 
 def of_methods(found: Any) -> Any:
-    """The picture of `examples.quickstart`."""
+    """Draw the picture of `examples.quickstart`."""
     return ta.plots.learning_curves(found["methods"], labels=quickstart.LABELS)
 
 
 def of_rates(found: Any) -> Any:
-    """The picture of `examples.two_routes.where_rules_train`."""
+    """Draw the picture of `examples.two_routes.where_rules_train`."""
     keys = [key.split(" | ") for key in found["runs"]]
     rates = [
         sorted({float(key[place].split()[1]) for key in keys if key[0] != "backprop"})
@@ -85,17 +85,21 @@ def of_rates(found: Any) -> Any:
 
 
 def of_curves(found: Any) -> Any:
-    """The upper part of the picture of `examples.node_perturbation.autoencoder`."""
+    """Draw the upper part of the picture of `examples.node_perturbation.autoencoder`."""
     return autoencoder.figure(found["runs"], np.empty(0), np.empty(0))
 
 
 def of_runs(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What draws the runs of a file."""
+    """Return a function of a file's content that draws its runs.
+
+    Args:
+        draw: Function of the runs that returns the figure.
+    """
     return lambda found: draw(found["runs"])
 
 
 def of_product(found: Any) -> Any:
-    """The picture of `examples.product_feedback.mnist` and `cifar10`."""
+    """Draw the picture of `examples.product_feedback.mnist` or `cifar10`."""
     return product.draw(found["runs"], 10.0)
 
 
@@ -132,11 +136,16 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "where_rules_train/perceptron": of_rates,
     "where_rules_train/resnet20": of_rates,
 }
-"""What draws a picture, by its name: that of the file with the numbers."""
+"""Functions that return a figure, by the name of the JSON file whose content they take."""
 
 
 def discontinuities(found: Any, stem: Path) -> None:
-    """The curves of `examples.rdd` that the page shows."""
+    """Draw the curves of `examples.rdd` that the page docs/results/rdd.md shows.
+
+    Args:
+        found: Content of the JSON file.
+        stem: Path of the JSON file in the output directory, without its ending.
+    """
     page = RESULTS.joinpath("rdd.md").read_text("utf-8")
     for file in discontinuity.draw(found["runs"], stem):
         if f"(rdd/{file.name})" not in page:
@@ -144,13 +153,23 @@ def discontinuities(found: Any, stem: Path) -> None:
 
 
 def imperfections(found: Any, stem: Path) -> None:
-    """Both pictures of `examples.imperfect_feedback`."""
+    """Draw both pictures of `examples.imperfect_feedback`.
+
+    Args:
+        found: Content of the JSON file.
+        stem: Path of the JSON file in the output directory, without its ending.
+    """
     for kind, ending in zip(imperfect.KINDS, ("", "-angle"), strict=True):
         imperfect.figure(found, stem.with_name(f"{stem.name}{ending}.png"), kind)
 
 
 def steps(found: Any, stem: Path) -> None:
-    """The picture of `make bench`."""
+    """Draw the picture of `make bench`.
+
+    Args:
+        found: Content of the JSON file.
+        stem: Path of the JSON file in the output directory, without its ending.
+    """
     report.draw(found["rows"], found["rounds"], stem.with_suffix(".png"))
 
 
@@ -160,15 +179,15 @@ SEVERAL: dict[str, Callable[[Any, Path], None]] = {
     "rdd/mnist": discontinuities,
     "step_time/step_time": steps,
 }
-"""What draws and writes, by the name of the file with the numbers."""
+"""Functions that draw and write one or more figures, by the name of the JSON file."""
 
 
 def redraw(name: str, target: Path = RESULTS) -> None:
     """Draw the pictures of a file with numbers.
 
     Args:
-        name: In `PICTURES` or `SEVERAL`.
-        target: Where they go, in the folder of their name.
+        name: Name of the JSON file in docs/results, a key of `PICTURES` or `SEVERAL`.
+        target: Directory in which the pictures are written to the folder in their name.
     """
     found = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     stem = target / name
@@ -180,7 +199,7 @@ def redraw(name: str, target: Path = RESULTS) -> None:
 
 
 def main() -> None:
-    """Draw what is named."""
+    """Draw the pictures that the command line names, or all."""
     known = [*PICTURES, *SEVERAL]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"out of {', '.join(known)}")

@@ -1,9 +1,9 @@
-"""Write `tf_alignment/layers/__init__.pyi`: the layers' signatures, for editors and type checkers.
+"""Write `tf_alignment/layers/__init__.pyi`: signatures of layers for editors and type checkers.
 
     python tools/stubs.py
 
-A layer takes its Keras parent's arguments and the feedback arguments, which it finds out when it is
-imported. Static tools import nothing, so they are told here.
+A layer takes the arguments of its Keras parent and the feedback arguments. Its signature is built
+when the layer is imported, so that static tools, which do not import it, need this file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["TARGET", "stub"]
 
 TARGET = Path(__file__).parents[1] / "tf_alignment" / "layers" / "__init__.pyi"
 
-# What Keras' base class takes by keyword, of which its subclasses' signatures say `**kwargs`.
+# Keyword arguments of Keras' base class, which the signatures of layers replace by `**kwargs`.
 _BASE = {
     "name": "str | None",
     "dtype": "Any",
@@ -53,7 +53,7 @@ import keras
 
 
 def stub() -> str:
-    """The text of the file."""
+    """Return the text of the stub file."""
     from tf_alignment import layers
 
     classes, others = [], []
@@ -70,7 +70,7 @@ def stub() -> str:
 
 
 def keras_layers() -> Any:
-    """`keras.layers`, imported late: Keras takes seconds."""
+    """Return `keras.layers`, imported only when needed, since importing Keras takes seconds."""
     import keras
 
     return keras.layers
@@ -106,7 +106,10 @@ def _class(name: str, cls: type) -> str:
 
 
 def _documentation(cls: type) -> str:
-    """The docstring, which some layers write when they are imported: for editors and the site."""
+    """Return the docstring of a layer, indented, for editors and the site.
+
+    Some layers make their docstring when they are imported.
+    """
     doc = f"{inspect.getdoc(cls)}"
     text = f'{"r" if chr(92) in doc else ""}"""{doc}\n"""'
     return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
@@ -125,7 +128,7 @@ def _declared(parameter: inspect.Parameter) -> str:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the stub file."""
     TARGET.write_text(stub(), encoding="utf-8")
     print(f"wrote {TARGET}")
 

@@ -1,1 +1,1 @@
-"""Four results that came before the papers of the other folders, in minutes on one core."""
+"""Experiments of four papers before those of the other folders, each in minutes on one core."""

@@ -3,13 +3,16 @@
     python -m examples.classics.akrout --data-dir DIRECTORY --output docs/results/classics
     python -m examples.classics.akrout --quick
 
-784-500-10, sigmoids in both layers, cross-entropy of each output summed, batch 128, SGD; rates 0.2
-(backpropagation, FA), 0.3 (KP), 0.05 (WM). Weights, biases and B are Gaussian with variance
-1 / (in + out). All as in the authors' implementation (`PUBLISHED` is its log, one run each), whose
-details differ from the paper's text: KP is without weight decay; the mirror's normalisation of B
-has no effect there, so that B grows by its amplifying term alone, for an epoch before training and
-a step with every step of training; the bias learns at 1/128 of the rate. Unlike there, examples are
-shuffled, and a mirror step comes before the training step.
+The network has 784-500-10 units with sigmoids in both layers. The loss is the sum of the outputs'
+cross-entropies. SGD has batches of 128 and learning rates of 0.2 (backpropagation, FA), 0.3 (KP)
+and 0.05 (WM). Initial weights, biases and B are Gaussian with variance 1 / (in + out).
+
+All this is as in the authors' implementation, whose log has one run per method (`PUBLISHED`). The
+authors' implementation differs from the text of the paper: KP has no weight decay; the mirror's
+normalisation of B has no effect, so that B grows only by the amplifying term, for an epoch before
+training and by one step with every training step; biases learn at 1/128 of the rate. Unlike in the
+authors' implementation, examples are shuffled here, and the mirror step comes before the training
+step.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ from examples.curves import by_variant
 
 BATCH = 128
 RATES = {"backprop": 0.2, "fa": 0.2, "kp": 0.3, "wm": 0.05}
-EPOCHS = (1, 2, 5, 10, 15)  # of the table
-MIRROR_RATE = 0.01  # of a sum over the batch
-# Noise is uniform between -0.05 and 0.05; y is the unit's output, with its bias.
+EPOCHS = (1, 2, 5, 10, 15)  # columns of the table
+MIRROR_RATE = 0.01  # learning rate for the sum over the batch
+# The noise is uniform between -0.05 and 0.05, and the response is the unit's output with its bias.
 MIRROR = ta.feedback.Alignment(
     {"amp": 1.0}, response="output", noise=ta.Noise("uniform", 0.1 / 12**0.5)
 )
-# Test accuracies and angles, degrees, after these epochs, from the log of the authors' repository.
+# Test accuracies and angles (degrees) after the epochs in `EPOCHS`, from the authors' log.
 PUBLISHED = {
     "accuracy": {
         "backprop": (0.8800, 0.8969, 0.9184, 0.9412, 0.9524),
@@ -50,7 +53,12 @@ PUBLISHED = {
 
 
 def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """The sum over the outputs, each of which is the probability of a class by itself."""
+    """Return the sum of the binary cross-entropies of the outputs of each example, `(batch,)`.
+
+    Args:
+        labels: Classes, `(batch,)` or `(batch, 1)`.
+        outputs: Probability of each class, independent of the others, `(batch, classes)`.
+    """
     classes = outputs.shape[-1]
     targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
     return classes * keras.losses.binary_crossentropy(targets, outputs)
@@ -58,21 +66,29 @@ def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="examples")
 class SlowBias(keras.optimizers.SGD):
-    """Plain SGD in which biases have a part of the rate: 1/128, the mean taken twice."""
+    """Plain SGD in which the learning rate of biases is divided by the batch size.
+
+    The authors' implementation takes the mean over the batch twice for biases.
+    """
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Note which variables are biases."""
+        """Build the optimizer, and determine which variables are biases."""
         super().build(variables)
         self.biases = [variable.name == "bias" for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable, at a lower rate if it is a bias."""
         slow = self.biases[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate / BATCH if slow else learning_rate)
 
 
 def network(inputs: int, hidden: int) -> keras.Model:
-    """A hidden layer, and ten outputs, with sigmoids."""
+    """Return a stock network of sigmoid units, with a hidden layer and ten outputs.
+
+    Args:
+        inputs: Number of inputs.
+        hidden: Number of hidden units.
+    """
     layers = []
     for below, units, name in ((inputs, hidden, "hidden"), (hidden, 10, "output")):
         normal = keras.initializers.RandomNormal(stddev=(below + units) ** -0.5)
@@ -82,18 +98,23 @@ def network(inputs: int, hidden: int) -> keras.Model:
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """Flat images with values in [0, 1]."""
+    """Return the dataset of a run, with images as vectors and values in [0, 1]."""
     loaded = ta.data.load(run.settings["dataset"], run.data_dir)
     return common.normalised(loaded, 0.0, 1.0, flat=True)
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
-    """SGD at the method's rate."""
+    """Return the optimizer of a run, with the learning rate of its method."""
     return SlowBias(RATES[run.variant])
 
 
 def mirror(run: Any, steps: int = 1) -> ta.phases.Alignment:
-    """The mirror phase, whose rate is for a sum over the batch."""
+    """Return the phase of the weight mirror.
+
+    Args:
+        run: Run of the study.
+        steps: Number of mirror steps per call of the phase.
+    """
     rate = keras.optimizers.SGD(MIRROR_RATE * BATCH)
     return ta.phases.Alignment(
         MIRROR, steps=steps, optimizer=rate, batch_size=BATCH, seed=run.seed + steps
@@ -101,13 +122,16 @@ def mirror(run: Any, steps: int = 1) -> ta.phases.Alignment:
 
 
 def warm_up(run: Any) -> None:
-    """An epoch of mirror steps before training, of which the first training step has the last."""
+    """Mirror for an epoch before training, except the last step.
+
+    This step is the mirror step before the first training step.
+    """
     if run.phases and not run.resumed:
         mirror(run, run.steps_per_epoch - 1).run(run.model)
 
 
 def measure(run: Any) -> dict[str, float]:
-    """The angle of W and B in the output layer."""
+    """Return the angle between W and B in the output layer in degrees, if there is B."""
     layer = run.model.get_layer("output")
     if getattr(layer, "feedback", None) is None:
         return {}
@@ -116,7 +140,7 @@ def measure(run: Any) -> dict[str, float]:
 
 
 def variant(method: str) -> ta.studies.Variant:
-    """A row of the study."""
+    """Return the row of a method in the study."""
     feedback = {"backprop": None, "wm": "fa"}.get(method, method)
     phases = [mirror] if method == "wm" else []
     return ta.studies.Variant(
@@ -125,14 +149,19 @@ def variant(method: str) -> ta.studies.Variant:
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
-    """A run as the file has it."""
+    """Convert a run of the study to the form of the JSON file."""
     curves = {"accuracy": run["curves"]["val_accuracy"], "loss": run["curves"]["loss"]}
     curves |= {name: run["curves"][name] for name in ("angle",) if name in run["curves"]}
     return {name: run[name] for name in ("variant", "seed", "seconds")} | {"curves": curves}
 
 
 def tables(runs: list[common.Numbers], dataset: str = "mnist") -> Iterable[str]:
-    """Ours and the published, after some epochs: accuracies, then angles, as Markdown."""
+    """Yield two Markdown tables, of accuracies and of angles, after the epochs in `EPOCHS`.
+
+    Args:
+        runs: Runs of `to_page`.
+        dataset: Name of the dataset; for `"mnist"`, a row per method has the published numbers.
+    """
     for name, digits, scale in (("accuracy", 1, 100), ("angle", 1, 1)):
         rows = []
         for method, own in common.grouped(runs, "variant").items():
@@ -151,7 +180,12 @@ def tables(runs: list[common.Numbers], dataset: str = "mnist") -> Iterable[str]:
 
 
 def draw(runs: list[common.Numbers], dataset: str = "mnist") -> Any:
-    """Accuracies and angles over the epochs, with the published ones as points."""
+    """Draw accuracies and angles over the epochs.
+
+    Args:
+        runs: Runs of `to_page`.
+        dataset: Name of the dataset; for `"mnist"`, circles are the published numbers.
+    """
     curves = by_variant(runs)
     labels = {"accuracy": "test accuracy", "angle": "angle of W and B, output (°)"}
     figure = ta.plots.learning_curves(curves, labels=labels)
@@ -168,7 +202,7 @@ def draw(runs: list[common.Numbers], dataset: str = "mnist") -> Any:
 
 
 def main() -> None:
-    """Train, print, draw."""
+    """Train the network with all methods, print the tables, and write numbers and figure."""
     parser = command_line.new_parser(
         __doc__,
         "classics",
@@ -179,7 +213,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     dataset = "digits" if given.quick else "mnist"
-    found = ta.data.load(dataset, given.data_dir)  # what is missing is said here
+    found = ta.data.load(dataset, given.data_dir)  # missing data fail here
     inputs = found.train.x[0].size
     results = common.study(
         given,

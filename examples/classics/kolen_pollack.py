@@ -1,12 +1,13 @@
-"""Kolen & Pollack 1994: W - B decays as the product of (1 - rate · decay), whatever is learned.
+"""Kolen & Pollack 1994: W - B decays as the product of (1 - rate · decay) in any task.
 
     python -m examples.classics.kolen_pollack --output docs/results/classics
     python -m examples.classics.kolen_pollack --quick
 
-64-50-10 with ReLU on handwritten digits, batch 32, weight decay beside the step, on W and on B, a
-rate that falls along a cosine. W and B get the same step from SGD, with momentum or without, and
-from Adam too, which has the same moments of the same gradients for both. So their difference is
-multiplied by 1 - rate · decay in every step, and by nothing else: the prediction has no parameter.
+The network has 64-50-10 units with ReLU and learns handwritten digits in batches of 32. Weight
+decay acts beside the gradient step, on W and on B, and the learning rate falls along a cosine. W
+and B get the same gradient step from SGD, with momentum or without, and from Adam, which computes
+the same moments from the same gradients for both. In every step, their difference is therefore
+multiplied by 1 - rate · decay and not changed otherwise: the prediction has no free parameter.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ BATCH = 32
 
 
 class Setting(NamedTuple):
-    """An optimizer, the rate at which it begins, and its weight decay."""
+    """Setting of the optimizer.
+
+    Attributes:
+        kind: Class of the Keras optimizer.
+        rate: Learning rate at the start.
+        decay: Weight decay.
+        options: Further arguments of the optimizer.
+    """
 
     kind: type[keras.optimizers.Optimizer]
     rate: float
@@ -40,47 +48,62 @@ SETTINGS = {
 
 
 def network() -> keras.Model:
-    """One hidden layer."""
+    """Return a stock perceptron with one hidden layer."""
     return ta.models.perceptron((64, 50, 10))
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """Digits, flat and centred."""
+    """Return the digits, as centred vectors."""
     return common.centred(ta.data.load("digits"), flat=True)
 
 
 def schedule(name: str, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The rate of a setting, which goes to 0."""
+    """Return the learning rate of a setting, which falls to 0 along a cosine.
+
+    Args:
+        name: Name of the setting in `SETTINGS`.
+        steps: Number of steps of the whole training.
+    """
     return keras.optimizers.schedules.CosineDecay(SETTINGS[name].rate, steps)
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of a row."""
+    """Return the optimizer of a run."""
     kind, _, decay, options = SETTINGS[run.variant]
     return kind(schedule(run.variant, run.steps), weight_decay=decay, **options)
 
 
 def predicted(name: str, steps: int) -> np.ndarray:
-    """The product of 1 - rate · decay after each step."""
+    """Return the product of 1 - rate · decay after each step, `(steps,)`.
+
+    Args:
+        name: Name of the setting in `SETTINGS`.
+        steps: Number of steps of the whole training.
+    """
     rates = np.array([float(schedule(name, steps)(step)) for step in range(steps)])
     return np.cumprod(1 - SETTINGS[name].decay * rates)
 
 
 def pair(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """W and B of the output layer."""
+    """Return W and B of the output layer in double precision."""
     layer = model.get_layer("output")
     kernels = layer.kernel, layer.feedback_weights["feedback_kernel"]
     return tuple(np.asarray(kernel, np.float64) for kernel in kernels)  # type: ignore[return-value]
 
 
 def start(run: Any) -> None:
-    """Keep W - B before the first step."""
+    """Store W - B, and the angle between W and B, before the first step of a run."""
     w, b = pair(run.model)
     run.settings |= {"start": w - b, "start angle": float(ta.metrics.weight_angle(w, b))}
 
 
 def measure(run: Any) -> dict[str, float]:
-    """Norm of W - B over that at the start, how far W - B points elsewhere, and W's angle to B."""
+    """Compare W and B with the start of a run.
+
+    Returns:
+        `measured`, the norm of W - B divided by its norm at the start; `turned`, the angle between
+        W - B and W - B at the start; and `angle`, the angle between W and B. Angles are in degrees.
+    """
     w, b = pair(run.model)
     before, now = run.settings["start"], w - b
     return {
@@ -91,12 +114,12 @@ def measure(run: Any) -> dict[str, float]:
 
 
 def finish(run: Any) -> common.Numbers:
-    """The angle before the first step, and how many steps there are."""
+    """Return the angle between W and B before the first step, and the number of steps per epoch."""
     return {"angle": run.settings["start angle"], "steps": run.steps_per_epoch}
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
-    """A run as the file has it, with what is predicted after each epoch."""
+    """Convert a run to the form of the JSON file, with the prediction after each epoch."""
     found, steps = run["curves"], run["finish"]["steps"]
     factors = predicted(run["variant"], steps * len(found["measured"]))
     return {
@@ -110,7 +133,7 @@ def to_page(run: common.Numbers) -> common.Numbers:
 
 
 def table(runs: list[common.Numbers]) -> str:
-    """What was predicted and measured, as Markdown."""
+    """Return a Markdown table of predicted and measured numbers, with a row per optimizer."""
     rows = []
     for name, own in common.grouped(runs, "variant").items():
         measured = np.array([run["measured"] for run in own])
@@ -128,7 +151,7 @@ def table(runs: list[common.Numbers]) -> str:
 
 
 def main() -> None:
-    """Train and print."""
+    """Train the network with all optimizers, print the table, and write the numbers."""
     parser = command_line.new_parser(
         __doc__, "classics", seeds=3, epochs="20; --quick: 2", data=False, jobs=True
     )

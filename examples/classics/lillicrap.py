@@ -3,11 +3,12 @@
     python -m examples.classics.lillicrap --output docs/results/classics
     python -m examples.classics.lillicrap --quick
 
-30-20-10, without biases or nonlinearity. The map T has entries from U(-1, 1), forward weights start
-in U(±0.01), B is drawn from U(±0.5), all as in the paper; inputs are Gaussian, one at a time.
-Measured on other inputs: the squared error over that of an output of zero, and the angle between
-what feedback alignment sends to the hidden layer, `e Bᵀ`, and what backpropagation would, `e Wᵀ`,
-example by example. `shallow` learns the upper layer alone.
+The network has 30-20-10 units, without biases or nonlinearity. As in the paper, the map T has
+entries from U(-1, 1), initial forward weights are from U(±0.01), and B is from U(±0.5). Inputs are
+Gaussian and learned one by one. On other inputs, the script measures the squared error divided by
+that of an output of zero, and the mean angle over the examples between the error that feedback
+alignment sends to the hidden layer, `e Bᵀ`, and the error that backpropagation would send, `e Wᵀ`.
+`shallow` learns only the upper layer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from examples import command_line, common
 from examples.curves import by_variant
 
 SIZES = (30, 20, 10)
-EXAMPLES = 100  # of a pass; one at a time
+EXAMPLES = 100  # number of training examples per pass, in batches of one
 METHODS = ("backprop", "fa", "shallow")
 RATE = 0.0025
 START = keras.initializers.RandomUniform(-0.01, 0.01)
@@ -34,7 +35,11 @@ FEEDBACK = keras.initializers.RandomUniform(-0.5, 0.5)
 
 
 def network(hidden_learns: bool = True) -> keras.Model:
-    """Two linear layers."""
+    """Return a network of two linear layers.
+
+    Args:
+        hidden_learns: Whether the lower layer learns too.
+    """
     inputs, hidden, outputs = SIZES
     options: dict[str, Any] = {"use_bias": False, "kernel_initializer": START.clone()}
     return keras.Sequential(
@@ -47,7 +52,7 @@ def network(hidden_learns: bool = True) -> keras.Model:
 
 
 def data(run: Any) -> Any:
-    """Inputs and T times inputs, for training and for measuring; T is another one for each seed."""
+    """Return training and test examples of a run, each `(x, x T)`; T depends on the seed."""
     rng = np.random.default_rng(run.seed)
     target = rng.uniform(-1, 1, (SIZES[0], SIZES[-1]))
     inputs = [rng.standard_normal((count, SIZES[0])) for count in (EXAMPLES, 500)]
@@ -55,14 +60,19 @@ def data(run: Any) -> Any:
 
 
 def angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angles between the rows of two matrices, in degrees."""
+    """Return the angles between corresponding rows of two matrices, in degrees, `(rows,)`."""
     product = np.sum(first * second, -1)
     norms = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
     return np.degrees(np.arccos(np.clip(product / norms, -1, 1)))
 
 
 def measure(run: Any) -> dict[str, float]:
-    """Error on inputs that are not learned, and the angle of the hidden layer's update."""
+    """Measure a run on its test examples.
+
+    Returns:
+        `error`, the squared error divided by that of an output of zero; and with feedback weights
+        `angle`, the mean angle between the errors sent by B and by W, in degrees.
+    """
     x, y = run.source.test
     layer = run.model.get_layer("output")
     error = y - np.asarray(run.model(x))
@@ -74,17 +84,17 @@ def measure(run: Any) -> dict[str, float]:
 
 
 def start(run: Any) -> None:
-    """Measure before the first example."""
+    """Measure a run before its first training example."""
     run.settings["start"] = measure(run)
 
 
 def finish(run: Any) -> common.Numbers:
-    """What was measured before the first example."""
+    """Return the measures before the first training example."""
     return {"start": run.settings["start"]}
 
 
 def variant(method: str) -> ta.studies.Variant:
-    """A row of the study."""
+    """Return the row of a method in the study."""
     if method == "shallow":
         build = functools.partial(network, hidden_learns=False)
         return ta.studies.Variant(method, None, build=build)
@@ -93,13 +103,18 @@ def variant(method: str) -> ta.studies.Variant:
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
-    """A run as the file has it: curves begin before the first example."""
+    """Convert a run to the form of the JSON file, with curves from before the first example on."""
     curves = {name: [value, *run["curves"][name]] for name, value in run["finish"]["start"].items()}
     return {"variant": run["variant"], "seed": run["seed"], "curves": curves}
 
 
 def cell(values: list[float], digits: int) -> str:
-    """Mean and standard deviation; with powers of ten where the mean is small."""
+    """Format mean and standard deviation of values, with a power of ten if the mean is below 0.1.
+
+    Args:
+        values: Numbers, one per run.
+        digits: Number of digits after the decimal point.
+    """
     found = common.mean_of(values)
     power = 0 if found.mean >= 0.1 else math.floor(math.log10(found.mean))
     text = found.text(digits, scale=10.0**-power)
@@ -107,7 +122,7 @@ def cell(values: list[float], digits: int) -> str:
 
 
 def table(runs: list[common.Numbers]) -> str:
-    """Error and angle at the start, on the way and at the end, as Markdown."""
+    """Return a Markdown table of error and angle before, during and after training."""
     last = max(len(run["curves"]["error"]) for run in runs) - 1
     times = (0, last // 4, last // 2, last)
     rows = []
@@ -122,7 +137,7 @@ def table(runs: list[common.Numbers]) -> str:
 
 
 def draw(runs: list[common.Numbers]) -> Any:
-    """Error and angle against the examples seen."""
+    """Draw error and angle against the number of training examples."""
     curves = by_variant(runs)
     labels = {"error": "error, over that of zero", "angle": "angle to backprop's update (°)"}
     positions = EXAMPLES * np.arange(max(len(run["curves"]["error"]) for run in runs))
@@ -133,7 +148,7 @@ def draw(runs: list[common.Numbers]) -> Any:
 
 
 def main() -> None:
-    """Train, print, draw."""
+    """Train the network with all methods, print the table, and write numbers and figure."""
     parser = command_line.new_parser(
         __doc__, "classics", seeds=5, epochs="20; --quick: 3", data=False, jobs=True
     )
@@ -146,7 +161,8 @@ def main() -> None:
         data,
         [variant(method) for method in METHODS],
         compile={
-            "optimizer": keras.optimizers.SGD(given.rate * SIZES[-1] / 2),  # of the mean square
+            # the rate is for half the squared error, and "mse" is the mean over the outputs
+            "optimizer": keras.optimizers.SGD(given.rate * SIZES[-1] / 2),
             "loss": "mse",
             "metrics": [],
         },

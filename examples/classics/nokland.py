@@ -3,10 +3,11 @@
     python -m examples.classics.nokland --data-dir DIRECTORY --output docs/results/classics
     python -m examples.classics.nokland --quick
 
-784-240-240-240-10 with tanh, cross-entropy of each output summed, batch 64, RMSprop, inputs in
-[0, 1], no regularisation: as in the author's implementation, but for the size of the network, the
-epochs (5 instead of 300) with a rate of 1e-3 instead of 1e-4, and weights that start alike (Glorot)
-for all three.
+The network has 784-240-240-240-10 units with tanh. The loss is the sum of the outputs'
+cross-entropies. RMSprop has batches of 64, inputs are in [0, 1], and there is no regularisation.
+All this is as in the author's implementation, with these differences: the size of the network, 5
+epochs in place of 300 with a rate of 1e-3 in place of 1e-4, and the same initial weights (Glorot)
+for all three methods.
 """
 
 from __future__ import annotations
@@ -27,24 +28,37 @@ BATCH, RATE = 64, 1e-3
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The sum over the outputs, each of which is the logit of a class by itself."""
+    """Return the sum of the binary cross-entropies of the outputs of each example, `(batch,)`.
+
+    Args:
+        labels: Classes, `(batch,)` or `(batch, 1)`.
+        logits: Logit of each class, independent of the others, `(batch, classes)`.
+    """
     targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), logits.shape[-1])
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), -1)
 
 
 def network(inputs: int, width: int) -> keras.Model:
-    """Three hidden layers, and logits."""
+    """Return a stock perceptron with three hidden layers, and logits as outputs.
+
+    Args:
+        inputs: Number of inputs.
+        width: Number of units of each hidden layer.
+    """
     return ta.models.perceptron((inputs, *[width] * HIDDEN, 10), "tanh")
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """Flat images with values in [0, 1]."""
+    """Return the dataset of a run, with images as vectors and values in [0, 1]."""
     loaded = ta.data.load(run.settings["dataset"], run.data_dir)
     return common.normalised(loaded, 0.0, 1.0, flat=True)
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
-    """A run as the file has it: errors, and the angle of each hidden kernel's gradient."""
+    """Convert a run to the form of the JSON file.
+
+    The file has the errors in percent, and the gradient angle of each hidden kernel in degrees.
+    """
     found = run["curves"]
     curves = {
         "test_error": [100 * (1 - a) for a in found["val_accuracy"]],
@@ -58,7 +72,7 @@ def to_page(run: common.Numbers) -> common.Numbers:
 
 
 def table(runs: list[common.Numbers]) -> str:
-    """Errors and angles after the last epoch, as Markdown."""
+    """Return a Markdown table of errors and angles after the last epoch, with a row per method."""
     names = ("test_error", "train_error", *(f"hidden{i}" for i in range(1, 1 + HIDDEN)))
     rows = []
     for method, own in common.grouped(runs, "variant").items():
@@ -70,20 +84,20 @@ def table(runs: list[common.Numbers]) -> str:
 
 
 def draw(runs: list[common.Numbers]) -> Any:
-    """Test errors, and angles of the lowest layer, over the epochs."""
+    """Draw test errors, and gradient angles of the lowest layer, over the epochs."""
     curves = by_variant(runs)
     labels = {"test_error": "test error (%)", "hidden1": "gradient angle, layer 1 (°)"}
     return ta.plots.learning_curves(curves, labels=labels)
 
 
 def main() -> None:
-    """Train, print, draw."""
+    """Train the network with all methods, print the table, and write numbers and figure."""
     parser = command_line.new_parser(
         __doc__, "classics", seeds=3, methods=METHODS, epochs="5; --quick: 2, digits", jobs=True
     )
     given = parser.parse_args()
     dataset = "digits" if given.quick else "mnist"
-    found = ta.data.load(dataset, given.data_dir)  # what is missing is said here
+    found = ta.data.load(dataset, given.data_dir)  # missing data fail here
     results = common.study(
         given,
         "nokland",

@@ -1,1 +1,1 @@
-"""How good a feedback path has to be: accuracy against each of its defects."""
+"""Study of imperfect feedback paths: test accuracy with each defect of the path."""

@@ -4,12 +4,14 @@
     python -m examples.imperfect_feedback.study --data mnist --data-dir ~/tensorflow_datasets
     python -m examples.imperfect_feedback.study --data cifar10 --data-dir ~/tensorflow_datasets
 
-One defect at a time, around every method: bits of the kernel, bits of the error, read noise, device
-mismatch, density, rank. Networks: three hidden layers of 64 on handwritten digits, two of 256 on
-MNIST, ResNet-8 with 8 filters in the first stage on 12,800 images of CIFAR-10; on the latter two
-fewer sizes of defects other than bits. All methods of a seed start from the same forward weights
-and see the same batches; weight decay is the same for all, since Kolen-Pollack and product feedback
-need it. Runs that are in the JSON file are not made again; the figures are drawn from it.
+The feedback path of every method gets one defect at a time: few bits of the kernel, few bits of the
+error, read noise, device mismatch, low density, or low rank. The networks are a perceptron with
+three hidden layers of 64 units on handwritten digits, one with two hidden layers of 256 units on
+MNIST, and ResNet-8 with 8 filters in the first stage on 12,800 images of CIFAR-10. On MNIST and
+CIFAR-10, defects other than bits have fewer sizes. With the same seed, all methods start from the
+same forward weights and see the same batches. Weight decay is the same for all methods, since
+Kolen-Pollack and product feedback need it. Runs that are in the JSON file are not repeated; the
+figures are drawn from this file.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ METHODS = ("backprop", "fa", "usf", "kp", "sa", "pfa")
 Case = tuple[str, str | None, float]
 CASE = ("method", "defect", "value")
 KINDS = {"accuracy": (100, "test accuracy, %"), "gradient_angle": (1, "gradient angle, °")}
-"""What is drawn: scale and label."""
+"""Measures that are drawn, each with the factor on its values and the label of its axis."""
 DEFECTS: dict[str, tuple[float, ...]] = {
     "bits": (1, 2, 3, 4, 5, 6, 8),
     "error_bits": (1, 2, 3, 4, 5, 6, 8),
@@ -60,7 +62,15 @@ QUICK: dict[str, tuple[float, ...]] = {"bits": (1,), "noise": (1.0,)}
 
 
 class Settings(NamedTuple):
-    """What differs between the datasets."""
+    """Settings of training that differ between the datasets.
+
+    Attributes:
+        rate: Learning rate.
+        decay: Weight decay.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        examples: Number of training examples; None for all.
+    """
 
     rate: float
     decay: float
@@ -77,27 +87,34 @@ SETTINGS = {
 
 
 def network(name: str) -> keras.Model:
-    """The stock network of a dataset."""
+    """Return the stock network for a dataset, given by name."""
     if name == "cifar10":
         return ta.models.resnet(8, width=8, batch_normalization="fused")
     return ta.models.perceptron((64, 64, 64, 64, 10) if name == "digits" else (784, 256, 256, 10))
 
 
 def load(name: str, data_dir: str | None) -> ta.data.Arrays:
-    """A dataset, centred; flat for the perceptrons."""
+    """Return a dataset with centred inputs, which are vectors for the perceptrons."""
     data = common.centred(ta.data.load(name, data_dir), flat=name != "cifar10")
     return common.shortened(data, SETTINGS[name].examples)
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """The dataset of a run."""
+    """Return the dataset of a study's run."""
     return load(run.settings["data"], run.data_dir)
 
 
 def rule(method: str, defect: str | None, value: float) -> Any:
-    """The method, over a path with the defect."""
-    # a step of SA goes `rate · α · gain` of the way: at the default of 1, devices with more than
-    # twice the strength overshoot and run away
+    """Return a method whose feedback path has a defect.
+
+    Args:
+        method: Id of the method.
+        defect: Name of the defect, or None for an ideal path.
+        value: Size of the defect.
+    """
+    # A step of SA moves B towards W by the fraction `rate · α · gain` of their difference. The
+    # default `rate · α` is 1, with which B overshoots and diverges if the gain of a device is above
+    # 2. Here it is a quarter.
     inner = ta.feedback.SymmetricAlignment(0.5, 0.5) if method == "sa" else method
     if defect is None:
         return ta.feedback.get(inner)
@@ -111,7 +128,17 @@ def rule(method: str, defect: str | None, value: float) -> Any:
 def train(
     given: argparse.Namespace, cases: Iterable[Case], epochs: int, seeds: Iterable[int]
 ) -> list[common.Numbers]:
-    """Train all methods over all paths that are given."""
+    """Train with all methods and feedback paths that are given.
+
+    Args:
+        given: Parsed command line.
+        cases: Combinations of method, defect and size of the defect.
+        epochs: Number of passes over the training data.
+        seeds: Seeds of the runs.
+
+    Returns:
+        One dict per run, with its settings, test accuracy and gradient angle.
+    """
     settings = SETTINGS[given.data]
     named = {
         f"{method}, {defect or 'ideal'} {value:g}": (method, defect, value)
@@ -151,7 +178,13 @@ def train(
 
 
 def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> None:
-    """One panel per defect, one line per method; dotted lines are methods over an ideal path."""
+    """Draw a panel per defect with a line per method; dotted lines show methods with an ideal path.
+
+    Args:
+        runs: Runs of `train`.
+        path: File of the figure.
+        kind: Measure to draw, one of `KINDS`.
+    """
     (scale, label), groups = KINDS[kind], common.grouped(runs, *CASE)
     numbers = {case: [scale * run[kind] for run in own] for case, own in groups.items()}
     names = [d for d in DEFECTS if any(case[1] == d for case in numbers)]
@@ -160,7 +193,7 @@ def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> No
     fig, axes = common.new_figure(-(-len(names) // columns), columns, height=2.5)
     looks = ta.plots.styles(methods)
     for axis in axes.flat[1:]:
-        axis.sharey(axes[0, 0])  # before anything is drawn: the limits are then those of all
+        axis.sharey(axes[0, 0])  # before drawing, so that the limits fit the data of all panels
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, defect in zip(axes.flat, names, strict=False):
@@ -186,7 +219,11 @@ def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> No
 
 
 def table(runs: list[common.Numbers]) -> str:
-    """Test accuracy and gradient angle, means and standard deviations over the seeds."""
+    """Return a Markdown table of test accuracy and gradient angle, with a row per feedback path.
+
+    Each cell has the accuracy in percent, mean and standard deviation over the seeds, and the mean
+    angle in degrees.
+    """
     groups = common.grouped(runs, *CASE)
     order = [None, *DEFECTS]
     paths = sorted({case[1:] for case in groups}, key=lambda c: (order.index(c[0]), c[1]))
@@ -204,7 +241,7 @@ def table(runs: list[common.Numbers]) -> str:
 
 
 def main() -> None:
-    """Run what is missing, print the table and draw the figure."""
+    """Make the runs that are missing, print the table, and draw the figures."""
     parser = command_line.new_parser(
         __doc__,
         "imperfect_feedback",
@@ -221,7 +258,7 @@ def main() -> None:
         given.data, given.epochs = "digits", given.epochs or 2
     values = QUICK if given.quick else VALUES[given.data]
     file = given.output / f"{given.data}.json"
-    load(given.data, given.data_dir)  # what is missing is said here
+    load(given.data, given.data_dir)  # missing data fail here, before the study starts
     epochs = given.epochs or SETTINGS[given.data].epochs
     paths: list[tuple[str | None, float]] = [(None, 0.0)]
     paths += [(d, v) for d in given.defects or values for v in values.get(d, DEFECTS[d])]

@@ -1,1 +1,4 @@
-"""Lansdell et al. 2020, "Learning to solve the credit assignment problem"."""
+"""Experiments of Lansdell et al. 2020.
+
+Paper: "Learning to solve the credit assignment problem".
+"""

@@ -4,10 +4,10 @@
     python -m examples.node_perturbation.autoencoder --iterations 200000 --methods np fa backprop
     python -m examples.node_perturbation.autoencoder --quick
 
-784-200-2-200-784, tanh, identity, tanh, relu; the loss is ½ the squared distance, summed over the
-pixels and the 32 images of a batch. Rows that end in `+noise` put Gaussian noise on all hidden
-activities in training. The paper's figures for `np`, `sg` and `matched` were of networks with 50
-hidden units; `--hidden 50` trains those.
+The network has 784-200-2-200-784 units with tanh, identity, tanh and relu. The loss is half the
+squared distance between image and output, summed over the pixels and the 32 images of a batch. Rows
+that end in `+noise` add Gaussian noise to all hidden activities in training. The paper's numbers
+for `np`, `sg` and `matched` are those of networks with 50 hidden units, which `--hidden 50` trains.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ from tf_alignment.plots.curves import line, over_epochs
 
 BATCH = 32
 ACTIVITY_NOISE = 0.02
-NOISE = 0.0189  # of node perturbation
+NOISE = 0.0189  # standard deviation of the noise of node perturbation
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A row of the table.
+    """Settings of a row of the table.
 
     Attributes:
         feedback: Id of the feedback method.
-        rate: Learning rate on the loss summed over a batch.
-        published: The paper's mean and standard error.
-        adam: Whether Adam trains, or plain SGD.
+        rate: Learning rate for the loss summed over a batch.
+        published: Test loss in the paper, mean and standard error.
+        adam: Whether Adam trains the forward weights; otherwise plain SGD does.
         input_noise: Standard deviation of noise on the images in training.
-        phase: Name of what learns the feedback weights, `"np"`, `"sg"` or `""`.
-        options: Of the phase.
+        phase: Phase in which the feedback weights learn: `"np"` for node perturbation, `"sg"` for
+            the true gradient, `""` for none.
+        options: Arguments of the phase, as pairs `(name, value)`.
     """
 
     feedback: str
@@ -88,7 +89,14 @@ ROWS = [*METHODS, *(f"{name}+noise" for name in NOISY)]
 
 
 def network(inputs: int, hidden: int, input_noise: float, noise: float) -> keras.Model:
-    """The autoencoder, in stock Keras."""
+    """Return the autoencoder, in stock Keras.
+
+    Args:
+        inputs: Number of pixels.
+        hidden: Number of units of encoder and decoder.
+        input_noise: Standard deviation of the noise on the images in training; 0 for none.
+        noise: Standard deviation of the noise on the hidden activities in training; 0 for none.
+    """
     layers: list[Any] = [keras.Input((inputs,))]
     if input_noise:
         layers.append(keras.layers.GaussianNoise(input_noise))
@@ -105,13 +113,13 @@ def network(inputs: int, hidden: int, input_noise: float, noise: float) -> keras
 
 
 def images(dataset: str, data_dir: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images as vectors, and their labels."""
+    """Return the images of a split as vectors, `(examples, pixels)`, and their labels."""
     x, y = getattr(load(dataset, data_dir), split)
     return x.reshape(len(x), -1), y
 
 
 def data(run: Any) -> tuple[Any, Any]:
-    """Images as inputs and targets, of both splits."""
+    """Return both splits of a run's dataset, with the images as inputs and as targets."""
     train, test = (
         images(run.settings["dataset"], run.data_dir, split)[0] for split in ("train", "test")
     )
@@ -119,7 +127,13 @@ def data(run: Any) -> tuple[Any, Any]:
 
 
 def phase(run: Any, kind: str, options: dict[str, Any]) -> ta.phases.Phase:
-    """What learns the feedback weights in every step."""
+    """Return the phase in which the feedback weights learn in every step.
+
+    Args:
+        run: Run of the study.
+        kind: `"np"` for node perturbation, `"sg"` for the true gradient.
+        options: Arguments of the phase.
+    """
     options = {"loss": half_squared_error, "seed": run.seed + 1, **options}
     if options.get("solver") == "sgd":
         options["solver"] = keras.optimizers.SGD(8e-6)
@@ -129,7 +143,12 @@ def phase(run: Any, kind: str, options: dict[str, Any]) -> ta.phases.Phase:
 
 
 def latent_plane(run: Any) -> Numbers:
-    """Where the images are in the bottleneck, and for the first seed what they come out as."""
+    """Measure the bottleneck of a trained autoencoder.
+
+    Returns:
+        `latent_accuracy`, see `separation`; and for the first seed also `latent`, the activities of
+        the bottleneck for 2000 test images, and `reconstructions` of 10 test images.
+    """
     model = run.model
     x, labels = images(run.settings["dataset"], run.data_dir, "test")
     encoder = keras.Model(model.inputs, model.get_layer("latent").output)
@@ -142,7 +161,14 @@ def latent_plane(run: Any) -> Numbers:
 
 
 def variant(row: str, inputs: int, hidden: int, rate: float | None) -> ta.studies.Variant:
-    """A row of the table."""
+    """Return a row of the table as a variant of the study.
+
+    Args:
+        row: Name of the row in `ROWS`.
+        inputs: Number of pixels.
+        hidden: Number of units of encoder and decoder.
+        rate: Learning rate; None for that of the method.
+    """
     name, _, noisy = row.partition("+")
     method = METHODS[name]
     rate = rate or method.rate
@@ -163,12 +189,20 @@ def variant(row: str, inputs: int, hidden: int, rate: float | None) -> ta.studie
 
 
 def curves(found: Any) -> dict[str, list[float]]:
-    """The loss, and that on the test images, summed over a batch as in the paper."""
+    """Return the curves of training and test loss, summed over a batch as in the paper."""
     return {"loss": found["loss"], "test_loss": [BATCH * value for value in found["val_loss"]]}
 
 
 def separation(latent: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose nearest neighbours in the latent plane tell their digit, percent."""
+    """Return how well nearest neighbours in the latent plane tell the digits apart.
+
+    Args:
+        latent: Activities of the bottleneck, `(images, 2)`.
+        labels: Digits, `(images,)`.
+
+    Returns:
+        Accuracy of a classifier of 15 nearest neighbours, cross-validated, in percent.
+    """
     from sklearn.model_selection import cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -177,7 +211,10 @@ def separation(latent: np.ndarray, labels: np.ndarray) -> float:
 
 
 def table(results: list[Numbers]) -> str:
-    """Lowest test loss over the training, mean and standard error over seeds."""
+    """Return a Markdown table with a row per method, mean and standard error over the seeds.
+
+    The test loss is the lowest one during training.
+    """
     heads = ["method", "seeds", "test loss", "digits told apart in the latent plane %", "paper"]
     rows = []
     for name, runs in by_row(results).items():
@@ -190,7 +227,15 @@ def table(results: list[Numbers]) -> str:
 
 
 def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) -> Any:
-    """Test loss by row; below, latent plane and reconstructions of the first seed."""
+    """Draw the test loss of each row and, below, latent planes and reconstructions.
+
+    The latent planes and reconstructions are those of the first seed.
+
+    Args:
+        results: Runs of the study.
+        originals: Test images as vectors, `(images, pixels)`.
+        labels: Digits of the test images.
+    """
     groups = by_row(results)
     shown = {name: runs[0] for name, runs in groups.items() if "latent" in runs[0]}
     columns = 4
@@ -223,14 +268,19 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
 
 
 def mosaic(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Pairs of square images, one above the other, five pairs a row."""
+    """Arrange pairs of square images in one image, with five pairs per row.
+
+    Args:
+        above: Upper image of each pair as a vector, `(images, pixels)`.
+        below: Lower image of each pair, `(images, pixels)`.
+    """
     side = round(above.shape[1] ** 0.5)
     pairs = np.stack([above, below], 1).reshape(-1, 5, 2, side, side)
     return pairs.transpose(0, 2, 3, 1, 4).reshape(-1, 5 * side)
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the autoencoders, print the table, and draw the figure."""
     command = parser(__doc__, "1000000", 3, ROWS, quick=["backprop", "fa", "np"])
     command.number("--hidden", "hidden units", 200)
     given = command.parse_args()

@@ -4,12 +4,14 @@
     python -m examples.node_perturbation.cifar --dataset cifar100
     python -m examples.node_perturbation.cifar --quick
 
-Convolutions of 96, 128 and 256 filters of 5x5 with tanh and pooling, two dense layers of 2048 with
-dropout, softmax; images standardised one by one, Adam. The output error goes straight to every
-block (`dfa`), through weights that node perturbation (`np`) or the true gradient (`sg`) teach.
-`--width` scales all layers: the full network takes a quarter of an hour an epoch on two cores.
-Noise and errors are of the cross-entropy throughout; the authors' code perturbs ½ the squared
-distance of the softmax from the target, and takes the error of the cross-entropy.
+The network has convolutions of 96, 128 and 256 filters of 5x5 with tanh and pooling, two dense
+layers of 2048 units with dropout, and a softmax. Images are standardised one by one, and Adam
+trains the forward weights. The output error is sent directly to every block (`dfa`), through
+feedback weights that learn by node perturbation (`np`) or from the true gradient (`sg`). `--width`
+scales all layers; the full network takes a quarter of an hour per epoch on two cores. Here the
+perturbed loss and the error are both those of the cross-entropy. In the authors' code, the
+perturbed loss is half the squared distance between softmax and target, and the error is that of the
+cross-entropy.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from examples.node_perturbation.experiment import (
 
 BATCH, NOISE, RATE, FEEDBACK_RATE = 128, 0.067, 4.78e-6, 8.32e-6
 LAYERS = ("conv1", "conv2", "conv3", "dense1", "dense2")
-# The paper's accuracies: (CIFAR-10, CIFAR-100).
+# Test accuracies in the paper, percent: (CIFAR-10, CIFAR-100).
 PUBLISHED = {
     "backprop": ("76.9 ± 0.1", "51.2 ± 0.1"),
     "dfa": ("72.3 ± 0.1", "47.3 ± 0.1"),
@@ -48,7 +50,14 @@ PUBLISHED = {
 
 
 def network(shape: tuple[int, ...], classes: int, width: float, noise: float) -> keras.Model:
-    """The network of Crafton et al. (2019), in stock Keras, ending in logits."""
+    """Return the network of Crafton et al. (2019) in stock Keras, with logits as outputs.
+
+    Args:
+        shape: Shape of an image, `(height, width, channels)`.
+        classes: Number of classes.
+        width: Factor on the number of filters and units.
+        noise: Standard deviation of the noise on the hidden activities in training; 0 for none.
+    """
     x = inputs = keras.Input(shape)
 
     def finish(x: Any) -> Any:
@@ -68,7 +77,7 @@ def network(shape: tuple[int, ...], classes: int, width: float, noise: float) ->
 
 @functools.cache
 def images(name: str, data_dir: str | None) -> ta.data.Arrays:
-    """The dataset with every image standardised by its own mean and deviation."""
+    """Return a dataset with every image standardised by its own mean and deviation."""
 
     def standardised(x: np.ndarray) -> np.ndarray:
         x = x - x.mean((1, 2, 3), keepdims=True)
@@ -79,12 +88,17 @@ def images(name: str, data_dir: str | None) -> ta.data.Arrays:
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """`images` for a run."""
+    """Return the dataset of a study's run, with standardised images."""
     return images(run.settings["dataset"], run.data_dir)
 
 
 def phase(run: Any, row: str) -> ta.phases.Phase:
-    """What learns the feedback weights in every step."""
+    """Return the phase in which the feedback weights learn in every step.
+
+    Args:
+        run: Run of the study.
+        row: Name of the row without `+noise`: `"np"`, `"np-published"` or `"sg"`.
+    """
     options: Numbers = {"form": "dfa", "seed": run.seed + 1}
     gaussian: Numbers = {"noise": ta.Noise("gaussian", NOISE), **options}
     each = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
@@ -96,7 +110,12 @@ def phase(run: Any, row: str) -> ta.phases.Phase:
 
 
 def variant(row: str, build: Any) -> ta.studies.Variant:
-    """A row of the table."""
+    """Return a row of the table as a variant of the study.
+
+    Args:
+        row: Name of the row in `PUBLISHED`.
+        build: Function of the noise that returns the stock network.
+    """
     name, _, noisy = row.partition("+")
     return ta.studies.Variant(
         row,
@@ -109,7 +128,11 @@ def variant(row: str, build: Any) -> ta.studies.Variant:
 
 
 def curves(found: Any) -> dict[str, list[float]]:
-    """Training, test accuracy in percent, and gradient angles by layer."""
+    """Return curves of loss and training accuracy, test accuracy in percent, and gradient angles.
+
+    Args:
+        found: Curves as the study has stored them.
+    """
     kept = {name: found[name] for name in ("accuracy", "loss")}
     kept["test_accuracy"] = [100.0 * value for value in found["val_accuracy"]]
     for name, values in found.items():
@@ -120,7 +143,10 @@ def curves(found: Any) -> dict[str, list[float]]:
 
 
 def table(results: list[Numbers]) -> str:
-    """Test accuracy and gradient angles at the end, mean and standard error over seeds."""
+    """Return a Markdown table of test accuracy and gradient angles after training.
+
+    A row has mean and standard error over the seeds of a method.
+    """
     heads = ["method", "seeds", "test accuracy %", "paper"]
     heads += [f"gradient angle °, {name}" for name in LAYERS]
     rows = []
@@ -132,13 +158,13 @@ def table(results: list[Numbers]) -> str:
 
 
 def figure(results: list[Numbers]) -> Any:
-    """Accuracy, and gradient angles from the lowest layer to the highest."""
+    """Draw test accuracy, and gradient angles from the lowest layer to the highest."""
     angles = {f"{layer}/gradient_angle": f"gradient angle (°)\n{layer}" for layer in LAYERS}
     return draw(results, {"test_accuracy": "test accuracy (%)", **angles})
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the networks, print the table, and draw the figure."""
     command = parser(
         __doc__, "78000, 200 epochs", 5, list(PUBLISHED), quick=["backprop", "dfa", "np"]
     )

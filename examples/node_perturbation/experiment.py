@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: the command line, and from a study to files and figure."""
+"""Helpers of this folder's scripts: the command line, and a study with its files and figure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ load = functools.cache(ta.data.load)
 def parser(
     text: str, iterations: str, seeds: int, rows: Sequence[str], jobs: bool = True, **methods: Any
 ) -> command_line.Parser:
-    """The command line that the training scripts share."""
+    """Return a parser with the flags that the scripts of this folder share.
+
+    Args:
+        text: Docstring of the script, whose first line becomes the description of `--help`.
+        iterations: Description of the default of `--iterations`.
+        seeds: Default of `--seeds` without `--quick`.
+        rows: Rows of the table, which `--methods` accepts.
+        jobs: Whether there are `--jobs` and `--strategy`.
+        **methods: Defaults of `--methods`, see `command_line.new_parser`.
+    """
     new = command_line.new_parser(
         text, "node_perturbation", seeds=seeds, methods=rows, jobs=jobs, **methods
     )
@@ -41,12 +50,24 @@ def parser(
 
 
 def passes_of(iterations: int, examples: int, batch_size: int) -> int:
-    """How many passes over the data are nearest to so many steps."""
+    """Return the number of passes over the data that is closest to a number of training steps.
+
+    Args:
+        iterations: Number of training steps.
+        examples: Number of training examples.
+        batch_size: Number of examples per step.
+    """
     return max(1, round(iterations / (examples // batch_size)))
 
 
 def own_curves(curves: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """Those of the training and of the scripts' own measures, without the monitor's."""
+    """Return the curves of the training split and of a script's measures, without all others.
+
+    The curves that are left out are those of the test split and of the alignment monitor.
+
+    Args:
+        curves: Curves as the study has stored them.
+    """
     return {
         name: values
         for name, values in curves.items()
@@ -68,20 +89,20 @@ def carry_out(
     curves: Callable[[Any], dict[str, list[float]]] = own_curves,
     **options: Any,
 ) -> None:
-    """Make the runs that are missing, print the table, write numbers and figure.
+    """Make the runs that are missing, print the table, and write numbers and figure.
 
     Args:
-        given: Of `parser`.
-        name: Of the files.
-        build: See `common.study`.
-        data: Likewise.
-        rows: Likewise, its variants.
-        settings: Of the study, and to be kept with all runs.
-        table: Makes the table.
-        draw: Draws the figure.
-        epochs: Passes over the data.
-        curves: From those of the study to those of the files.
-        **options: Of `common.study`.
+        given: Parsed command line of `parser`.
+        name: Name of the study and of its files.
+        build: Function that returns the stock network.
+        data: Function of the run that returns its data.
+        rows: Rows of the table, as variants of the study.
+        settings: Settings of the study, which are stored with every run.
+        table: Function of the runs that returns the table.
+        draw: Function of the runs that returns the figure.
+        epochs: Number of passes over the data.
+        curves: Function of the curves of a study's run that returns the curves to store.
+        **options: Further arguments of `common.study`.
     """
     defaults = {"probe": 0, "on_divergence": None, "settings": settings, "epochs": epochs}
     results = common.study(given, name, build, data, rows, **{**defaults, **options})
@@ -101,7 +122,7 @@ def carry_out(
 
 
 def by_row(runs: Iterable[Numbers]) -> dict[str, list[Numbers]]:
-    """Runs by their row of the table."""
+    """Group runs by their row of the table, `{name of the row: runs}`."""
     groups: dict[str, list[Numbers]] = {}
     for run in runs:
         groups.setdefault(run["settings"]["row"], []).append(run)
@@ -109,12 +130,23 @@ def by_row(runs: Iterable[Numbers]) -> dict[str, list[Numbers]]:
 
 
 def end(runs: Iterable[Numbers], curve: str, digits: int = 2) -> str:
-    """Mean and standard error over runs of a curve's last value."""
+    """Format the last value of a curve: mean and standard error over runs.
+
+    Args:
+        runs: Runs of one row.
+        curve: Name of the curve.
+        digits: Number of digits after the decimal point.
+    """
     return with_error(last(runs, curve), digits)
 
 
 def draw(runs: Sequence[Numbers], labels: Mapping[str, str]) -> Any:
-    """Curves over the iterations, one line a row of the table, one panel a label."""
+    """Draw curves over the iterations, with a line per row of the table and a panel per curve.
+
+    Args:
+        runs: Runs of all rows.
+        labels: Label of the axis of each curve, `{name of the curve: label}`.
+    """
     rows = {
         row: {curve: stacked(own, curve) for curve in labels} for row, own in by_row(runs).items()
     }
@@ -123,7 +155,7 @@ def draw(runs: Sequence[Numbers], labels: Mapping[str, str]) -> Any:
 
 
 def iterations(runs: Sequence[Numbers]) -> tuple[np.ndarray, str]:
-    """Iterations at the end of each pass, and their unit."""
+    """Return the number of iterations at the end of each pass, and its unit for an axis."""
     length = max(len(run["curves"]["loss"]) for run in runs)
     found = runs[0]["steps_a_pass"] * np.arange(1, length + 1)
     return (found, "iteration") if found[-1] < 10_000 else (found / 1000, "1000 iterations")

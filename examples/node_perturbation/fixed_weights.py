@@ -3,10 +3,12 @@
     python -m examples.node_perturbation.fixed_weights --data-dir ~/tensorflow_datasets
     python -m examples.node_perturbation.fixed_weights --quick
 
-784-50-20-10 at four sizes of the noise, and 784-N-50-10 at four widths, random sigmoid networks on
-MNIST; and 784-50-20-10 after five passes of training. `published` is ridge least squares as in the
-paper; `control variate` the same with what the feedback predicts subtracted from the change of the
-loss; the others are the published with one thing changed, and this library's default solver.
+Feedback weights learn in networks of sigmoid units on MNIST: in random networks of 784-50-20-10
+units with four sizes of the noise, in random networks of 784-N-50-10 units with four widths N, and
+in 784-50-20-10 units after five passes of training. The estimator `published` is ridge regression
+as in the paper. In `control variate`, the change of the loss that the feedback weights predict is
+subtracted from the measured change. The other estimators differ from `published` in one property,
+except `normalised steps`, the default solver of this library.
 """
 
 from __future__ import annotations
@@ -66,7 +68,18 @@ PANELS = [
 
 
 def run(settings: Numbers, output: Path) -> Numbers:
-    """Learn the feedback of one random network, or read what came of it before."""
+    """Learn the feedback weights of one network with fixed forward weights.
+
+    If the file of the run exists, the result is read from this file.
+
+    Args:
+        settings: Settings of the run: the entries of `CELL`, `seed`, `dataset`, `data_dir` and
+            `checkpoints`, the iterations at which is measured.
+        output: Folder of the files.
+
+    Returns:
+        Settings, duration in seconds, and curves over the checkpoints.
+    """
     name = "{estimator}-{first}-{second}-{passes}-{noise:g}-{seed}".format(**settings).replace(
         " ", "_"
     )
@@ -110,7 +123,7 @@ def run(settings: Numbers, output: Path) -> Numbers:
 
 
 def cells(results: list[Numbers]) -> dict[Any, list[Numbers]]:
-    """Results by network, noise and estimator."""
+    """Group results by the settings in `CELL`: network, passes of training, noise and estimator."""
     found: dict[Any, list[Numbers]] = {}
     for result in results:
         found.setdefault(tuple(result["settings"][n] for n in CELL), []).append(result)
@@ -118,7 +131,10 @@ def cells(results: list[Numbers]) -> dict[Any, list[Numbers]]:
 
 
 def table(results: list[Numbers]) -> str:
-    """Errors and angles at the end, mean and standard error over seeds."""
+    """Return a Markdown table of errors and angles at the last checkpoint.
+
+    A row has mean and standard error over the seeds for one network, noise and estimator.
+    """
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     columns = list(itertools.product(measures, (LOWER, UPPER)))
     heads = ["network", "trained", "noise", "estimator", "seeds"]
@@ -135,7 +151,13 @@ def table(results: list[Numbers]) -> str:
 
 
 def draw(results: list[Numbers]) -> Any:
-    """Errors and angles over iterations by noise and by estimator, and at the end by width."""
+    """Draw errors and angles over the iterations, and at the last checkpoint against the width.
+
+    The left panels compare sizes of the noise, the right panels compare estimators.
+
+    Args:
+        results: Results of `run`.
+    """
     from matplotlib import colormaps
 
     groups = cells(results)
@@ -179,7 +201,13 @@ def draw(results: list[Numbers]) -> Any:
 
 
 def plain_ticks(panel: Any) -> None:
-    """Plain numbers at the decades, upwards also at 2 and 5 of them: no two meet."""
+    """Label the decades of both logarithmic axes, and on the y axis also 2 and 5 times a decade.
+
+    Labels are plain numbers, and few enough not to overlap.
+
+    Args:
+        panel: Matplotlib axes.
+    """
     from matplotlib import ticker
 
     panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
@@ -189,7 +217,7 @@ def plain_ticks(panel: Any) -> None:
 
 
 def main() -> None:
-    """Learn, draw and print."""
+    """Learn the feedback weights of all networks, print the table, and draw the figure."""
     command = parser(__doc__, "40000", 5, list(ESTIMATORS), jobs=False, quick=QUICK)
     command.number("--width-seeds", "runs each width (as --seeds)")
     given = command.parse_args()

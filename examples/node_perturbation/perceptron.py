@@ -4,10 +4,11 @@
     python -m examples.node_perturbation.perceptron --iterations 200000 --seeds 3 --jobs 2
     python -m examples.node_perturbation.perceptron --quick
 
-Forward and feedback weights learn at every iteration, each from a batch of its own, from the same
-loss: ½ the squared distance of ten sigmoid units from the target. `np` is this library's default
-(control variate, normalised steps), `np-ridge` the same with least squares over the last thousand
-steps; `np-sgd` and `np-ridge-published` are what the paper's text and its code do.
+Forward and feedback weights learn in every iteration from different batches, with the same loss:
+half the squared distance between ten sigmoid units and the target. `np` is the default of this
+library (control variate, normalised steps). `np-ridge` replaces the normalised steps by least
+squares over the last thousand steps. `np-sgd` follows the text of the paper, and
+`np-ridge-published` follows its code.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from examples.node_perturbation.experiment import (
     passes_of,
 )
 
-RATE = 4e-4 * 32  # the paper's, on the mean over a batch of 32 in place of its sum
+RATE = 4e-4 * 32  # the paper's rate, for the mean over a batch of 32 in place of the sum
 NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
 PUBLISHED = {"control_variate": False}
 SOLVERS: dict[str, Numbers] = {
@@ -41,7 +42,7 @@ SOLVERS: dict[str, Numbers] = {
     "np-sgd": {"solver": "sgd", **PUBLISHED},
     "np-ridge-published": {"solver": ta.phases.Ridge(forgetting=1.0), **PUBLISHED},
 }
-# name: (method, noise)
+# name of the row: (method, standard deviation of the noise)
 ROWS: dict[str, tuple[str, float]] = {
     "backprop": ("backprop", 0.0),
     "fa": ("fa", 0.0),
@@ -52,18 +53,23 @@ PANELS = {
     "gradient_angle": "gradient angle (°)",
     "sign_agreement": "signs that agree",
 }
-# Of four solvers at one noise, and of the default at all.
+# Default rows: four solvers at one size of the noise, and the default solver at all sizes.
 DEFAULT = ["backprop", "fa", *(f"{s} 0.01" for s in SOLVERS), "np 0.0001", "np 0.001", "np 0.1"]
-LOWER, UPPER = "second", "third"  # the layers with feedback
+LOWER, UPPER = "second", "third"  # the layers with feedback weights
 
 
 def half_squared_error(y_true: Any, y_pred: Any) -> Any:
-    """`½ ‖y_pred − y_true‖²` of every example, `(batch,)`."""
+    """Return the loss `½ ‖y_pred − y_true‖²` of every example, `(batch,)`."""
     return 0.5 * keras.ops.sum((y_pred - y_true) ** 2, -1)
 
 
 def network(inputs: int, hidden: tuple[int, int] = (50, 20)) -> keras.Model:
-    """Two hidden layers and ten outputs, all sigmoid, in stock Keras."""
+    """Return a stock Keras network of sigmoid units: two hidden layers and ten outputs.
+
+    Args:
+        inputs: Number of inputs.
+        hidden: Numbers of units of the hidden layers.
+    """
     return keras.Sequential(
         [
             keras.Input((inputs,)),
@@ -76,30 +82,42 @@ def network(inputs: int, hidden: tuple[int, int] = (50, 20)) -> keras.Model:
 
 
 def vectors(name: str, data_dir: str | None, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """Images as vectors, labels as one of ten."""
+    """Return a split of a dataset, with images as vectors and labels as one-hot vectors of ten.
+
+    Args:
+        name: Name of the dataset.
+        data_dir: Directory of the TensorFlow Datasets.
+        split: `"train"` or `"test"`.
+    """
     x, y = getattr(load(name, data_dir), split)
     return x.reshape(len(x), -1), np.eye(10, dtype="float32")[y]
 
 
 def data(run: Any) -> tuple[Any, Any]:
-    """Training and test split of a run."""
+    """Return the training and the test split of a run, each `(x, y)`."""
     name = run.settings["dataset"]
     return vectors(name, run.data_dir), vectors(name, run.data_dir, "test")
 
 
 def phase(run: Any, solver: str, noise: float) -> ta.phases.NodePerturbation:
-    """What learns the feedback in every step, from batches of its own."""
+    """Return the phase in which the feedback weights learn in every step, from its own batches.
+
+    Args:
+        run: Run of the study.
+        solver: Name of the solver in `SOLVERS`.
+        noise: Standard deviation of the noise.
+    """
     return ta.phases.NodePerturbation(
         half_squared_error,
         dataset=tuple(run.source.train),
-        noise=ta.Noise("gaussian", noise),  # the paper's, for all
+        noise=ta.Noise("gaussian", noise),  # the paper's noise, with every solver
         seed=run.seed + 1,
         **SOLVERS[solver],
     )
 
 
 def warm_up(run: Any) -> None:
-    """Let the feedback learn before training begins, with the forward weights at rest."""
+    """Let the feedback weights learn before training begins, with fixed forward weights."""
     for phase in () if run.resumed else run.phases:
         steps, phase.steps = phase.steps, run.settings["warmup"]
         phase.run(run.model)
@@ -110,7 +128,7 @@ probe_of = functools.cache(ta.metrics.GradientProbe)
 
 
 def measure(run: Any) -> dict[str, float]:
-    """Test error, and how the feedback compares with the forward weights."""
+    """Return the test error of a run in percent, and how feedback and forward weights compare."""
     x, y = run.source.test
     answers = run.model.predict(x, batch_size=len(x), verbose=0).argmax(-1)
     found = {"test_error": 100.0 * float(np.mean(answers != y.argmax(-1)))}
@@ -120,7 +138,7 @@ def measure(run: Any) -> dict[str, float]:
 
 
 def variant(row: str) -> ta.studies.Variant:
-    """A row of the table."""
+    """Return a row of the table as a variant of the study, by its name in `ROWS`."""
     method, noise = ROWS[row]
     learned = method in SOLVERS
     return ta.studies.Variant(
@@ -134,7 +152,16 @@ def variant(row: str) -> ta.studies.Variant:
 
 
 def compare(model: keras.Model, gradients: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Feedback against forward weights, layer by layer; angles in degrees."""
+    """Compare feedback and forward weights of each layer with feedback weights.
+
+    Args:
+        model: Network.
+        gradients: Angles to backpropagation in degrees, of a `ta.metrics.GradientProbe`.
+
+    Returns:
+        `{"<layer>/<measure>": value}`. The gradient angle is that of the layer below, which gets
+        the error through these feedback weights.
+    """
     found = {}
     for name in (LOWER, UPPER):
         layer = model.get_layer(name)
@@ -151,7 +178,10 @@ def compare(model: keras.Model, gradients: dict[str, dict[str, float]]) -> dict[
 
 
 def table(results: list[Numbers]) -> str:
-    """The end of every run, mean and standard error over seeds."""
+    """Return a Markdown table with a row per method and noise, after the last pass.
+
+    A row has mean and standard error over the seeds.
+    """
     measures = ("relative_error", "sign_agreement", "angle_per_example", "gradient_angle")
     heads = ["method, noise", "seeds", "test error %"]
     heads += [f"{m.replace('_', ' ')}, {n}" for m in measures for n in (LOWER, UPPER)]
@@ -166,7 +196,7 @@ def table(results: list[Numbers]) -> str:
 
 
 def figure(results: list[Numbers]) -> Any:
-    """The paper's panels A to D, for each layer's feedback."""
+    """Draw panels A to D of the paper's figure, for each layer with feedback weights."""
     labels = {"test_error": "test error (%)"}
     for measure, label in PANELS.items():
         labels |= {f"{layer}/{measure}": f"{label}\n{layer}" for layer in (LOWER, UPPER)}
@@ -181,7 +211,7 @@ def figure(results: list[Numbers]) -> Any:
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the networks, print the table, and draw the figure."""
     quick = ["backprop", "fa", "np 0.01"]
     given = parser(__doc__, "2000000", 5, list(ROWS), usual=DEFAULT, quick=quick).parse_args()
     name, dataset, iterations, rate = "perceptron", "mnist", 2_000_000, RATE

@@ -1,1 +1,1 @@
-"""Alignment that learns from the activity of a layer, without noise."""
+"""Study of feedback weights that align by the activity of a layer, without injected noise."""

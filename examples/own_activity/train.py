@@ -4,11 +4,12 @@
     python -m examples.own_activity.train mnist --data-dir DIRECTORY --output mnist.json
     python -m examples.own_activity.train resnet20 --data-dir DIRECTORY --output resnet20.json
 
-Networks: two hidden layers of 256 on handwritten digits (rate 0.01) and MNIST (0.05); ResNet-8, 14
-and 20 with 8 filters in the first stage on CIFAR-10 (0.05, the first 12,800 images, fused batch
-normalisation). All with SGD and momentum 0.9; feedback weights that learn by alignment under
-SGD(0.5). Every variant of a seed starts from the same weights and sees the same batches. Runs that
-are in the JSON file are not made again.
+The networks are perceptrons with two hidden layers of 256 units on handwritten digits (learning
+rate 0.01) and MNIST (0.05), and ResNet-8, 14 and 20 with 8 filters in the first stage and fused
+batch normalisation on the first 12,800 images of CIFAR-10 (0.05). Forward weights learn by SGD with
+momentum 0.9, and feedback weights that learn by alignment by SGD with rate 0.5. With the same seed,
+all variants start from the same weights and see the same batches. Runs that are in the JSON file
+are not repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _OWN = {"noise": None, "normalize": "covariance"}
 VARIANTS = {
     "backprop": "backprop",
     "aa, covariance": ta.feedback.ActivationAlignment(**_OWN),
-    # as published: an adaptive optimizer for B, Adam(0.01) in place of SGD(0.5)
+    # `optimizer` gives B Adam(0.01) here in place of SGD(0.5): it is adaptive, as in the paper
     "aa, Adam": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, SGD": ta.feedback.ActivationAlignment(noise=None, normalize=None),
     "aa, noise": ta.feedback.ActivationAlignment(noise="rademacher"),
@@ -38,7 +39,14 @@ VARIANTS = {
 
 
 class Settings(NamedTuple):
-    """What differs between the networks."""
+    """Settings of training that differ between the networks.
+
+    Attributes:
+        rate: Learning rate of the forward weights.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step.
+        examples: Number of training examples.
+    """
 
     rate: float
     epochs: int
@@ -59,36 +67,36 @@ MEASURES = {
     "weight_angle": "mean/weight_angle",
     "gradient_angle": "mean/gradient_angle",
 }
-"""Numbers of a run in the file, and their names in `History`."""
+"""Measures of a run under their names in the file, with their names in the run's curves."""
 
 
 def network(name: str) -> keras.Model:
-    """The stock network of a name in `SETTINGS`."""
+    """Return the stock network with a name in `SETTINGS`."""
     if name.startswith("resnet"):
         return ta.models.resnet(int(name[6:]), width=8, batch_normalization="fused")
     return ta.models.perceptron((64 if name == "digits" else 784, 256, 256, 10))
 
 
 def load(name: str, data_dir: str | None) -> ta.data.Arrays:
-    """The network's data, centred; flat for the perceptrons."""
+    """Return the dataset of a network, with centred inputs, which are vectors for perceptrons."""
     images = name.startswith("resnet")
     data = common.centred(ta.data.load("cifar10" if images else name, data_dir), flat=not images)
     return common.shortened(data, SETTINGS[name].examples)
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """The data of a run."""
+    """Return the dataset of a study's run."""
     return load(run.settings["network"], run.data_dir)
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
-    """SGD for W, and Adam for B where the variant's name says so."""
+    """Return the optimizers of a run: SGD for W, and for B Adam if the variant is named so."""
     adam = keras.optimizers.Adam(0.01) if "Adam" in run.variant else None
     return ta.optimizers.split(keras.optimizers.SGD(run.settings["rate"], momentum=0.9), adam)
 
 
 def table(runs: list[common.Numbers]) -> str:
-    """Means and standard deviations over the seeds, as Markdown."""
+    """Return a Markdown table with a row per variant: means and deviations over the seeds."""
     rows = []
     for variant, own in common.grouped(runs, "variant").items():
         found = {name: common.mean_of([run[name] for run in own]) for name in MEASURES}
@@ -101,7 +109,17 @@ def table(runs: list[common.Numbers]) -> str:
 def train(
     given: argparse.Namespace, variants: Iterable[str], epochs: int, seeds: Iterable[int]
 ) -> list[common.Numbers]:
-    """Train variants from the seeds."""
+    """Train with all variants and seeds that are given.
+
+    Args:
+        given: Parsed command line.
+        variants: Names of the variants in `VARIANTS`.
+        epochs: Number of passes over the training data.
+        seeds: Seeds of the runs.
+
+    Returns:
+        One dict per run, with its settings and its `MEASURES` after the last epoch.
+    """
     settings = SETTINGS[given.data]
     results = common.study(
         given,
@@ -131,7 +149,7 @@ def train(
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Make the runs that are missing, and print the table."""
     parser = command_line.new_parser(
         __doc__, "own_activity", epochs="of the network", seeds=3, jobs=True
     )
@@ -146,7 +164,7 @@ def main() -> None:
         file /= f"{given.data}.json"
     given.output = file.parent
     epochs = given.epochs or SETTINGS[given.data].epochs
-    load(given.data, given.data_dir)  # what is missing is said here
+    load(given.data, given.data_dir)  # missing data fail here, before the study starts
     runs = common.completed(
         file,
         ("variant", "seed", "epochs"),

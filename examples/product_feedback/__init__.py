@@ -1,1 +1,1 @@
-"""Ji-An & Benna 2024, "Deep Learning without Weight Symmetry"."""
+"""Experiments of Ji-An & Benna 2024, "Deep Learning without Weight Symmetry"."""

@@ -4,11 +4,11 @@
     python -m examples.product_feedback.brain --dataset mnist --data-dir ~/tensorflow_datasets
     python -m examples.product_feedback.brain --quick
 
-In rat visual cortex 31 % of connected pairs of neurons are connected both ways, and there the two
-strengths correlate with r = 0.36 (Song et al. 2005). First the paper's model of this (appendix
-1.2): over all pairs r = 0.2, or 78 degrees. Then what the paper proposes and does not do: networks
-in which some feedback synapses follow Kolen-Pollack, some are fixed, and where there is none the
-error comes by the product path.
+In rat visual cortex, 31 % of connected pairs of neurons are connected in both directions, and the
+strengths of the two synapses of such a pair correlate with r = 0.36 (Song et al. 2005). The script
+first simulates the paper's model of this (appendix 1.2), in which r = 0.2, or 78 degrees, over all
+pairs. It then trains networks that the paper proposes but does not train: some feedback synapses
+follow Kolen-Pollack, some are fixed, and where there is none, the error takes the product path.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from examples.product_feedback import study
 from examples.product_feedback.mnist import DIGITS, MNIST, network
 
 RECIPROCAL, CORRELATION = 0.31, 0.36
-# Fractions of Kolen-Pollack and of fixed synapses; the rest is the product path's. First the pure
-# kinds and even mixtures, then the cortex' 31 % of pairs with a synapse back, more and more of them
-# Kolen-Pollack's: with 16 % the weights are as symmetric as the cortex'.
+# Fractions of Kolen-Pollack synapses and of fixed synapses; all other pairs of neurons use the
+# product path. The first mixtures are the pure kinds and even mixtures. In the others, 31 % of the
+# pairs have a feedback synapse as in the cortex, with a growing fraction of Kolen-Pollack synapses:
+# with 16 %, the weights are as symmetric as in the cortex.
 MIXTURES = (
     (1.0, 0.0),
     (0.0, 1.0),
@@ -51,17 +52,19 @@ QUICK = study.Recipe(4, 16, 0.05, (3,), 0.2, 0.4, 1e-4, coupled=False, first_epo
 
 @keras.saving.register_keras_serializable(package="product_feedback")
 class MixedFeedback(ta.feedback.ProductFeedback):
-    """Every entry of the feedback kernel is of one of three kinds, drawn at random once.
+    """Feedback rule in which every entry of the feedback kernel is of one of three random kinds.
 
-    Kolen-Pollack: a synapse that receives the forward synapse's updates. Fixed: a synapse that
-    stays as it was. Product: no synapse; the error takes the path through the extra population.
-    The path as a whole learns as in product feedback, and is used where it is needed, which is an
-    idealisation: a population cannot leave single pairs of neurons out.
+    - Kolen-Pollack: a synapse that receives the updates of the forward synapse.
+    - Fixed: a synapse that keeps its initial strength.
+    - Product: no synapse; the error takes the path through the extra population.
+
+    The path as a whole learns as in product feedback. Its use for only some entries is an
+    idealisation, since a population cannot leave out single pairs of neurons.
 
     Args:
         kp: Fraction of Kolen-Pollack entries.
         fixed: Fraction of fixed entries.
-        expansion: Units of the extra population over output channels.
+        expansion: Number of units of the extra population divided by the number of outputs.
     """
 
     id = "mixed"
@@ -73,7 +76,7 @@ class MixedFeedback(ta.feedback.ProductFeedback):
         self.kp, self.fixed = kp, fixed
 
     def build(self, setup: ta.feedback.Setup) -> None:
-        """Create the product path, the two kinds of synapses, and who is of which kind."""
+        """Create the product path, both kinds of synapses, and the random kind of each entry."""
         super().build(setup)
         shape, seed = tuple(setup.kernel.shape), setup.seed()
 
@@ -87,25 +90,25 @@ class MixedFeedback(ta.feedback.ProductFeedback):
         setup.add("fixed_kernel", shape, setup.draw, trainable=False)
 
     def feedback_kernel(self, c: ta.feedback.Backward) -> tf.Tensor:
-        """What carries the error, entry by entry."""
+        """Return the kernel that sends the error: synapses, and the product path elsewhere."""
         direct = direct_synapses(c.weights)
         return tf.where(c.weights["kinds"] == 2.0, super().feedback_kernel(c), direct)
 
     def send(
         self, c: ta.feedback.Backward, dz: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """`dx`, and the gradients of the plastic kernel and of the Kolen-Pollack synapses."""
+        """Return the error `dx`, and the gradients of product path and Kolen-Pollack synapses."""
         _, gradients = super().send(c, dz)
         dx = c.map.transpose(dz, self.feedback_kernel(c), c.x)
         return dx, {**gradients, "feedback_kernel": c.map.outer(c.x, dz, c.kernel)}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {"kp": self.kp, "fixed": self.fixed, "expansion": self.expansion}
 
 
 def direct_synapses(weights: Any) -> tf.Tensor:
-    """The synapses of `MixedFeedback` that lead straight back; 0 where there is none."""
+    """Return the feedback synapses of `MixedFeedback`, 0 where a pair of neurons has none."""
     kinds = tf.convert_to_tensor(weights["kinds"])
     plastic = tf.convert_to_tensor(weights["feedback_kernel"])
     fixed = tf.convert_to_tensor(weights["fixed_kernel"])
@@ -113,7 +116,11 @@ def direct_synapses(weights: Any) -> tf.Tensor:
 
 
 def symmetry(run: Any) -> common.Numbers:
-    """How the forward weights of each layer correlate with the synapses straight back."""
+    """Measure how the forward weights of each layer correlate with the feedback synapses.
+
+    Returns:
+        `{"correlation": {name of the layer: numbers of correlations}}`.
+    """
     mixed = [layer for layer in run.model.layers if getattr(layer, "feedback", None) is not None]
     return {
         "correlation": {
@@ -127,15 +134,15 @@ def symmetry(run: Any) -> common.Numbers:
 
 
 def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
-    """How forward and backward synapses of pairs of neurons go together.
+    """Correlate forward and backward synapses of pairs of neurons.
 
     Args:
-        forward: Strengths, `(pairs,)`.
-        backward: Strengths, `(pairs,)`, 0 where there is no synapse.
+        forward: Strengths of the forward synapses, `(pairs,)`.
+        backward: Strengths of the backward synapses, `(pairs,)`, 0 where there is no synapse.
 
     Returns:
-        Correlation over all pairs and over reciprocal ones (None if there are none), and the
-        fraction of reciprocal pairs.
+        Correlation over `all` pairs, correlation over `reciprocal` pairs (None if there are none),
+        and `fraction` of reciprocal pairs.
     """
     both = backward != 0.0
 
@@ -152,10 +159,14 @@ def correlations(forward: np.ndarray, backward: np.ndarray) -> common.Numbers:
 
 
 def simulate(pairs: int, seed: int = 0) -> common.Numbers:
-    """The paper's model of the cortex, by drawing pairs.
+    """Simulate the paper's model of the cortex by drawing pairs of neurons.
+
+    Args:
+        pairs: Number of pairs.
+        seed: Seed of the strengths.
 
     Returns:
-        Correlation and angle over all pairs, simulated and by formula.
+        Correlation and angle (degrees) over all pairs, simulated and by formula.
     """
     rng = np.random.default_rng(seed)
     forward, other = rng.standard_normal((2, pairs))
@@ -172,7 +183,12 @@ def simulate(pairs: int, seed: int = 0) -> common.Numbers:
 
 
 def summarise(runs: list[common.Numbers], layer: str) -> dict[str, np.ndarray]:
-    """What the seeds of a mixture end with, in one layer: `{measure: (seeds,)}`."""
+    """Return measures of a mixture after training, `{measure: (seeds,)}`.
+
+    Args:
+        runs: Runs of the mixture, one per seed.
+        layer: Name of the layer whose weights are measured.
+    """
     found = [run["correlation"][layer] for run in runs]
     return {
         "accuracy": last(runs, "accuracy", 100),
@@ -185,7 +201,11 @@ def summarise(runs: list[common.Numbers], layer: str) -> dict[str, np.ndarray]:
 
 
 def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
-    """Every mixture's accuracy and correlations in the wide layer, as Markdown."""
+    """Return a Markdown table of accuracy and correlations in the wide layer, a row per mixture.
+
+    Args:
+        mixtures: Runs of each mixture, `{(fraction of Kolen-Pollack, fraction fixed): runs}`.
+    """
     head = (
         "kp / fixed / product %",
         "test accuracy %",
@@ -213,7 +233,12 @@ def table(mixtures: dict[tuple[float, float], list[common.Numbers]]) -> str:
 
 
 def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any) -> Any:
-    """Accuracy and gradient angle against the weight correlation of all pairs."""
+    """Draw accuracy and gradient angle against the weight correlation of all pairs.
+
+    Args:
+        mixtures: Runs of each mixture, `{(fraction of Kolen-Pollack, fraction fixed): runs}`.
+        model: Numbers of `simulate`.
+    """
     figure, axes = common.new_figure(1, 2, height=3.0)
     for panel, (measure, label) in zip(
         axes[0],
@@ -247,7 +272,7 @@ def draw(mixtures: dict[tuple[float, float], list[common.Numbers]], model: Any) 
 
 
 def main() -> None:
-    """Simulate, train, draw and print."""
+    """Simulate the model of the cortex, train the mixtures, and write table and figure."""
     parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True)
     parser.add_argument("--dataset", choices=sorted(RECIPES), default="digits")
     arguments = parser.parse_args()
@@ -271,7 +296,7 @@ def main() -> None:
         functools.partial(network, inputs, width),
         study.data,
         recipe,
-        # with product feedback's decay, which the mixture needs too
+        # "pfa" selects the weight decay of product feedback, which the mixtures need too
         [
             study.variant("pfa", recipe, name=row, feedback=MixedFeedback(*fractions))
             for row, fractions in rows.items()

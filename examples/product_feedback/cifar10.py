@@ -1,11 +1,11 @@
-"""Figure 4 of the paper: ResNet-20 on CIFAR-10.
+"""Figure 4 of the paper: feedback methods in ResNet-20 on CIFAR-10.
 
     python -m examples.product_feedback.cifar10 --data-dir ~/tensorflow_datasets
     python -m examples.product_feedback.cifar10 --width 4 --epochs 10 --seeds 1
     python -m examples.product_feedback.cifar10 --quick
 
-The paper trains on 45,000 images; of the other 5,000 nothing is made here, since nothing is chosen
-by them. Curves are of the test split.
+As in the paper, the network is trained on 45,000 images. The other 5,000 are not used here, since
+no metaparameter is chosen. Curves show the test split.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from examples.product_feedback import study
 RECIPE = study.Recipe(200, 128, 0.1, (100, 150), 0.1, first_decay=0.005, decay=1e-4)
 QUICK = study.Recipe(3, 32, 0.1, (2,), 0.1, first_decay=0.02, decay=1e-4)
 RATES = {"dfa": 1e-4}
-# The methods of the paper's figure. It trains no Kolen-Pollack network.
+# The methods of the paper's figure, in which there is no Kolen-Pollack network.
 PAPER = ("backprop", "fa", "dfa", "usf", "pfa", "pfa_o")
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the network with all methods, print the table, and write figure and numbers."""
     # Tracing a network this deep takes most of the time of a quick run.
     parser = study.parser(__doc__, epochs="200", width=16, usual=PAPER, quick=["pfa"])
     arguments = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Figure 3 of the paper: how well the path aligns with the forward weights, by expansion ratio.
+"""Figure 3 of the paper: how well the product path aligns with W, against the expansion ratio.
 
     python -m examples.product_feedback.expansion
     python -m examples.product_feedback.expansion --quick
 
-Without training: eigenvalues of random `BᵀB`, and the path angle if `R = W Bᵀ`, to which product
-feedback comes once it has forgotten its start. With training: the angle at which a network on
-handwritten digits ends.
+Without training, the script computes the eigenvalues of `BᵀB` for random B, and the angle between W
+and the path `R B` if `R = W Bᵀ`, to which product feedback converges when it has forgotten its
+start. With training, it measures this angle in networks that have learned handwritten digits.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ INPUTS, OUTPUTS = 256, 100
 EXPANSIONS = np.logspace(0, 2, 11)
 TRAINED = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 SPECTRA = (2.0, 10.0)
-# Decay for long enough that the start is forgotten, then little, so that the weights are learnt.
+# Strong decay until the start is forgotten, then little decay, so that the network learns the task.
 RECIPE = study.Recipe(15, 16, 0.05, (13,), 0.2, 0.1, 1e-4, coupled=False, first_epochs=10)
 QUICK = study.Recipe(4, 16, 0.05, (3,), 0.2, 0.4, 1e-4, coupled=False, first_epochs=3)
 
 
 def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np.ndarray:
-    """A random B as the layers draw it: uniform with variance 1/population.
+    """Draw a random B as the layers do: uniform with variance 1/population.
+
+    Args:
+        rng: Random generator.
+        expansion: Number of units of the extra population divided by the number of outputs.
+        outputs: Number of outputs of the layer.
 
     Returns:
-        `(population, outputs)`.
+        B, `(population, outputs)`.
     """
     population = max(1, round(expansion * outputs))
     limit = np.sqrt(3.0 / population)
@@ -42,11 +47,17 @@ def fixed_kernel(rng: np.random.Generator, expansion: float, outputs: int) -> np
 
 
 def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0) -> common.Numbers:
-    """Draw W and B and set `R = W Bᵀ`.
+    """Draw random W and B, set `R = W Bᵀ`, and compare the path with W.
+
+    Args:
+        expansion: Number of units of the extra population divided by the number of outputs.
+        draws: Number of draws.
+        outputs: Number of outputs of the layer.
+        seed: Seed of the draws.
 
     Returns:
-        Path angles and norm ratios of the draws, and mean and deviation of the eigenvalues of
-        `BᵀB` in each.
+        Expansion, and for each draw the path angle in degrees, the norm ratio, and mean and
+        deviation of the eigenvalues of `BᵀB`.
     """
     rng = np.random.default_rng((seed, round(1000 * expansion), outputs))
     found: dict[str, list[float]] = {
@@ -65,14 +76,28 @@ def simulate(expansion: float, draws: int, outputs: int = OUTPUTS, seed: int = 0
 
 
 def spectrum(expansion: float, draws: int, seed: int = 1) -> np.ndarray:
-    """Eigenvalues of `BᵀB`, `(draws * 100,)`."""
+    """Return the eigenvalues of `BᵀB` of several random B, `(draws * 100,)`.
+
+    Args:
+        expansion: Number of units of the extra population divided by the number of outputs, 100.
+        draws: Number of random B.
+        seed: Seed of the draws.
+    """
     rng = np.random.default_rng((seed, round(1000 * expansion)))
     kernels = (fixed_kernel(rng, expansion, OUTPUTS) for _ in range(draws))
     return np.concatenate([np.linalg.eigvalsh(fixed.T @ fixed) for fixed in kernels])
 
 
 def train(arguments: Any, expansions: tuple[float, ...]) -> list[common.Numbers]:
-    """Train with product feedback on digits at each expansion, from several seeds."""
+    """Train networks on digits with product feedback, with each expansion and seed.
+
+    Args:
+        arguments: Parsed command line.
+        expansions: Expansion ratios.
+
+    Returns:
+        Runs, see `study.runs_of`.
+    """
     recipe, ending = (QUICK, "-quick") if arguments.quick else (RECIPE, "")
     return study.runs_of(
         f"expansion{ending}",
@@ -90,7 +115,12 @@ def train(arguments: Any, expansions: tuple[float, ...]) -> list[common.Numbers]
 
 
 def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.ndarray]]:
-    """What a layer ends with, by expansion: `{measure: (seeds,)}`."""
+    """Return the measures of a layer after training, `{expansion: {measure: (seeds,)}}`.
+
+    Args:
+        runs: Runs of `train`.
+        layer: Name of the layer.
+    """
     return {
         expansion: {
             "angle": last(own, f"{layer}/angle"),
@@ -103,7 +133,12 @@ def at_end(runs: list[common.Numbers], layer: str) -> dict[float, dict[str, np.n
 
 
 def table(runs: list[common.Numbers], few: dict[float, common.Numbers]) -> str:
-    """Theory and measurement after training, as Markdown."""
+    """Return a Markdown table of theory and measurement after training, with a row per expansion.
+
+    Args:
+        runs: Runs of `train`.
+        few: Numbers of `simulate` for ten outputs, by expansion.
+    """
     columns = (
         "expansion",
         "theory °",
@@ -139,7 +174,15 @@ def draw(
     spectra: dict[float, np.ndarray],
     runs: list[common.Numbers],
 ) -> Any:
-    """Eigenvalues, path angle, and the spectra against Marchenko-Pastur."""
+    """Draw eigenvalues and path angle against the expansion, and spectra of `BᵀB`.
+
+    The spectra are compared with the law of Marchenko and Pastur.
+
+    Args:
+        simulated: Numbers of `simulate`, one dict per expansion.
+        spectra: Eigenvalues of `spectrum`, by expansion.
+        runs: Runs of `train`.
+    """
     figure, axes = common.new_figure(2, 2)
     fine = np.logspace(0, 2, 200)
     ratios = np.array([one["expansion"] for one in simulated])
@@ -187,7 +230,7 @@ def draw(
 
 
 def main() -> None:
-    """Simulate, train, draw and print."""
+    """Simulate random weights, train the networks, and write table and figure."""
     parser = command_line.new_parser(__doc__, "product_feedback", seeds=3, jobs=True, data=False)
     parser.number("--draws", "random W and B", 100, 10)
     arguments = parser.parse_args()

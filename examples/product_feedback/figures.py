@@ -1,4 +1,4 @@
-"""Tables and figures of the studies."""
+"""Tables and figures of the studies of product feedback."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ MEASURES = {
 
 
 def shown(runs: Iterable[Numbers]) -> dict[str, str]:
-    """Curves of layers that are shown, and their labels: at most four layers a measure.
+    """Choose the curves to show, with at most four layers per measure.
 
-    The gradient of the highest layer is the same for all methods, and is not shown.
+    The gradient angle of the highest layer is 0 for all methods and is not shown.
+
+    Args:
+        runs: Runs of all methods.
+
+    Returns:
+        `{name of the curve: label}`.
     """
     longest = sorted(runs, key=lambda run: -len(run["curves"]))
     found = dict.fromkeys(name for run in longest for name in run["curves"])
-    # even stock layers have gradients
+    # gradient angles are listed for all layers, also for those without feedback weights
     layers = [name.rpartition("/")[0] for name in found if name.endswith("/gradient_angle")]
     chosen = np.linspace(0, len(layers) - 1, min(4, len(layers))).round().astype(int)
     return {
@@ -40,7 +46,10 @@ def shown(runs: Iterable[Numbers]) -> dict[str, str]:
 
 
 def table(runs: Sequence[Numbers]) -> str:
-    """The last epoch of every method, mean and standard deviation over seeds, as Markdown."""
+    """Return a Markdown table of the last epoch, with a row per method.
+
+    A row has mean and standard deviation over the seeds.
+    """
     curves = shown(runs)
     rows = [
         [
@@ -55,7 +64,14 @@ def table(runs: Sequence[Numbers]) -> str:
 
 
 def draw(runs: Sequence[Numbers], expansion: float) -> Any:
-    """Figure 2: accuracy, and one panel a measure and layer; the theory of `pfa` dashed."""
+    """Draw figure 2: accuracy, and a panel per measure and layer.
+
+    Dashed lines are the theory of `pfa`.
+
+    Args:
+        runs: Runs of all methods.
+        expansion: Expansion ratio of product feedback.
+    """
     labels = {"accuracy": "test accuracy", **shown(runs)}
     methods = {
         method: {curve: stacked(own, curve) for curve in labels}

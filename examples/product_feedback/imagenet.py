@@ -1,12 +1,12 @@
-r"""Figure 5 of the paper: ResNet-18 on ImageNet.
+r"""Figure 5 of the paper: feedback methods in ResNet-18 on ImageNet.
 
     python -m examples.product_feedback.imagenet --data-dir ~/tensorflow_datasets
     python -m examples.product_feedback.imagenet --data-dir gs://bucket/tensorflow_datasets \
         --strategy tpu
     python -m examples.product_feedback.imagenet --quick
 
-Needs `imagenet2012` of TensorFlow Datasets, prepared from the archives that image-net.org gives
-out, and accelerators: the paper took a week on one for each method.
+The script needs `imagenet2012` of TensorFlow Datasets, prepared from the archives of image-net.org,
+and accelerators: in the paper, training took one week per method on one accelerator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAPER = ("backprop", "usf", "pfa", "pfa_o")
 
 
 def small_images() -> ta.data.Images:
-    """Digits as colour images that are not square, cropped to 32 pixels."""
+    """Return digits in place of ImageNet: colour images of 40x48 pixels, with crops of 32."""
 
     def coloured(x: np.ndarray) -> tf.Tensor:
         return tf.cast(255 * tf.image.grayscale_to_rgb(tf.image.resize(x, (40, 48))), tf.uint8)
@@ -38,17 +38,17 @@ def small_images() -> ta.data.Images:
 
 
 def load(quick: bool, data_dir: str | None) -> ta.data.Images:
-    """ImageNet, or what stands for it."""
+    """Return ImageNet, or with `quick` the small images that replace it."""
     return small_images() if quick else ta.data.images("imagenet2012", data_dir)
 
 
 def crops(run: Any) -> common.Crops:
-    """The images of a run."""
+    """Return the image crops of a study's run."""
     return common.Crops(load(run.settings["data"]["quick"], run.data_dir))
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the network with all methods, print the table, and write figure and numbers."""
     # Tracing a network this deep takes most of the time of a quick run.
     parser = study.parser(__doc__, epochs="75", width=64, seeds=1, usual=PAPER, quick=["pfa"])
     arguments = parser.parse_args()

@@ -1,13 +1,14 @@
-"""Figure 2 of the paper: a 784-512-512-10 network on MNIST, with every way to send the error.
+"""Figure 2 of the paper: a 784-512-512-10 network on MNIST, with every feedback method.
 
     python -m examples.product_feedback.mnist --data-dir ~/tensorflow_datasets
     python -m examples.product_feedback.mnist --schedule forgotten --input-layer --seeds 3
     python -m examples.product_feedback.mnist --quick
 
-The schedule `published` is the paper's: coupled weight decay, 0.03 in the first epoch and 1e-4
-after. It leaves some of the start behind: angles still fall when training ends. `forgotten` decays
-more in the first epoch (decoupled 0.1 at five times the rate), so that angles are the theory's from
-there on.
+The schedule `published` is that of the paper: coupled weight decay of 0.03 in the first epoch and
+of 1e-4 afterwards. With this schedule the feedback weights do not forget their start completely:
+angles still fall when training ends. The schedule `forgotten` has stronger decay in the first epoch
+(decoupled decay of 0.1 at five times the learning rate), so that angles agree with the theory from
+the second epoch on.
 """
 
 from __future__ import annotations
@@ -30,12 +31,19 @@ MNIST = {"dataset": "mnist", "flat": True, "mean": 0.1307, "deviation": 0.3081}
 
 
 def network(inputs: int, width: int) -> keras.Model:
-    """Two hidden ReLU layers and ten outputs, under the names that files and figures have."""
+    """Return a network of two hidden ReLU layers and ten outputs.
+
+    The layers have the names that files and figures use.
+
+    Args:
+        inputs: Number of inputs.
+        width: Number of units of each hidden layer.
+    """
     return ta.models.perceptron((inputs, width, width, 10), names=("layer1", "layer2", "layer3"))
 
 
 def main() -> None:
-    """Train, draw and print."""
+    """Train the network with all methods, print the table, and write figure and numbers."""
     parser = study.parser(
         __doc__,
         epochs="40, or 3 with `--schedule forgotten`",

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: the recipe, the study of a network, and its files."""
+"""Helpers of this folder's scripts: the recipe of training, the study of a network, its files."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["Recipe", "carry_out", "data", "load", "parser", "runs_of", "variant"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: the values of the paper's appendix 1.1.
+    """Recipe of training, in the terms of the paper's appendix 1.1.
 
     Attributes:
-        epochs: Passes over the training data.
-        batch_size: Examples a step; what is left at the end of an epoch is dropped.
+        epochs: Number of passes over the training data.
+        batch_size: Number of examples per step; examples that fill no batch are dropped.
         rate: Learning rate of SGD with momentum 0.9.
-        milestones: Epochs at which the rate is multiplied by `factor`.
-        factor: See `milestones`.
-        first_decay: Weight decay in the first epochs for methods that forget by decay.
-        decay: Weight decay after it, and throughout for the others.
-        coupled: Whether decay joins the gradient and passes through momentum, as in PyTorch (and as
-            a Keras L2 regularizer of half the value does), or acts next to it (Keras'
-            `weight_decay`).
-        first_epochs: How many epochs have `first_decay`.
+        milestones: Epochs at which the learning rate is multiplied by `factor`.
+        factor: Factor on the learning rate at each milestone.
+        first_decay: Weight decay in the first epochs, for methods in `FORGETTING`.
+        decay: Weight decay in later epochs, and for other methods in all epochs.
+        coupled: Whether decay is added to the gradient and passes through momentum, as in PyTorch
+            (and as a Keras L2 regularizer of half the value does). Otherwise decay acts beside the
+            gradient step, as Keras' `weight_decay`.
+        first_epochs: Number of epochs with `first_decay`.
     """
 
     epochs: int
@@ -49,7 +49,12 @@ class Recipe:
     first_epochs: int = 1
 
     def optimizer(self, method: str, steps: int) -> keras.optimizers.Optimizer:
-        """The optimizer for a method, with so many steps an epoch."""
+        """Return the optimizer for a method.
+
+        Args:
+            method: Id of the method.
+            steps: Number of steps per epoch.
+        """
         rate: Any = self.rate
         if self.milestones:
             values = [self.rate * self.factor**i for i in range(len(self.milestones) + 1)]
@@ -57,12 +62,17 @@ class Recipe:
             rate = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
         first = self.first_decay if method in FORGETTING else self.decay
         sgd = DecaySGD(rate, first, self.decay, steps * self.first_epochs, self.coupled)
-        # `sa` learns by alignment and gets an optimizer of its own; the rest is one optimizer's.
+        # `sa` has feedback weights that learn by alignment, which need an optimizer of their own.
         return ta.optimizers.split(sgd) if method == "sa" else sgd
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
-    """The recipe squeezed or stretched to so many epochs, milestones in proportion."""
+    """Return a recipe with another number of epochs, and milestones moved in proportion.
+
+    Args:
+        recipe: Recipe.
+        epochs: Number of epochs; None for the recipe as it is.
+    """
     if epochs is None:
         return recipe
     milestones = tuple(round(m * epochs / recipe.epochs) for m in recipe.milestones)
@@ -72,18 +82,19 @@ def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of a run, by the recipe in its settings."""
+    """Return the optimizer of a study's run, by the recipe in the settings of the run."""
     recipe = Recipe(**{**run.settings["recipe"], "rate": run.settings["rate"]})
     return recipe.optimizer(run.settings["method"], run.steps_per_epoch)
 
 
 def load(settings: Mapping[str, Any], data_dir: str | None) -> ta.data.Arrays:
-    """A dataset, normalised.
+    """Return a dataset with normalised inputs.
 
     Args:
-        settings: `dataset` by name; `flat` for vectors; `mean` and `deviation`, by default those of
-            the training split; `examples`, how many to train on.
-        data_dir: Where the TensorFlow Datasets are.
+        settings: Dict with the name of the `dataset`, and optionally `flat`, whether inputs become
+            vectors; `mean` and `deviation` of the inputs, by default those of the training split;
+            and `examples`, the number of training examples.
+        data_dir: Directory of the TensorFlow Datasets.
     """
     data = ta.data.load(settings["dataset"], data_dir)
     data = common.shortened(data, settings.get("examples"))
@@ -93,18 +104,20 @@ def load(settings: Mapping[str, Any], data_dir: str | None) -> ta.data.Arrays:
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """`load` for a run."""
+    """Return the dataset of a study's run."""
     return load(run.settings["data"], run.data_dir)
 
 
 def settled_angles(run: Any) -> Numbers:
-    """Path angles of product feedback if nothing were left of the start, by layer, in degrees.
+    """Return the path angle of each layer if product feedback had forgotten its start completely.
 
-    Then `R = W Bᵀ`, and the path is `W BᵀB`. The theory's angle is the mean of this over random `B`
-    for weights without a preferred direction; a layer with few units has its own.
+    Then `R = W Bᵀ`, and the path is `W BᵀB`. The theory gives the mean of the angle between W and
+    this path over random `B`, for weights without a preferred direction; in a layer with few units
+    the angle can differ from this mean.
 
     Returns:
-        `{"settled_angle": {layer name: degrees}}`, empty without product feedback.
+        `{"settled_angle": {name of the layer: degrees}}`, without layers if there is no product
+        feedback.
     """
     found = {}
     for layer in run.model.layers:
@@ -129,20 +142,20 @@ def variant(
     input_layer: bool = False,
     rate: float | None = None,
 ) -> ta.studies.Variant:
-    """A row of a study.
+    """Return a row of a study.
 
     Args:
-        method: Out of `METHODS`; that under which it is trained.
-        recipe: How.
-        name: Of the row; by default the method's.
-        feedback: What `ta.convert` gets; by default the method.
+        method: Id in `METHODS`, which also determines the weight decay.
+        recipe: Recipe of training.
+        name: Name of the row; by default the id of the method.
+        feedback: Feedback rule for `ta.convert`; by default that of the method.
         expansion: Expansion ratio of product feedback.
         input_layer: Whether the lowest layer, below which nothing learns, has feedback weights too.
-            They cost time and change nothing but what is measured.
-        rate: Learning rate, if not the recipe's.
+            They cost time and only add measurements.
+        rate: Learning rate; by default that of the recipe.
     """
     if feedback is None:
-        # Under SGD the path by itself learns what R and B would make: for a tenth of the weights.
+        # Under SGD the path in one matrix learns the same as R and B, with a tenth of the weights.
         feedback = (
             ta.feedback.ProductFeedback(expansion, orthogonal=method == "pfa_o", collapsed=True)
             if method in ("pfa", "pfa_o")
@@ -151,7 +164,7 @@ def variant(
     return ta.studies.Variant(
         name or method,
         feedback,
-        # A pattern that every layer matches takes the lowest one too.
+        # By default the lowest layer is left out; a pattern that matches all layers includes it.
         include=".*" if input_layer and method not in ("backprop", "dfa") else None,
         feedback_initializer=None,
         settings={
@@ -176,22 +189,22 @@ def runs_of(
     probe: int = 500,
     finish: Sequence[Any] = (),
 ) -> list[Numbers]:
-    """Train what is missing.
+    """Make the runs of a study that are missing, and return all its runs.
 
     Args:
-        name: Of the study's files.
-        network: Builds the stock network.
-        source: What to train and test on: a function of the run.
-        recipe: How to train.
-        variants: Rows, see `variant`.
-        arguments: Of `parser`.
-        settings: For `source`.
-        compiled: Whether XLA compiles the step.
-        probe: Examples of the test split on which gradients are compared.
+        name: Name of the study and of its folder.
+        network: Function that returns the stock network.
+        source: Function of the run that returns the data to train and test on.
+        recipe: Recipe of training.
+        variants: Rows of the study, see `variant`.
+        arguments: Parsed command line with the flags of `command_line.new_parser`.
+        settings: Settings of the data, which `source` reads.
+        compiled: Whether XLA compiles the training step.
+        probe: Number of test examples on which gradients are compared.
         finish: Further functions of the run that measure a trained model.
 
     Returns:
-        All runs, settings and curves, as in the files of docs/results.
+        Runs with settings and curves, in the form of the files in docs/results.
     """
     results = common.study(
         arguments,
@@ -217,7 +230,15 @@ def runs_of(
 def to_page(
     run: Numbers, name: str, recipe: Recipe, settings: Mapping[str, Any], weights: int
 ) -> Numbers:
-    """A run as the files of docs/results have it."""
+    """Convert a run of a study to the form of the files in docs/results.
+
+    Args:
+        run: Run as the study has stored it.
+        name: Name of the study.
+        recipe: Recipe of training.
+        settings: Settings of the run's variant.
+        weights: Number of parameters of the stock network.
+    """
     return {
         "study": name if run["variant"] == settings["method"] else run["variant"],
         "method": settings["method"],
@@ -233,7 +254,10 @@ def to_page(
 
 
 def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """What a run's history holds, under shorter names.
+    """Return the curves of a run under shorter names.
+
+    Args:
+        history: Curves as the study has stored them.
 
     Returns:
         `accuracy`, `train_accuracy`, `loss`, and for each layer `<layer>/angle` (of weights or of
@@ -256,7 +280,15 @@ def curves_of(history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 def parser(
     text: str, epochs: str, width: int, seeds: int = 5, **methods: Any
 ) -> command_line.Parser:
-    """The command line of the scripts that train one network with several methods."""
+    """Return a parser with the flags of scripts that train one network with several methods.
+
+    Args:
+        text: Docstring of the script, whose first line becomes the description of `--help`.
+        epochs: Description of the default of `--epochs`.
+        width: Default of `--width` without `--quick`, for its help text.
+        seeds: Default of `--seeds` without `--quick`.
+        **methods: Defaults of `--methods`, see `command_line.new_parser`.
+    """
     new = command_line.new_parser(
         text,
         "product_feedback",
@@ -281,7 +313,18 @@ def carry_out(
     input_layer: bool = False,
     **options: Any,
 ) -> None:
-    """Train with all methods, print the table, write figure and numbers."""
+    """Train a network with all methods, print the table, and write figure and numbers.
+
+    Args:
+        arguments: Parsed command line of `parser`.
+        name: Name of the study and of its files.
+        network: Function that returns the stock network.
+        source: Function of the run that returns the data to train and test on.
+        recipe: Recipe of training.
+        rates: Learning rates of methods that do not have that of the recipe, by id.
+        input_layer: Whether the lowest layer has feedback weights too.
+        **options: Further arguments of `runs_of`.
+    """
     print(f"{name}: {recipe}", flush=True)
     rates = rates or {}
     variants = [

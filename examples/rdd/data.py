@@ -1,4 +1,4 @@
-"""The paper's four datasets, and two smaller ones, by their TensorFlow Datasets names."""
+"""Datasets by their TensorFlow Datasets names: four of the paper, and two smaller ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ NAMES = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "voc")
 
 
 def load(name: str, data_dir: str | None = None) -> ta.data.Arrays:
-    """A dataset of images with one label each, in [-1, 1].
+    """Return a dataset of images with values in [-1, 1] and one label per image.
 
-    Returns:
-        The dataset.
+    Digits are enlarged from 8x8 to 24x24 pixels.
+
+    Args:
+        name: Name of the dataset in `NAMES`.
+        data_dir: Directory of the TensorFlow Datasets.
     """
     data = ta.data.load(name, data_dir)
     if name == "digits":

@@ -1,4 +1,4 @@
-"""Figures 3A, 3B, 4, 5 and S1 of the paper, from the numbers of its runs."""
+"""Figures 3A, 3B, 4, 5 and S1 of the paper, drawn from the numbers of runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from examples.rdd.network import DENSE
 
 __all__ = ["draw"]
 
-NAMES = {"bp": "backprop"}  # in files that were written before it was called as in the library
+NAMES = {"bp": "backprop"}  # older files have the id "bp", which the library does not have
 
 
 def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
     """Draw all figures for which there are runs.
 
+    Args:
+        runs: Runs in the form of the files in docs/results.
+        stem: Path of the figures, to whose name the number of the figure is appended.
+
     Returns:
-        What was written.
+        Files of the figures.
     """
     runs = [{**run, "method": NAMES.get(run["method"], run["method"])} for run in runs]
     groups = grouped(runs, "method")
@@ -29,9 +33,9 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
     errors = {f"{split}_error": f"{split} error (%)" for split in ("train", "test")}
     figures = {"figure5": ta.plots.learning_curves(curves, labels=errors)}
     aligned = [method for method in groups if method != "backprop"]
-    whole = all("weights" in run for run in runs)  # files of docs/results have no single entries
+    whole = all("weights" in run for run in runs)  # files in docs/results lack single weights
     if aligned:
-        # from before the first epoch
+        # measures of the layers begin before the first epoch, at 0
         epochs = range(1 + max(len(run["curves"]["test_error"]) for run in runs))
         for name, measure, label in (
             ("figure3a", "sign_agreement", "sign agreement"),
@@ -40,7 +44,7 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
             labels = {f"{layer}/{measure}": f"{label}\n{layer}" for layer in DENSE}
             figures[name] = ta.plots.learning_curves(curves, labels=labels, positions=epochs)
     if aligned and whole:
-        weights = {  # none of backpropagation, whose colour is not for another
+        weights = {  # backpropagation has none, but keeps its place in the order of colours
             method: {layer: np.array(pairs).T for layer, pairs in own[0]["weights"].items()}
             for method, own in groups.items()
         }
@@ -54,7 +58,11 @@ def draw(runs: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
 
 
 def _rates(pairs: dict[str, Any]) -> Any:
-    """Spike rates against activities, of one run."""
+    """Draw spike rates against activities of one run, with a panel per dense layer.
+
+    Args:
+        pairs: `{name of the layer: {"pairs": [[activity, rate], ...], "correlation": r}}`.
+    """
     figure, [panels] = new_figure(1, len(pairs))
     for panel, (layer, found) in zip(panels, pairs.items(), strict=True):
         activity, rate = np.array(found["pairs"]).T

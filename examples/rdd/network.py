@@ -1,4 +1,4 @@
-"""The paper's convolutional network, and spiking copies of its dense layers."""
+"""Convolutional network of the paper, and spike rates of spiking copies of its dense layers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ DENSE = ("dense1", "dense2", "output")
 def convolutional(
     size: int, channels: int, classes: int, filters: int = 64, units: Sequence[int] = (384, 192)
 ) -> keras.Model:
-    """Table 1 of the paper, with random crops and flips in front.
+    """Return the network of table 1 of the paper, with random crops and flips of training images.
 
-    Crops are of images in [-1, 1] with 4 pixels of -1 around them, as shifts.
+    A crop from an image with a border of 4 pixels is made as a shift by up to 4 pixels, with -1 at
+    the border.
+
+    Args:
+        size: Height and width of the images, in pixels.
+        channels: Number of channels of the images.
+        classes: Number of classes.
+        filters: Number of filters of each convolution.
+        units: Number of units of each hidden dense layer.
 
     Returns:
-        A model from `(batch, size, size, channels)` to logits.
+        Model from `(batch, size, size, channels)`, in [-1, 1], to logits.
     """
     shift = 4 / size
     augment = [
@@ -37,7 +45,11 @@ def convolutional(
 
 
 def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
-    """What the features and the dense layers answer to images, after ReLU.
+    """Return the activities of the features and the dense layers for images, after ReLU.
+
+    Args:
+        model: Network of `convolutional`.
+        x: Images, `(images, size, size, channels)`.
 
     Returns:
         Arrays `(images, units)`, from the features to the output.
@@ -50,18 +62,19 @@ def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
 def spike_rates(
     kernels: Sequence[tf.Tensor], features: np.ndarray, seconds: float = 0.5, seed: int = 0
 ) -> list[np.ndarray]:
-    """Spike rates of the dense layers as a network of LIF units.
+    """Simulate the dense layers as a network of leaky integrate-and-fire units.
 
-    What enters them are Poisson processes whose rates are as the features, 200 Hz for the largest.
+    The inputs are Poisson processes whose rates are proportional to the features, with 200 Hz for
+    the largest feature.
 
     Args:
         kernels: Forward kernels of the dense layers.
-        features: What enters them, `(images, units)`, none below 0.
-        seconds: Simulated time.
-        seed: Of the Poisson processes.
+        features: Input of the dense layers, `(images, units)`, not negative.
+        seconds: Simulated time, in seconds.
+        seed: Seed of the Poisson processes.
 
     Returns:
-        Rates in Hz, `(images, units)`, of each dense layer.
+        Spike rates of each dense layer, `(images, units)`, in Hz.
     """
     neuron, drive = ta.spiking.lif.Neuron(), ta.spiking.lif.Drive()
     mean = drive.rate * neuron.dt / 1000.0 * features / features.max()

@@ -1,14 +1,15 @@
-"""Figure 2 C-D of the paper: windows of one neuron, and the fit around the threshold of a synapse.
+"""Figure 2 C-D of the paper: windows of a neuron, and the fit of a synapse around the threshold.
 
     python -m examples.rdd.traces --output docs/results/rdd
     python -m examples.rdd.traces --quick
 
-192 units drive 10, with Gaussian weights, in the paradigm of `ta.phases.RDD`: the last two layers
-of the paper's network, untrained. C: voltage v and drive u of one unit that is driven for 100 ms;
-the windows in which its drive is compared with the threshold; the feedback q from one unit above.
-D: every window of one synapse, its largest drive against what the feedback gained, and a line on
-either side of the threshold. The synapses are those of the largest and of the smallest weight, so
-that a jump can be seen; with `--seconds` simulated.
+192 units drive 10 units through Gaussian weights, in the paradigm of `ta.phases.RDD`. These are the
+last two layers of the paper's network, untrained. Panels C show voltage v and drive u of one unit
+that is driven for 100 ms, the windows in which its drive is compared with the threshold, and the
+feedback q from one unit above. Panels D show all windows of one synapse in the simulated
+`--seconds`: the gain of the feedback against the largest drive in the window, and a line on either
+side of the threshold. The two synapses have the largest and the smallest weight, so that the jump
+at the threshold is visible.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ from examples import command_line, common
 from tf_alignment.spiking import lif
 
 UNITS, ABOVE = 192, 10
-HERTZ = 1000.0  # the simulation counts in 1/ms
-BINS = 8  # on either side of the threshold
+HERTZ = 1000.0  # factor from the rates of the simulation, in 1/ms, to Hz
+BINS = 8  # number of bins on either side of the threshold
 
 
 class Traces(NamedTuple):
-    """What a set of driven units and the layer above do, one row a time step.
+    """Simulated variables of a set of driven units and the layer above, with a row per time step.
 
     Attributes:
         v: Voltages after each step, `(time, units)`.
-        u: Drives, likewise.
-        spikes: Likewise.
-        open: Whether a window is open after the step, likewise.
-        peak: The largest drive of a window that closes, minus infinity elsewhere, likewise.
+        u: Drives after each step, `(time, units)`.
+        spikes: Spikes in each step, `(time, units)`.
+        open: Whether a window is open after each step, `(time, units)`.
+        peak: Largest drive of a window that closes in this step, minus infinity in other steps,
+            `(time, units)`.
         q: Feedback of the units above, `(time, above)`, in Hz.
     """
 
@@ -48,12 +50,13 @@ class Traces(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A line on each side of the threshold, by least squares; feedback in Hz.
+    """Lines on both sides of the threshold, fitted by least squares to feedback in Hz.
 
     Attributes:
-        left: Value at the threshold, slope, and standard error of the value, below it.
-        right: Likewise, from it on.
-        windows: How many there are on either side.
+        left: Line below the threshold: value at the threshold, slope, and standard error of the
+            value.
+        right: Line above the threshold, in the same form as `left`.
+        windows: Numbers of windows below and above the threshold.
     """
 
     left: tuple[float, float, float]
@@ -62,21 +65,21 @@ class Fit(NamedTuple):
 
     @property
     def jump(self) -> tuple[float, float]:
-        """β, and its standard error."""
+        """Jump β of the feedback at the threshold, and its standard error, in Hz."""
         return self.right[0] - self.left[0], float(np.hypot(self.right[2], self.left[2]))
 
 
 class Synapse(NamedTuple):
-    """A synapse and its windows.
+    """Synapse, its windows, and their fit.
 
     Attributes:
-        name: What it stands for.
-        unit: The driven unit.
-        above: The unit above.
-        weight: At the scale of the spiking network.
-        peak: Largest drive of each window.
-        gained: What the feedback gained in it, in Hz.
-        fit: Of these.
+        name: Name of the synapse in figure and table.
+        unit: Index of the driven unit.
+        above: Index of the unit above.
+        weight: Weight at the scale of the spiking network.
+        peak: Largest drive in each window.
+        gained: Gain of the feedback in each window, in Hz.
+        fit: Lines fitted to `gained` against `peak`.
     """
 
     name: str
@@ -89,7 +92,7 @@ class Synapse(NamedTuple):
 
     @property
     def numbers(self) -> common.Numbers:
-        """What the file has of it."""
+        """Numbers of the synapse for the JSON file."""
         return {
             "W": self.weight,
             "from unit": self.unit,
@@ -102,18 +105,18 @@ class Synapse(NamedTuple):
 
 
 def gaussian(seed: int) -> np.ndarray:
-    """Weights of the two layers, at the scale of the spiking network."""
+    """Draw Gaussian weights between the layers, `(UNITS, ABOVE)`, scaled for spiking units."""
     drawn = np.random.default_rng(seed).standard_normal((UNITS, ABOVE)).astype("float32")
     return np.asarray(lif.scaled_kernel(drawn))
 
 
 def record(paradigm: lif.Paradigm, kernel: np.ndarray, bits: tf.Tensor) -> Traces:
-    """Simulate a set of units for as long as it is driven, and a window's length after.
+    """Simulate a set of units while it is driven, and for the length of a window afterwards.
 
     Args:
-        paradigm: Constants.
+        paradigm: Constants of the simulation.
         kernel: Weights of the set's units, `(units, above)`.
-        bits: Of the units, `(time, units)`, see `Paradigm.draw`.
+        bits: Random bits that drive the units, `(time, units)`, see `Paradigm.draw`.
     """
     below = lif.DrivenState.at_rest(kernel.shape[:1])
     above = lif.AboveState.at_rest(kernel.shape[1:])
@@ -127,7 +130,16 @@ def record(paradigm: lif.Paradigm, kernel: np.ndarray, bits: tf.Tensor) -> Trace
 
 
 def windows(events: lif.Events, unit: int, above: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every window of a synapse: its largest drive, and what the feedback gained in it, in Hz."""
+    """Return the windows of a synapse.
+
+    Args:
+        events: Recorded events of the simulation.
+        unit: Index of the driven unit.
+        above: Index of the unit above.
+
+    Returns:
+        Largest drive in each window, and gain of the feedback in each window in Hz.
+    """
     peak, time = np.asarray(events.peak), np.asarray(events.time)
     sets, place = np.nonzero(np.asarray(events.sets) == unit)
     peak, time = peak[:, sets, place], time[:, sets, place]
@@ -137,7 +149,13 @@ def windows(events: lif.Events, unit: int, above: int) -> tuple[np.ndarray, np.n
 
 
 def fit(peak: np.ndarray, gained: np.ndarray, threshold: float) -> Fit:
-    """Two lines by least squares."""
+    """Fit a line on each side of the threshold by least squares.
+
+    Args:
+        peak: Largest drive in each window.
+        gained: Gain of the feedback in each window, in Hz.
+        threshold: Threshold of the units.
+    """
     lines = []
     sides = (peak < threshold, peak >= threshold)
     for side in sides:
@@ -150,7 +168,11 @@ def fit(peak: np.ndarray, gained: np.ndarray, threshold: float) -> Fit:
 
 
 def binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of x and y, and the standard error of y, of equal parts in the order of x."""
+    """Average points in bins that have the same number of points, sorted by x.
+
+    Returns:
+        Mean of x, mean of y, and standard error of y, each `(BINS,)`.
+    """
     parts = np.array_split(np.argsort(x), BINS)
     means = [(x[p].mean(), y[p].mean(), y[p].std(ddof=1) / len(p) ** 0.5) for p in parts]
     return tuple(np.array(column) for column in zip(*means, strict=True))  # type: ignore[return-value]
@@ -159,7 +181,15 @@ def binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 def draw(
     traces: Traces, unit: int, above: int, synapses: Sequence[Synapse], paradigm: lif.Paradigm
 ) -> Any:
-    """Traces of a unit with its windows, and a panel for each synapse."""
+    """Draw the traces of a unit with its windows, and a panel for each synapse.
+
+    Args:
+        traces: Traces of a set of units.
+        unit: Place of the unit in its set.
+        above: Index of the unit above.
+        synapses: Synapses with their fits.
+        paradigm: Constants of the simulation.
+    """
     figure, (row, others) = common.new_figure(2, 2, height=2.4)
     draw_windows(row, traces, unit, above, paradigm)
     draw_voltages(row[0], traces, unit, paradigm.neuron)
@@ -171,14 +201,22 @@ def draw(
 
 
 def times(traces: Traces, neuron: lif.Neuron) -> np.ndarray:
-    """The end of every step, in ms."""
+    """Return the time at the end of every step, in ms."""
     return neuron.dt * np.arange(1, 1 + len(traces.v))
 
 
 def draw_windows(
     panels: Sequence[Any], traces: Traces, unit: int, above: int, paradigm: lif.Paradigm
 ) -> None:
-    """Windows as coloured ground: with the largest drive, and with what the feedback gained."""
+    """Draw windows as coloured background, with the largest drive and the gain of the feedback.
+
+    Args:
+        panels: Matplotlib axes of the voltages and of the feedback.
+        traces: Traces of a set of units.
+        unit: Place of the unit in its set.
+        above: Index of the unit above.
+        paradigm: Constants of the simulation.
+    """
     top, bottom = panels
     time, length = times(traces, paradigm.neuron), paradigm.neuron.steps(paradigm.window.length)
     for number, close in enumerate(np.flatnonzero(np.isfinite(traces.peak[:, unit]))):
@@ -194,7 +232,7 @@ def draw_windows(
 
 
 def draw_voltages(panel: Any, traces: Traces, unit: int, neuron: lif.Neuron) -> None:
-    """Voltage, drive and spikes of a unit."""
+    """Draw voltage, drive and spikes of a unit."""
     time, u = times(traces, neuron), traces.u[:, unit]
     panel.axhline(neuron.threshold, color="grey", linewidth=0.8)
     panel.plot(time, u, color="black", linewidth=0.9, linestyle="dashed")
@@ -206,14 +244,14 @@ def draw_voltages(panel: Any, traces: Traces, unit: int, neuron: lif.Neuron) -> 
 
 
 def draw_feedback(panel: Any, traces: Traces, above: int, neuron: lif.Neuron) -> None:
-    """What comes back from a unit above."""
+    """Draw the feedback from a unit above."""
     panel.plot(times(traces, neuron), traces.q[:, above], color="black", linewidth=1.1)
     panel.set_title("C: feedback from one unit above", fontsize=10)
     panel.set(xlabel="time (ms)", ylabel="q (Hz)")
 
 
 def draw_fit(panel: Any, synapse: Synapse, threshold: float) -> None:
-    """Windows of a synapse, their means, and a line on either side of the threshold."""
+    """Draw the windows of a synapse, means in bins, and a line on either side of the threshold."""
     peak, gained, lines = synapse.peak, synapse.gained, synapse.fit
     panel.plot(peak, gained, ".", color="#999999", markersize=1.5, alpha=0.4)
     sides = ((peak < threshold, lines.left), (peak >= threshold, lines.right))
@@ -231,13 +269,30 @@ def draw_fit(panel: Any, synapse: Synapse, threshold: float) -> None:
 def fitted(
     events: lif.Events, name: str, unit: int, above: int, weight: float, threshold: float
 ) -> Synapse:
-    """A synapse with its windows and their fit."""
+    """Return a synapse with its windows and their fit.
+
+    Args:
+        events: Recorded events of the simulation.
+        name: Name of the synapse in figure and table.
+        unit: Index of the driven unit.
+        above: Index of the unit above.
+        weight: Weight at the scale of the spiking network.
+        threshold: Threshold of the units.
+    """
     peak, gained = windows(events, unit, above)
     return Synapse(name, unit, above, weight, peak, gained, fit(peak, gained, threshold))
 
 
 def most_windows(events: lif.Events, unit: int) -> tuple[int, int]:
-    """Of the times at which a unit is driven, the first with most windows: set, place in it."""
+    """Find the set of units in which a unit has most windows.
+
+    Args:
+        events: Recorded events of the simulation.
+        unit: Index of the driven unit.
+
+    Returns:
+        Index of the first such set, and place of the unit in this set.
+    """
     driven = np.argwhere(np.asarray(events.sets) == unit)
     closed = np.isfinite(np.asarray(events.peak)).sum(0)
     row, column = max(driven, key=lambda at: closed[tuple(at)])
@@ -245,7 +300,10 @@ def most_windows(events: lif.Events, unit: int) -> tuple[int, int]:
 
 
 def table(synapses: Sequence[Synapse]) -> str:
-    """Markdown: windows, values at the threshold from either side, and the jump."""
+    """Return a Markdown table with a row per synapse.
+
+    A row has the numbers of windows, both values of the feedback at the threshold, and the jump.
+    """
     head = ("synapse", "W", "windows below", "above", "gain at θ from below", "from above", "jump")
     rows = []
     for one in synapses:
@@ -256,7 +314,7 @@ def table(synapses: Sequence[Synapse]) -> str:
 
 
 def main() -> None:
-    """Simulate, print, draw."""
+    """Simulate the units, print the table of synapses, and draw the figure."""
     parser = command_line.new_parser(__doc__, "rdd", data=False)
     parser.number("--seconds", "simulated, of the fit", 1200.0, 60.0, kind=float)
     parser.number("--seed", "of all that is drawn", 1, kind=int)

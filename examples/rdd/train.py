@@ -1,16 +1,17 @@
-"""Figures 3, 4, 5 and S1 of the RDD paper: its convolutional network, with four kinds of feedback.
+"""Figures 3, 4, 5 and S1 of the RDD paper: a convolutional network with four kinds of feedback.
 
     python -m examples.rdd.train --dataset cifar10 --data-dir ~/tensorflow_datasets
     python -m examples.rdd.train --dataset mnist --epochs 10 --methods fa rdd
     python -m examples.rdd.train --quick
 
-`backprop` is the stock network; the others send errors through feedback weights. Those of the
-second convolution stay as they were drawn, and in `fa` all do. `rdd` and `mirror` align those of
-the dense layers before every epoch, for 30 simulated seconds each, by regression discontinuity or
-from firing rates. A finished run is not done again; a killed one goes on from its last epoch.
+`backprop` is the stock network; the other methods send errors through feedback weights. The
+feedback weights of the second convolution keep their random initial values, and with `fa` so do
+those of all layers. `rdd` and `mirror` align the feedback weights of the dense layers before every
+epoch, for 30 simulated seconds per layer, by regression discontinuity or from firing rates. A
+finished run is not repeated, and an interrupted run is continued after its last epoch.
 
 Paper: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight alignment".
-Rate, momentum and epochs are those of the authors' implementation.
+Learning rate, momentum and epochs are those of the authors' implementation.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ from examples.rdd import figures
 from examples.rdd.network import DENSE, activities, convolutional, spike_rates
 
 METHODS = ("backprop", "fa", "rdd", "mirror")
-SAMPLE = 2000  # weights, and units, in a scatter plot
-# As in the paper: passes, filters of each convolution, units of the hidden dense layers, simulated
-# seconds a layer before each epoch.
+SAMPLE = 2000  # largest number of points in a scatter plot of weights or of units
+# Values of the paper: number of passes, filters per convolution, units of the hidden dense layers,
+# and simulated seconds per layer before each epoch.
 PAPER = {"epochs": 100, "filters": 64, "units": (384, 192), "duration": 30.0}
 QUICK = {"epochs": 2, "filters": 8, "units": (48, 24), "duration": 10.0}
 BATCH, RATE = 32, 0.01
 
 
 def feedback_kernels(model: keras.Model) -> dict[str, tuple[Any, Any]]:
-    """`{dense layer: (forward kernel, feedback kernel)}`, empty for backpropagation."""
+    """Return the kernels of the dense layers with feedback weights.
+
+    Returns:
+        `{name of the layer: (forward kernel, feedback kernel)}`, empty for backpropagation.
+    """
     layers = [model.get_layer(name) for name in DENSE]
     return {
         layer.name: (layer.kernel, layer.feedback_weights["feedback_kernel"])
@@ -47,7 +52,11 @@ def feedback_kernels(model: keras.Model) -> dict[str, tuple[Any, Any]]:
 
 
 def measured(model: keras.Model) -> dict[str, float]:
-    """Sign agreement and R_self of each dense layer."""
+    """Measure sign agreement and alignment cost R_self of each dense layer with feedback weights.
+
+    Returns:
+        `{"<layer>/sign_agreement": value, "<layer>/R_self": value}`.
+    """
     found = {}
     for name, pair in feedback_kernels(model).items():
         found[f"{name}/sign_agreement"] = float(ta.metrics.sign_agreement(*pair))
@@ -56,30 +65,39 @@ def measured(model: keras.Model) -> dict[str, float]:
 
 
 def measure(run: Any) -> dict[str, float]:
-    """What the dense layers measure after an epoch.
+    """Measure the dense layers after an epoch.
 
-    Where a phase changes the feedback weights, they are those that the epoch was trained with.
+    A phase has aligned the feedback weights before the epoch, not after it: the weights that are
+    measured are those with which the epoch was trained.
     """
     return measured(run.model)
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """The dataset of a run."""
+    """Return the dataset of a study's run."""
     return datasets.load(run.settings["dataset"], run.data_dir)
 
 
 def phase(run: Any, estimator: str) -> ta.phases.RDD:
-    """What aligns the dense layers before every epoch."""
+    """Return the phase that aligns the dense layers before every epoch.
+
+    Args:
+        run: Run of the study.
+        estimator: Estimator of the weights, see `ta.phases.RDD`.
+    """
     return ta.phases.RDD(duration=run.settings["duration"], estimator=estimator, seed=run.seed)
 
 
 def start(run: Any) -> None:
-    """Measure before the first epoch; the state of a run that goes on is read after this."""
+    """Measure the dense layers before the first epoch.
+
+    The state of a continued run is read after this call, so that the measures are the same.
+    """
     run.settings["start"] = measured(run.model)
 
 
 def finish(run: Any) -> common.Numbers:
-    """What scatter plots show, and the measures before the first epoch."""
+    """Return the points of the scatter plots, and the measures before the first epoch."""
     kernels = feedback_kernels(run.model)
     return {
         "start": run.settings["start"],
@@ -89,7 +107,12 @@ def finish(run: Any) -> common.Numbers:
 
 
 def variant(method: str, estimator: str) -> ta.studies.Variant:
-    """A row of the study."""
+    """Return the row of a method in the study.
+
+    Args:
+        method: Id in `METHODS`.
+        estimator: Estimator of the weights for the method `rdd`.
+    """
     estimators = {"rdd": estimator, "mirror": "mirror"}
     aligned = method in estimators
     return ta.studies.Variant(
@@ -101,7 +124,14 @@ def variant(method: str, estimator: str) -> ta.studies.Variant:
 
 
 def to_page(run: common.Numbers, settings: common.Numbers) -> common.Numbers:
-    """A run as the files of docs/results have it; curves of layers begin before the first epoch."""
+    """Convert a run of a study to the form of the files in docs/results.
+
+    Curves of layers begin with the value before the first epoch.
+
+    Args:
+        run: Run as the study has stored it.
+        settings: Settings of the study.
+    """
     found = run["curves"]
     curves = {
         "train_error": [100 * (1 - a) for a in found["accuracy"]],
@@ -121,14 +151,26 @@ def to_page(run: common.Numbers, settings: common.Numbers) -> common.Numbers:
 
 
 def sampled(*arrays: Any) -> list[list[float]]:
-    """Some entries of arrays of one shape, side by side."""
+    """Return a random sample of the entries of arrays that have the same shape.
+
+    Returns:
+        Rows with one entry per array, at most `SAMPLE` rows.
+    """
     stacked = np.stack([np.ravel(a) for a in arrays], 1)
     rows = np.random.default_rng(0).permutation(len(stacked))[:SAMPLE]
     return np.round(stacked[rows], 5).tolist()
 
 
 def rates_and_activities(model: keras.Model, x: np.ndarray) -> dict[str, Any]:
-    """Spike rates of a LIF network against activities of this one, layer by layer."""
+    """Compare activities of the dense layers with spike rates of leaky integrate-and-fire units.
+
+    Args:
+        model: Network of `convolutional`.
+        x: Images.
+
+    Returns:
+        `{name of the layer: {"correlation": r, "pairs": [[activity, rate in Hz], ...]}}`.
+    """
     found = activities(model, x)
     kernels = [model.get_layer(name).kernel for name in DENSE]
     rates = spike_rates(kernels, found[0])
@@ -142,12 +184,12 @@ def rates_and_activities(model: keras.Model, x: np.ndarray) -> dict[str, Any]:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; 0 where an array is constant."""
+    """Return Pearson's correlation of two arrays, 0 if one of them is constant."""
     return float(ta.metrics.correlation(a, b)) if a.std() and b.std() else 0.0
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """The last epoch of every run, as Markdown."""
+    """Return a Markdown table of the last epoch, with a row per run."""
     head = ("method", "seed", "train error %", "test error %", "sign agreement %", "R_self")
     rows = []
     for found in runs:
@@ -161,7 +203,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Train, print and draw."""
+    """Train the network with all methods, print the table, and write numbers and figures."""
     parser = command_line.new_parser(
         __doc__, "rdd", methods=METHODS, quick=("fa", "rdd"), epochs="100", seeds=1, jobs=True
     )

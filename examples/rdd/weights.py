@@ -1,11 +1,12 @@
-"""How well regression discontinuity finds Gaussian weights, estimator by estimator.
+"""Measure how well each estimator of regression discontinuity finds Gaussian weights.
 
 python -m examples.rdd.weights --quick
 
-Dense layers of 1600, 384, 192 and 10 units, as in the paper's network for CIFAR-10, with weights
-that nobody trained: agreement of signs and correlation of B and W after one run of `ta.phases.RDD`.
-Every row is a setting: the estimator, how long is simulated, and whether the drive u runs freely,
-as the paper prints it, or starts from the voltage in each window, as in the authors' code.
+The network has dense layers of 1600, 384, 192 and 10 units, as the paper's network for CIFAR-10,
+with untrained weights. The script measures sign agreement and correlation of B and W after one run
+of `ta.phases.RDD`. A row of the table is a setting: the estimator, the simulated time, and whether
+the drive u runs freely, as printed in the paper, or starts from the voltage in each window, as in
+the authors' code.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tf_alignment.spiking.lif import Drive, Window, estimators
 
 SIZES = (1600, 384, 192, 10)
 LINES = "two lines of a textbook"
-# estimator, simulated seconds a layer, whether u runs freely
+# name of the row: (estimator, simulated seconds per layer, whether u runs freely)
 SETTINGS: dict[str, tuple[Any, float, bool]] = {
     "pooled": ("pooled", 30.0, False),
     "pooled, free drive": ("pooled", 30.0, True),
@@ -36,7 +37,16 @@ SETTINGS: dict[str, tuple[Any, float, bool]] = {
 
 
 def measure(setting: tuple[Any, float, bool], sizes: tuple[int, ...], seed: int) -> Any:
-    """Sign agreement in per cent and correlation, of each layer."""
+    """Align the feedback weights of untrained layers once, and compare B with W.
+
+    Args:
+        setting: Estimator, simulated seconds per layer, and whether u runs freely.
+        sizes: Numbers of units, from the input to the output.
+        seed: Seed of weights and simulation.
+
+    Returns:
+        Sign agreement in percent and correlation of each layer.
+    """
     estimator, duration, free = setting
     layers = [
         ta.layers.Dense(
@@ -66,7 +76,7 @@ def measure(setting: tuple[Any, float, bool], sizes: tuple[int, ...], seed: int)
 
 
 def main() -> None:
-    """Measure what is not in the file yet; write it; print the table."""
+    """Make the measurements that the file lacks, add them to the file, and print the table."""
     given = command_line.new_parser(__doc__, "rdd", seeds=3, data=False).parse_args()
     sizes = (20, 10, 5) if given.quick else SIZES
     file = given.output / "weights.json"

@@ -1,1 +1,4 @@
-"""Gierlich et al. 2026, "Spike-based alignment learning solves the weight transport problem"."""
+"""Experiments of Gierlich et al. 2026.
+
+Paper: "Spike-based alignment learning solves the weight transport problem".
+"""

@@ -1,10 +1,11 @@
-"""Where SAL brings the feedback weight of two neurons whose biases differ, for W = 1.
+"""Measure where SAL brings the feedback weight B of two neurons with different biases, for W = 1.
 
 python -m examples.sal.bias --quick
 
-The lower neuron has no bias, the upper one that of the table. B starts at W and learns; given is
-the mean over the second half of the run, and the standard error of ten parts of it. A bias moves
-the point where B comes to rest; how far depends on whether PSPs are balanced around one half.
+The lower neuron has no bias, and the upper neuron has the bias in the table. B starts at W and
+learns. The table gives the mean of B over ten points of time in the second half of the run, and its
+standard error. A bias shifts the value at which B comes to rest; how far depends on whether
+postsynaptic potentials (PSPs) are balanced around one half.
 """
 
 from __future__ import annotations
@@ -28,7 +29,17 @@ TAU, CHAINS, BLOCK, PARTS = 5, 1000, 50, 20
 
 
 def rests(balanced: bool, biases: list[float], blocks: int, seed: int) -> list[list[float]]:
-    """B, mean and standard error, for each bias of the upper neuron."""
+    """Learn B with each bias of the upper neuron.
+
+    Args:
+        balanced: Whether PSPs are balanced around one half.
+        biases: Biases of the upper neuron.
+        blocks: Number of blocks of the run.
+        seed: Seed of the spikes.
+
+    Returns:
+        Mean and standard error of B for each bias.
+    """
     learning = FeedbackLearning(
         LayeredNetwork([1, 1]),
         Neuron(TAU),
@@ -58,7 +69,12 @@ def rests(balanced: bool, biases: list[float], blocks: int, seed: int) -> list[l
 
 
 def report(results: dict[str, list[list[float]]], biases: list[float]) -> str:
-    """The table."""
+    """Return a Markdown table with a row per bias and a column per kind of PSP.
+
+    Args:
+        results: Mean and standard error of B for each bias, by kind of PSP.
+        biases: Biases of the upper neuron.
+    """
     rows = [
         (f"{bias:g}", *(f"{mean:.2f} ± {error:.2f}" for mean, error in rests))
         for bias, *rests in zip(biases, *results.values(), strict=True)
@@ -67,7 +83,12 @@ def report(results: dict[str, list[list[float]]], biases: list[float]) -> str:
 
 
 def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Any:
-    """B at rest against the bias."""
+    """Draw B at rest against the bias of the upper neuron.
+
+    Args:
+        results: Mean and standard error of B for each bias, by kind of PSP.
+        biases: Biases of the upper neuron.
+    """
     drawing, [[axes]] = common.new_figure(1, 1, height=3.0)
     for name, values in results.items():
         means, errors = np.array(values).T
@@ -80,7 +101,7 @@ def figure(results: dict[str, list[list[float]]], biases: list[float]) -> Any:
 
 
 def main() -> None:
-    """Measure; write numbers and figure; print the table."""
+    """Learn B with balanced and with plain PSPs, print the table, and write numbers and figure."""
     given = new_parser(__doc__).parse_args()
     biases = [0.0, 3.0] if given.quick else list(BIASES)
     blocks = 40 if given.quick else 800

@@ -1,19 +1,22 @@
-r"""A sampling network learns a Boltzmann distribution from asymmetric weights, and SAL helps.
+r"""Train asymmetric sampling networks on a Boltzmann distribution, with and without SAL.
 
 python -m examples.sal.boltzmann --quick
 
-Wake-sleep learning compares what neurons do together under the target with what they do when the
-network runs freely, ΔW_ij = η (⟨z_i z_j⟩_target − ⟨z_i z_j⟩_sampled): the same for both directions
-of a pair, so that what is asymmetric at the start stays so. SAL draws the two towards each other.
+Wake-sleep learning compares how often two neurons are active together under the target and when the
+network runs freely, ΔW_ij = η (⟨z_i z_j⟩_target − ⟨z_i z_j⟩_sampled). This update is the same for
+both directions of a pair, so that an asymmetry of the initial weights persists. SAL draws the two
+weights of a pair towards each other.
 
-K = 7 neurons; target with W*, b* ~ U(−1, 1); W from symmetric N(0, 0.2) plus N(0, asymmetry) for
-each entry, clipped at ±2. The wake statistics are exact, the sleep statistics those of the spikes
-of one iteration: 1000 refractory times over all chains. Both rates are 0.01. All networks
-(asymmetries, seeds, rules) run at once. Shown is KL(target ‖ sampled) of long runs.
+There are K = 7 neurons. The target has W*, b* ~ U(−1, 1). W starts as symmetric N(0, 0.2) plus
+N(0, asymmetry) for each entry, clipped at ±2. The wake statistics are exact, the sleep statistics
+are those of the spikes of one iteration: 1000 refractory times over all chains. Both learning rates
+are 0.01. All networks (asymmetries, seeds, rules) run at once. The figure shows
+KL(target ‖ sampled), measured in long runs.
 
-Neurons spike at intervals of at least τ steps, which samples exactly; the published network has
-τ + 1 (`--interval 51`), which at τ = 10 would cost more than asymmetry does. A killed run goes on
-from its last point of the curves when it is started with the same arguments.
+Neurons spike at intervals of at least τ steps, with which sampling is exact. The published network
+has intervals of at least τ + 1 (`--interval 51`), which at τ = 10 would increase the divergence
+more than asymmetry does. An interrupted run is continued after its last point of the curves when it
+is started with the same arguments.
 """
 
 from __future__ import annotations
@@ -39,18 +42,18 @@ from tf_alignment.spiking.sampling import (
 
 K = 7
 CLIP = 2.0
-ITERATION = 1000  # refractory times
+ITERATION = 1000  # refractory times per iteration, over all chains
 WIDTH = 0.2  # standard deviation of the symmetric part of W at the start
 ASYMMETRIES = (0.0, 0.2, 0.5, 1.0)
 
 
 class Networks(NamedTuple):
-    """All networks that learn.
+    """Weights, biases and neurons of all networks, which learn side by side.
 
     Attributes:
-        weights: From neuron i to neuron j, `(networks, K, K)`.
-        biases: `(networks, K)`.
-        neurons: `(networks, chains, K)`.
+        weights: Weights from neuron i to neuron j, `(networks, K, K)`.
+        biases: Biases of the neurons, `(networks, K)`.
+        neurons: State of the neurons, `(networks, chains, K)`.
     """
 
     weights: tf.Tensor
@@ -59,7 +62,17 @@ class Networks(NamedTuple):
 
 
 class Target:
-    """A Boltzmann distribution over K binary units."""
+    """Boltzmann distribution over K binary units, with random weights and biases.
+
+    Args:
+        seed: Seed of weights and biases.
+
+    Attributes:
+        states: All states of the units, `(2**K, K)`.
+        p: Probability of each state, `(2**K,)`.
+        means: Probability that a unit is active, `(K,)`.
+        pairs: Probability that two units are active together, `(K, K)`.
+    """
 
     states = np.array(list(itertools.product([0, 1], repeat=K)))
 
@@ -73,13 +86,29 @@ class Target:
         self.pairs = np.einsum("s,si,sj->ij", self.p, self.states, self.states)
 
     def divergence(self, counts: np.ndarray) -> float:
-        """KL(target ‖ sampled) of counts of states; half a count more, so that none is 0."""
+        """Return KL(target ‖ sampled) for the counts of the states, `(2**K,)`, in nats.
+
+        Half a count is added to each state, so that no sampled probability is 0.
+        """
         q = (counts + 0.5) / (counts + 0.5).sum()
         return float(np.sum(self.p * np.log(self.p / q)))
 
 
 class Study:
-    """Networks with their targets, and the compiled functions that run them."""
+    """Networks with their targets, and the compiled functions that simulate them.
+
+    Args:
+        arguments: Parsed command line.
+
+    Attributes:
+        parameters: Time constants of the neurons.
+        chains: Number of parallel simulations of each network.
+        seed: Seed of the spikes in learning.
+        rate: Learning rate of wake-sleep and of SAL.
+        steps: Number of time steps per iteration.
+        rows: Asymmetry, whether there is SAL, and seed of each network.
+        targets: Target of each network.
+    """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.parameters = Neuron(arguments.tau, arguments.interval)
@@ -89,7 +118,7 @@ class Study:
         self.rows = list(itertools.product(arguments.asymmetries, (False, True), seeds))
         targets = {seed: Target(seed) for seed in seeds}
         self.targets = [targets[seed] for _, _, seed in self.rows]
-        # numbers that are those of no learning
+        # a seed that differs from the seed of learning, so that evaluation has other random numbers
         drawn = np.random.SeedSequence([abs(self.seed), zlib.crc32(b"evaluation")])
         self._evaluation = int(drawn.generate_state(1)[0] >> 1)
         self._means = tf.constant([t.means for t in self.targets], tf.float32)
@@ -97,7 +126,7 @@ class Study:
         self._sal = tf.constant([[[float(sal)]] for _, sal, _ in self.rows], tf.float32)
 
     def start(self) -> Networks:
-        """Asymmetric weights, the same with and without SAL."""
+        """Return the networks before learning, whose weights are the same with and without SAL."""
         weights = []
         for asymmetry, _, seed in self.rows:
             rng = np.random.default_rng(seed + 1000)
@@ -114,7 +143,13 @@ class Study:
 
     @tf.function(jit_compile=True)
     def learn(self, networks: Networks, first: tf.Tensor, iterations: tf.Tensor) -> Networks:
-        """Wake-sleep iterations."""
+        """Learn for some wake-sleep iterations.
+
+        Args:
+            networks: Networks before these iterations.
+            first: Number of the first iteration.
+            iterations: Number of iterations.
+        """
 
         def body(number: tf.Tensor, networks: Networks) -> tuple[tf.Tensor, Networks]:
             return number + 1, self._iteration(networks, number)
@@ -131,7 +166,7 @@ class Study:
         # The trace of the nearest earlier spike, 1 − |Δt| / τ, is known from its age.
         traces = tf.nn.relu(1 - ages / tau)
         earlier = tf.einsum("tnci,tncj->nij", traces, spikes) * (tau / samples)
-        # a synapse from i to j loses by pairs in which i comes first, and gains by the others
+        # SAL weakens a synapse from i to j if i spikes before j, and strengthens it otherwise
         sal = tf.linalg.matrix_transpose(earlier) - earlier
         change = self._pairs - together + self._sal * sal
         off_diagonal = 1 - tf.eye(K)
@@ -143,13 +178,26 @@ class Study:
 
     @tf.function(jit_compile=True)
     def sample(self, networks: Networks, number: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """States as binary numbers, `(samples, networks, chains)`, two in a refractory time."""
+        """Sample the states of the networks, twice per refractory time.
+
+        Args:
+            networks: Networks, whose weights stay fixed.
+            number: Number of the sample, which selects the random numbers.
+
+        Returns:
+            States as binary numbers, `(samples, networks, chains)`, and the neurons afterwards.
+        """
         ages, _, neurons = self._run(networks, tf.stack([self._evaluation, number]))
         z = tf.cast(ages[:: max(1, self.parameters.tau // 2)] <= self.parameters.tau, tf.int32)
         return tf.reduce_sum(z * 2 ** tf.range(K - 1, -1, -1), -1), neurons
 
     def _run(self, networks: Networks, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, State]:
-        """Ages before each step and spikes in it, `(steps, networks, chains, K)`."""
+        """Simulate the networks for one iteration.
+
+        Returns:
+            Ages of the neurons before each step and spikes in each step, both
+            `(steps, networks, chains, K)`, and the neurons afterwards.
+        """
         shape = networks.neurons.age.shape
         draws = uniforms((self.steps, *shape), seed, compiled=True)
 
@@ -165,7 +213,13 @@ class Study:
         return ages, spikes, tf.nest.map_structure(lambda x: x[-1], states)
 
     def divergences(self, networks: Networks, iterations: int, number: int) -> list[float]:
-        """Of each network from its target, over so many iterations' worth of states."""
+        """Return the divergence of each network from its target, in nats.
+
+        Args:
+            networks: Networks, whose weights stay fixed.
+            iterations: Number of iterations in which states are counted.
+            number: Number of the point of the curves, which selects the random numbers.
+        """
         counts = np.zeros((len(self.rows), 2**K))
         for i in range(iterations):
             codes, neurons = self.sample(networks, tf.constant(number * iterations + i))
@@ -176,13 +230,17 @@ class Study:
 
 
 def asymmetry_of(weights: tf.Tensor) -> list[float]:
-    """Root mean square of W_ij − W_ji, of each network."""
+    """Return the root mean square of W_ij − W_ji of each network."""
     w = weights.numpy()
     return [float(np.sqrt(np.mean((m - m.T)[np.triu_indices(K, 1)] ** 2))) for m in w]
 
 
 def draw(results: dict[str, Any]) -> Any:
-    """Divergence over training for each asymmetry; means over seeds."""
+    """Draw the divergence over training, with a panel per asymmetry, as means over the seeds.
+
+    Args:
+        results: Iterations and curves of the networks.
+    """
     asymmetries = list(dict.fromkeys(row["asymmetry"] for row in results["networks"]))
     figure, [panels] = common.new_figure(1, len(asymmetries))
     for panel in panels[1:]:
@@ -205,7 +263,7 @@ def draw(results: dict[str, Any]) -> Any:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = new_parser(__doc__)
     parser.number("--tau", "refractory time in steps", 50, 10)
     parser.number("--interval", "fewest steps between spikes (the refractory time)")
@@ -218,10 +276,15 @@ def parse() -> argparse.Namespace:
 
 
 def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
-    """Learn, and sample now and then.
+    """Learn, and measure the networks several times on the way.
+
+    Args:
+        study: Networks.
+        arguments: Parsed command line.
 
     Returns:
-        `iterations`, and at each the `divergence` and `asymmetry` of every network.
+        `iterations` at which is measured, and `divergence` and `asymmetry` of every network at each
+        of them.
     """
     networks = study.start()
     curves: dict[str, list[Any]] = {"iterations": [], "divergence": [], "asymmetry": []}
@@ -249,7 +312,7 @@ def learn(study: Study, arguments: argparse.Namespace) -> dict[str, list[Any]]:
 
 
 def main() -> None:
-    """Learn, print, draw."""
+    """Train the networks, print the table, and write numbers and figure."""
     arguments = parse()
     study = Study(arguments)
     curves = learn(study, arguments)

@@ -1,18 +1,18 @@
-"""Deep networks whose dense layers SAL aligns every epoch, against BP, FA and KP.
+"""Train deep networks whose dense layers SAL aligns every epoch, beside backprop, FA and KP.
 
 python -m examples.sal.deep --quick
 python -m examples.sal.deep --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
 python -m examples.sal.deep --methods backprop fa --decay-for-all
 
-`perceptron` is 784-256-128-64-10 with ReLU. `conv` is the network of `examples/rdd`, two
-convolutions and dense layers of 384, 192 and 10: with SAL the convolutions keep random feedback, as
-in the paper. Kolen-Pollack needs weight decay, which changes accuracy by itself: `--decay-for-all`
-adds `backprop, decay` and `fa, decay`, the controls with the same decay. `--unbalanced` takes
-neurons as published. `--quick` takes the embedded digits. A killed run goes on from its last epoch
-when it is started with the same arguments.
+`perceptron` has 784-256-128-64-10 units with ReLU. `conv` is the network of `examples/rdd`, with
+two convolutions and dense layers of 384, 192 and 10 units: with SAL, the convolutions keep random
+feedback, as in the paper. Kolen-Pollack (KP) needs weight decay, which changes accuracy by itself:
+`--decay-for-all` adds the controls `backprop, decay` and `fa, decay` with the same decay.
+`--unbalanced` uses neurons as published. `--quick` uses the embedded digits. An interrupted run is
+continued after its last epoch when it is started with the same arguments.
 
-The learning rate falls to 0 along a cosine: at a constant one the noise that is left in B, another
-one every epoch, makes W grow until training diverges (on MNIST after ten epochs).
+The learning rate falls to 0 along a cosine. At a constant rate, the noise that SAL leaves in B,
+which is different in every epoch, makes W grow until training diverges (on MNIST after ten epochs).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from examples.sal.files import write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
-CONTROLS = ("backprop", "fa")  # again with the decay of KP
+CONTROLS = ("backprop", "fa")  # methods that `--decay-for-all` repeats with the decay of KP
 DECAY = ", decay"
 
 
 def perceptron(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Three hidden layers."""
+    """Return a perceptron with three hidden layers, for images of a shape."""
     names = ("dense256", "dense128", "dense64", "top")
     return networks.perceptron(shape, (256, 128, 64, classes), names)
 
 
 def conv(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Two convolutions and three dense layers."""
+    """Return a network of two convolutions and three dense layers, for images of a shape."""
     _, size, channels = shape
     return rdd_network.convolutional(size, channels, classes)
 
@@ -54,12 +54,18 @@ LOAD = {"perceptron": ta.data.load, "conv": rdd_data.load}
 
 
 def data(run: Any) -> ta.data.Arrays:
-    """The dataset of a run."""
+    """Return the dataset of a study's run."""
     return LOAD[run.settings["network"]](run.settings["dataset"], run.data_dir)
 
 
 def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
-    """SGD whose rate falls along a cosine; Kolen-Pollack and its controls have weight decay."""
+    """Return the optimizer of a run: SGD with momentum, whose rate falls to 0 along a cosine.
+
+    Args:
+        run: Run of the study.
+        rate: Learning rate at the start.
+        decay: Weight decay of Kolen-Pollack and its controls; the other methods have none.
+    """
     falling = keras.optimizers.schedules.CosineDecay(rate, run.steps)
     decays = run.feedback == "kp" or run.variant.endswith(DECAY)
     decay = decay if decays else 0.0
@@ -69,7 +75,13 @@ def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer
 def variants(
     methods: Iterable[str], phase: Any, decay_for_all: bool = False
 ) -> list[ta.studies.Variant]:
-    """Rows of the study, each control behind its method."""
+    """Return the rows of the study, in which each control follows its method.
+
+    Args:
+        methods: Ids in `METHODS`.
+        phase: Phase of SAL, for the method `sal`.
+        decay_for_all: Whether there are controls with weight decay.
+    """
     rows = []
     for method in methods:
         feedback, phases = ("fa", [phase]) if method == "sal" else (method, [])
@@ -83,7 +95,7 @@ def variants(
 
 
 def to_page(run: common.Numbers) -> common.Numbers:
-    """A run as the files of docs/results have it."""
+    """Convert a run of a study to the form of the files in docs/results."""
     curves = {n: v for n, v in run["curves"].items() if not n.startswith("hidden/")}
     first = next(name for name in curves if name.endswith("gradient_angle"))
     kept = {name: run[name] for name in ("seed", "seconds")}
@@ -91,7 +103,13 @@ def to_page(run: common.Numbers) -> common.Numbers:
 
 
 def table(runs: dict[str, list[common.Numbers]]) -> str:
-    """The last epoch of every method, as Markdown: mean and standard deviation over the seeds."""
+    """Return a Markdown table of the last epoch, with a row per method.
+
+    A row has mean and standard deviation over the seeds.
+
+    Args:
+        runs: Runs of `to_page`, by method.
+    """
     rows = []
     for method, own in runs.items():
         first = own[0]["first layer"]
@@ -112,7 +130,11 @@ def table(runs: dict[str, list[common.Numbers]]) -> str:
 
 
 def draw(runs: dict[str, list[common.Numbers]]) -> Any:
-    """Accuracy, and the first layer's gradient angle, over epochs."""
+    """Draw accuracy and the gradient angle of the first layer over the epochs.
+
+    Args:
+        runs: Runs of `to_page`, by method.
+    """
     labels = {"accuracy": "test accuracy", "angle": "gradient angle, first layer (°)"}
     curves = {
         method: {
@@ -125,7 +147,7 @@ def draw(runs: dict[str, list[common.Numbers]]) -> Any:
 
 
 def main() -> None:
-    """Train, print, draw."""
+    """Train the network with all methods, print the table, and write numbers and figure."""
     parser = command_line.new_parser(
         __doc__,
         "sal",
@@ -175,7 +197,7 @@ def main() -> None:
         },
         epochs=given.epochs or (2 if given.quick else 6),
         batch_size=BATCH,
-        seeds=range(1, 1 + given.seeds),  # the seed of the kept results is 1
+        seeds=range(1, 1 + given.seeds),  # the results in docs/results were made with seed 1
         settings=settings,
         probe=256,
     )

@@ -1,10 +1,11 @@
-r"""A cortical microcircuit learns from a teacher while SAL aligns its feedback weight.
+r"""Train a cortical microcircuit by a teacher while SAL aligns its feedback weight.
 
 python -m examples.sal.microcircuit --quick
 
-Three neurons in a chain, input, hidden and output, and an interneuron beside the output. The hidden
-neuron's apical compartment receives B from the output and −B from the interneuron, which mirrors
-the output as it would be without a teacher; what is left there is an error:
+The circuit has three neurons in a chain, input, hidden and output, and an interneuron beside the
+output. The apical compartment of the hidden neuron receives the output with weight B and the
+interneuron with weight −B. The interneuron mirrors the output as it would be without a teacher, so
+that the difference in the apical compartment is an error:
 
     input   u = pattern
     hidden  u = b + v_bas + λ_api v_api,   v_bas = W₁ PSP(input)
@@ -14,11 +15,11 @@ the output as it would be without a teacher; what is left there is an error:
 
 The teacher has the same chain with W = 2 and b = −1 and no feedback. After each pattern of 2000
 steps, ΔW = η (φ(ū) − φ(v̄_bas + b)) times the mean PSP below, with φ = σ and means over the pattern.
-On 5 of the 20 patterns of an epoch nothing is taught: λ_api is 1, the interneuron is cut off, and
-SAL changes B, here with traces that are not cut off. With FA, B stays as it is; with a copy it is
-W₂; both are taught on all patterns.
+On 5 of the 20 patterns of an epoch there is no teacher: λ_api is 1, the interneuron is
+disconnected, and SAL changes B, here with exponential traces that are not cut off. With `fa`, B
+stays fixed; with `copy`, B is equal to W₂; both have the teacher on all patterns.
 
-Patterns are biases of the input neuron. Many students, W and B ~ U(−3, 3), run at once.
+Patterns are biases of the input neuron. Many students with W and B ~ U(−3, 3) run at once.
 """
 
 from __future__ import annotations
@@ -40,27 +41,27 @@ from tf_alignment.spiking.sampling import (
 )
 
 NEURONS = Neuron(tau=10)
-STEPS = 2000  # a pattern
+STEPS = 2000  # per pattern
 PATTERNS, WITH_SAL = 20, 5
 LAMBDA_API, LAMBDA_NUDGE = 0.02, 0.6
 TEACHER, BIAS = 2.0, -1.0
-RATES = 0.2, 0.003  # of W₁ and W₂, per spike below
-RATE_SAL = 0.001  # a pair of weight 1
-RANGE = 3.0  # of W and B at the start, and of the patterns
-AVERAGE = 0.005  # a step, of the running mean v̄_bas; 20 refractory times
+RATES = 0.2, 0.003  # learning rates of W₁ and W₂, per spike of the neuron below
+RATE_SAL = 0.001  # learning rate of B, per pair of spikes with trace 1
+RANGE = 3.0  # largest absolute value of initial W and B, and of the patterns
+AVERAGE = 0.005  # rate of the running mean v̄_bas per step: 20 refractory times
 METHODS = ("sal", "fa", "copy")
 INPUT, HIDDEN, OUTPUT, INTER = range(4)
 
 
 class Students(NamedTuple):
-    """All students; each `(students,)`.
+    """Weights and neurons of all students, which learn side by side.
 
     Attributes:
-        lower: W₁.
-        upper: W₂.
-        feedback: B.
-        neurons: `(students, 4)`.
-        average: Running mean of the output's v_bas.
+        lower: W₁ from input to hidden neuron, `(students,)`.
+        upper: W₂ from hidden neuron to output, `(students,)`.
+        feedback: B, `(students,)`.
+        neurons: State of the four neurons, `(students, 4)`.
+        average: Running mean of v_bas of the output, `(students,)`.
     """
 
     lower: tf.Tensor
@@ -71,7 +72,18 @@ class Students(NamedTuple):
 
 
 class Study:
-    """The students of all methods, side by side."""
+    """Simulation of the students of all methods.
+
+    Args:
+        students: Number of students per method.
+        seed: Seed of patterns, initial weights and spikes.
+
+    Attributes:
+        rows: Method of each student.
+        seed: Seed of the spikes.
+        patterns: Biases of the input neuron, `(PATTERNS,)`.
+        start: Students before learning.
+    """
 
     def __init__(self, students: int, seed: int) -> None:
         self.rows = np.repeat(METHODS, students)
@@ -94,7 +106,12 @@ class Study:
 
     @tf.function(jit_compile=True)
     def epoch(self, students: Students, number: tf.Tensor) -> Students:
-        """All patterns once; the first ones are for SAL alone."""
+        """Present all patterns once; in the first `WITH_SAL` patterns SAL changes B.
+
+        Args:
+            students: Students before the epoch.
+            number: Number of the epoch.
+        """
 
         def body(pattern: tf.Tensor, students: Students) -> tuple[tf.Tensor, Students]:
             return pattern + 1, self._pattern(students, pattern, number * PATTERNS + pattern)
@@ -103,7 +120,7 @@ class Study:
 
     def _pattern(self, students: Students, pattern: tf.Tensor, count: tf.Tensor) -> Students:
         drive = self.patterns[pattern]
-        # only the patterns for SAL of those students that have it are without a teacher
+        # students without SAL have a teacher on all patterns
         aside = self._sal & (pattern < WITH_SAL)
         taught = tf.cast(~aside, tf.float32)
         target = BIAS + TEACHER * tf.sigmoid(BIAS + TEACHER * tf.sigmoid(drive))
@@ -126,7 +143,7 @@ class Study:
             psp = tf.cast(neurons.age <= NEURONS.tau, tf.float32)
             spikes, neurons = step(potential, neurons, draws[t], NEURONS)
             average += AVERAGE * (w2 * psp[:, HIDDEN] - average)
-            # `pair_sums` of the library adds up networks; each student has a B of its own
+            # `pair_sums` of the library sums over networks, but each student has its own B
             up = trace[:, HIDDEN] * spikes[:, OUTPUT] - spikes[:, HIDDEN] * trace[:, OUTPUT]
             api += b * (psp[:, OUTPUT] - psp[:, INTER])
             nudges = sums[1] + LAMBDA_NUDGE * (target - average - BIAS)
@@ -149,7 +166,11 @@ class Study:
         return Students(w1, w2, b, neurons, average)
 
     def errors(self, students: Students) -> np.ndarray:
-        """Root mean square of the output's rate against the teacher's, over the patterns."""
+        """Return the error of each student, `(students,)`.
+
+        The error is the root mean square, over the patterns, of the difference between the rates of
+        the student's output and of the teacher's output.
+        """
         drive = self.patterns.numpy()[None]
 
         def output(w1: Any, w2: Any) -> np.ndarray:
@@ -161,12 +182,16 @@ class Study:
 
 
 def sigmoid(u: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^−u)."""
+    """Return the logistic function 1 / (1 + e^−u)."""
     return 1 / (1 + np.exp(-u))
 
 
 def draw(results: dict[str, Any]) -> Any:
-    """Error, distance of B from W₂, and B against W₂ at the end."""
+    """Draw error and distance of B from W₂ over the epochs, and B against W₂ after the last epoch.
+
+    Args:
+        results: Epochs, and curves and final weights of each method.
+    """
     figure, [[error, distance, scatter]] = common.new_figure(1, 3)
     for name, curves in results["methods"].items():
         error.plot(results["epochs"], curves["error"], label=name)
@@ -185,7 +210,7 @@ def draw(results: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Learn, print, draw."""
+    """Train the students, print the table, and write numbers and figure."""
     arguments = parse()
     study = Study(arguments.students, arguments.seed)
     students = study.start
@@ -222,7 +247,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = new_parser(__doc__)
     parser.number("--epochs", "of training", 150, 20)
     parser.number("--students", "of each method", 50)

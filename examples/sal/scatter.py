@@ -1,13 +1,14 @@
-"""SAL between two neurons, and between two layers of 50: where B goes, and what it survives.
+"""SAL between two neurons and between two layers of 50: values of B, and effects of imperfections.
 
 python -m examples.sal.scatter --quick
 
-Two neurons: the drift of B against B, for W = 1. Two layers of 50 with W ~ U(±√(3/50)): B against W
-at the end, and the angle between them over time, with the published settings, at four times their
-rate, and with the defaults of `ta.phases.SAL`; then with imperfect synapses and with delays.
+For two neurons with W = 1, the script measures the drift of B against B. For two layers of 50
+neurons with W ~ U(±√(3/50)), it measures B against W after learning, and the angle between B and W
+over time: with the published settings, with four times the published learning rate, and with the
+defaults of `ta.phases.SAL`; then with imperfect synapses and with delays.
 
-For comparison, regression discontinuity (`ta.phases.RDD`) on the same weights for as long, taking
-10 ms for a refractory time; it learns B up to a factor, so that it has no slope.
+For comparison, regression discontinuity (`ta.phases.RDD`) learns the same weights for the same
+time, with 10 ms per refractory time. It learns B up to a factor, so that its slope has no meaning.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from tf_alignment.spiking.sampling.alignment import mismatched
 
 SIZE = 50
 RDD = "regression discontinuity"
-TOTAL = 100_000  # refractory times, over all chains
-REFRACTORY = 0.01  # seconds, where time is that of units that know seconds
+TOTAL = 100_000  # refractory times of a run, over all chains
+REFRACTORY = 0.01  # seconds per refractory time, for regression discontinuity
 
-# τ, rate, chains, block, balanced
+# τ in steps, learning rate, chains, steps per block, whether PSPs are balanced
 Setting = tuple[int, float, int, int, bool]
 SETTINGS: dict[str, Setting] = {
     "published": (10, 0.0025, 8, 1250, False),
@@ -55,7 +56,16 @@ IMPERFECT: dict[str, dict[str, Any]] = {
 
 
 def drifts(feedback: np.ndarray, steps: int, seed: int) -> list[float]:
-    """Sum of κ a refractory time, of two neurons with W = 1 and each B, which stand still."""
+    """Measure the drift of B between two neurons with W = 1.
+
+    Args:
+        feedback: Values of B, each of which stays fixed.
+        steps: Number of time steps.
+        seed: Seed of the spikes.
+
+    Returns:
+        Sum of the kernel κ over pairs of spikes, per refractory time, for each B.
+    """
     neurons, rule, chains = Neuron(10), SpikeAlignment(10), 2000
 
     @tf.function(jit_compile=True)
@@ -77,7 +87,19 @@ def learn(
     neuron_mismatch: float = 0.0,
     **rule: Any,
 ) -> dict[str, Any]:
-    """Align 50 → 50 for so many refractory times; what came of it, and the angle on the way."""
+    """Align two layers of 50 neurons by SAL.
+
+    Args:
+        setting: Settings of SAL.
+        total: Duration in refractory times, over all chains.
+        seed: Seed of weights and spikes.
+        delay: Delay of the synapses, in steps.
+        neuron_mismatch: Spread of the gains of the neurons.
+        **rule: Further arguments of `SpikeAlignment`.
+
+    Returns:
+        Numbers of `outcome`; with unequal gains also the angle between the effective weights.
+    """
     tau, rate, chains, block, balanced = setting
     w, b = weights(seed)
     learning = FeedbackLearning(
@@ -102,19 +124,33 @@ def learn(
         angles.append(angle(w, state.feedback[0]))
     found = outcome(w, state.feedback[0], time, angles)
     if neuron_mismatch:
-        # W sends up through the upper neuron's gain, B sends down through the lower neuron's
+        # effective weights: W times the gain of the upper neuron, B times that of the lower neuron
         lower, upper = (gains(neuron_mismatch, seed, layer) for layer in (0, 1))
         found["effective angle"] = angle(w * upper, state.feedback[0] * lower[:, None])
     return found
 
 
 def gains(spread: float, seed: int, layer: int) -> np.ndarray:
-    """Gains of the neurons of a layer, as `FeedbackLearning` draws them."""
+    """Return the gains of the neurons of a layer, as `FeedbackLearning` draws them.
+
+    Args:
+        spread: Spread of the gains.
+        seed: Seed of the run.
+        layer: Number of the layer, from below.
+    """
     return mismatched((SIZE,), spread, derived_seed(seed, "gains", layer))
 
 
 def regression(total: int, seed: int) -> dict[str, Any]:
-    """Regression discontinuity on the weights of `learn` for as long; what came of it."""
+    """Align the weights of `learn` by regression discontinuity.
+
+    Args:
+        total: Duration in refractory times.
+        seed: Seed of weights and spikes.
+
+    Returns:
+        Numbers of `outcome`.
+    """
     w, b = weights(seed)
     layer = ta.layers.Dense(SIZE, feedback="fa", use_bias=False)
     model = keras.Sequential([keras.Input((SIZE,)), layer])
@@ -133,14 +169,21 @@ def regression(total: int, seed: int) -> dict[str, Any]:
 
 
 def weights(seed: int) -> np.ndarray:
-    """W and B at the start, `(2, 50, 50)`."""
+    """Return the initial W and B of two layers of 50 neurons, `(2, 50, 50)`."""
     return np.random.default_rng(seed).uniform(
         -((3 / SIZE) ** 0.5), (3 / SIZE) ** 0.5, (2, SIZE, SIZE)
     )
 
 
 def outcome(w: np.ndarray, b: Any, time: list[float], angles: list[float]) -> dict[str, Any]:
-    """What is written of two layers of 50."""
+    """Return the numbers of a run with two layers of 50 neurons for the JSON file.
+
+    Args:
+        w: Forward weights W, `(50, 50)`.
+        b: Feedback weights B after learning, `(50, 50)`.
+        time: Times of measurement, in refractory times.
+        angles: Angle between W and B at these times, in degrees.
+    """
     found = np.ravel(b)
     return {
         "angle": angles[-1],
@@ -154,12 +197,16 @@ def outcome(w: np.ndarray, b: Any, time: list[float], angles: list[float]) -> di
 
 
 def angle(w: Any, b: Any) -> float:
-    """Between W and B, in degrees."""
+    """Return the angle between W and B, in degrees."""
     return float(ta.metrics.weight_angle(w, b))
 
 
 def draw(results: dict[str, Any]) -> Any:
-    """Drift, scatter, angle over time, imperfections."""
+    """Draw drift, B against W, the angle over time, and the angle with imperfections.
+
+    Args:
+        results: Numbers of the JSON file.
+    """
     figure, axes = common.new_figure(3, 2)
     drift, over_time, scatter, other, bars, empty = axes.flat
     empty.remove()
@@ -193,7 +240,7 @@ def draw(results: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Simulate, print, draw."""
+    """Simulate all settings, print the table, and write numbers and figure."""
     arguments = new_parser(__doc__).parse_args()
     total = TOTAL // 5 if arguments.quick else TOTAL
     feedback = np.linspace(-0.5, 2.5, 7)
@@ -209,7 +256,7 @@ def main() -> None:
     print(common.markdown(("50 → 50", "angle", "correlation", "slope")))
 
     def report(group: str, name: str, run: dict[str, Any]) -> None:
-        drawn = name in ("published", RDD)  # weights fill a file
+        drawn = name in ("published", RDD)  # other weights are not stored, to keep the file small
         results[group][name] = {k: v for k, v in run.items() if drawn or k not in ("W", "B")}
         found = f"{run['angle']:.1f}°", f"{run['correlation']:.3f}", f"{run['slope']:.2f}"
         print(common.markdown_row((name, *found)), flush=True)

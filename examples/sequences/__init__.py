@@ -1,1 +1,1 @@
-"""Sequences without weight transport: characters of a text, and a value to recall."""
+"""Experiments on sequences: predict the characters of a text, and recall a value after a delay."""

@@ -1,4 +1,4 @@
-"""Characters of a text in windows, and a task with a delay."""
+"""Data of the sequence experiments: windows of a text, and a task with a delay."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Text", "shakespeare", "source_text", "store_recall"]
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Windows of a text; every character is to be told from those before it.
+    """Windows of a text, in which every character is to be predicted from those before it.
 
     Attributes:
-        characters: Those that occur, in order; a number is a place among them.
-        train, validation, test: `(x, y)`, each `(windows, length)` of int32; y is one character
-            on from x.
+        characters: All characters that occur, sorted; a character is encoded by its index.
+        train, validation, test: Inputs and targets `(x, y)`, each `(windows, length)` of int32.
+            The target at each position is the next character of the text.
     """
 
     characters: str
@@ -28,8 +28,13 @@ class Text:
 
 
 def shakespeare(length: int, data_dir: str | None = None) -> Text:
-    """Tiny Shakespeare, 1.1 million characters, through TensorFlow Datasets."""
-    import tensorflow_datasets as tfds  # 2 s, and only needed here
+    """Return Tiny Shakespeare, 1.1 million characters, from TensorFlow Datasets.
+
+    Args:
+        length: Number of characters per window.
+        data_dir: Directory of the TensorFlow Datasets; None to download into the default one.
+    """
+    import tensorflow_datasets as tfds  # this import takes 2 s and is only needed here
 
     texts = {}
     for split in ("train", "validation", "test"):
@@ -40,7 +45,12 @@ def shakespeare(length: int, data_dir: str | None = None) -> Text:
 
 
 def source_text(length: int, windows: int | None = None) -> Text:
-    """The source code of a module of Python's own, 0.1 million characters; or so many windows."""
+    """Return the source code of the standard module argparse, 0.1 million characters.
+
+    Args:
+        length: Number of characters per window.
+        windows: Number of windows that are kept of each split; None for all.
+    """
     text = inspect.getsource(argparse)
     end = None if windows is None else windows * length + 1
     eighth = len(text) // 8
@@ -64,17 +74,18 @@ def _windows(train: str, validation: str, test: str, length: int) -> Text:
 def store_recall(
     examples: int, length: int, seed: int, distractors: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A value is shown at the first step and asked for at the last.
+    """Return sequences in which a value is shown at the first step and asked for at the last.
 
     Args:
-        examples: How many.
-        length: Time steps; the delay is two less.
-        seed: Of values and distractors.
-        distractors: Standard deviation of the noise between.
+        examples: Number of sequences.
+        length: Number of time steps; the delay between value and cue is two steps shorter.
+        seed: Seed of values and distractors.
+        distractors: Standard deviation of the noise during the delay.
 
     Returns:
-        Inputs `(examples, length, 3)`: the value, ±1, at the first step, a cue at the last, noise
-        in the third channel; and the values as labels 0 and 1, `(examples,)`.
+        Inputs `(examples, length, 3)` and labels `(examples,)`. The first channel has the value,
+        ±1, at the first step; the second channel has a cue, 1, at the last step; the third channel
+        has noise at all other steps. The labels are the values, encoded as 0 and 1.
     """
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, examples)

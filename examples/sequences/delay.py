@@ -1,11 +1,12 @@
-"""Store and recall: a value is shown, and asked for after a delay.
+"""Store and recall: a recurrent network sees a value, and has to recall it after a delay.
 
-e-prop sends no error along the recurrent kernel, so that what a unit learns from the first step
-fades with the unit's own memory. Where the recurrent kernel starts small, the shown value fades
-from the activity within the delay, and the kernel has to learn to hold it: backpropagation through
-time can, with any feedback weights, and e-prop cannot. An LSTM's cell is a memory of its own,
-which e-prop's traces follow. With a kernel that starts orthogonal with gain 1 the untrained
-network holds the value, a readout is enough, and the task tells nothing.
+e-prop sends no error along the recurrent kernel, so that the influence of the first step on
+learning fades with the memory of the single unit. If the recurrent kernel is small at the start,
+the value fades from the activity during the delay, and the kernel has to learn to hold it.
+Backpropagation through time can learn this, with any feedback weights, and e-prop cannot. The cell
+of an LSTM has a memory of its own, which the traces of e-prop follow. If the kernel starts
+orthogonal with gain 1, even the untrained network holds the value: a trained readout suffices, and
+the task does not distinguish the methods.
 
     python -m examples.sequences.delay
 """
@@ -26,12 +27,12 @@ __all__ = ["METHODS", "NETWORKS", "build", "main"]
 
 
 class Network(NamedTuple):
-    """A recurrent network and its task.
+    """Recurrent network and the length of its task.
 
     Attributes:
-        cell: Its cell, of `ta.layers`.
+        cell: Class of the network's cell in `ta.layers`.
         gain: Gain of the orthogonal recurrent kernel at the start.
-        length: Time steps from the value to the question.
+        length: Number of time steps of a sequence, from the value to the cue.
     """
 
     cell: Any
@@ -44,7 +45,7 @@ NETWORKS = {
     "simple-20": Network(ta.layers.SimpleRNNCell, 0.7, 20),
     "lstm-20": Network(ta.layers.LSTMCell, 0.7, 20),
 }
-# name: (feedback of the cell, of the readout)
+# name: (feedback method of the cell, feedback method of the readout)
 METHODS = {
     "backprop": (None, None),
     "fa": ("fa", "fa"),
@@ -55,7 +56,13 @@ BATCH = 64
 
 
 def build(network: str, method: str, units: int = 32) -> keras.Model:
-    """A network out of `NETWORKS` with a method out of `METHODS`."""
+    """Return a model with recurrent units and a readout of two classes.
+
+    Args:
+        network: Name of the network in `NETWORKS`.
+        method: Name of the method in `METHODS`.
+        units: Number of recurrent units.
+    """
     cell, gain, length = NETWORKS[network]
     recurrent, readout = METHODS[method]
     made = cell(
@@ -66,14 +73,23 @@ def build(network: str, method: str, units: int = 32) -> keras.Model:
 
 
 def data(run: Any) -> tuple[Any, Any]:
-    """New sequences for every step, and others to test on."""
+    """Return the data of a run: new training sequences for every step, and 1024 test sequences."""
     _, _, length = NETWORKS[run.settings["network"]]
     train = store_recall(BATCH * run.settings["steps"], length, run.seed + 1)
     return train, store_recall(1024, length, run.seed + 2)
 
 
 def train(given: argparse.Namespace, network: str, steps: int) -> list[common.Numbers]:
-    """All methods in one network."""
+    """Train a network with all methods.
+
+    Args:
+        given: Parsed command line.
+        network: Name of the network in `NETWORKS`.
+        steps: Number of training steps.
+
+    Returns:
+        One dict per run, with its settings and test accuracy.
+    """
     results = common.study(
         given,
         network,
@@ -106,7 +122,11 @@ def train(given: argparse.Namespace, network: str, steps: int) -> list[common.Nu
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the runs that are missing, and print the table."""
+    """Make the runs that are missing, and print the table.
+
+    Args:
+        arguments: Arguments of the command line; by default those of the process.
+    """
     parser = command_line.new_parser(
         __doc__ or "", "sequences/delay", seeds=3, data=False, jobs=True
     )

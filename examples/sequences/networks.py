@@ -1,4 +1,4 @@
-"""The networks of the study: stock Keras, to be converted."""
+"""Stock Keras networks for characters of a text, which `ta.convert` can convert."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _package = keras.saving.register_keras_serializable(package="sequences")
 
 @_package
 class Positions(keras.layers.Layer):
-    """Adds a learned vector to each position."""
+    """Layer that adds a learned vector to each position of a sequence."""
 
     def build(self, input_shape: Any) -> None:
-        """Create the vectors, for sequences of this length."""
+        """Create the vectors, for sequences of the input's length."""
         self.vectors = self.add_weight(
             name="vectors",
             shape=tuple(input_shape[1:]),
@@ -27,12 +27,19 @@ class Positions(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        """`(batch, length, width)` plus the vectors."""
+        """Add the vectors to inputs `(batch, length, width)`."""
         return inputs + self.vectors
 
 
 def lstm(characters: int, length: int, units: int = 128, embedding: int = 64) -> keras.Model:
-    """Embedding, LSTM and a dense readout at every character."""
+    """Return a network of embedding, LSTM, and dense readout at every position.
+
+    Args:
+        characters: Number of different characters.
+        length: Number of characters per window.
+        units: Number of units of the LSTM.
+        embedding: Number of dimensions of the embedding.
+    """
     return keras.Sequential(
         [
             keras.Input((length,), dtype="int32"),
@@ -47,7 +54,15 @@ def lstm(characters: int, length: int, units: int = 128, embedding: int = 64) ->
 def transformer(
     characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
 ) -> keras.Model:
-    """A decoder-only transformer: blocks with normalisation before attention and before an MLP."""
+    """Return a decoder-only transformer, with normalisation before attention and before the MLP.
+
+    Args:
+        characters: Number of different characters.
+        length: Number of characters per window.
+        layers: Number of blocks.
+        width: Number of units of the embedding and of every block.
+        heads: Number of attention heads per block.
+    """
 
     def block(x: Any, i: int) -> Any:
         normal = keras.layers.LayerNormalization(name=f"norm_attention_{i}")(x)
@@ -63,7 +78,15 @@ def transformer(
 def hub_transformer(
     characters: int, length: int, layers: int = 3, width: int = 64, heads: int = 4
 ) -> keras.Model:
-    """The same of KerasHub's decoder blocks, layers that another library wrote."""
+    """Return the transformer made of KerasHub's decoder blocks, layers of another library.
+
+    Args:
+        characters: Number of different characters.
+        length: Number of characters per window.
+        layers: Number of blocks.
+        width: Number of units of the embedding and of every block.
+        heads: Number of attention heads per block.
+    """
     hub = require("keras_hub", "The network of KerasHub's blocks")
 
     def block(x: Any, i: int) -> Any:
@@ -76,7 +99,15 @@ def hub_transformer(
 def _decoder(
     characters: int, length: int, layers: int, width: int, block: Callable[[Any, int], Any]
 ) -> keras.Model:
-    """Characters and positions, blocks one on the other, and a readout at every character."""
+    """Return a network of embedding, positions, a stack of blocks, and readout at every position.
+
+    Args:
+        characters: Number of different characters.
+        length: Number of characters per window.
+        layers: Number of blocks.
+        width: Number of units of the embedding and of every block.
+        block: Function of an input tensor and the block's number that returns the block's output.
+    """
     inputs = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(characters, width, name="embedding")(inputs)
     x = Positions(name="positions")(x)

@@ -1,7 +1,7 @@
-"""Characters of Shakespeare: an LSTM or transformers, without weight transport.
+"""Train an LSTM or a transformer to predict characters of Shakespeare, without weight transport.
 
-Every run has a file in the output directory and is not made again. Then a table of all files, and a
-figure of those that are as long as the last.
+Every run is stored in a file in the output directory and is not repeated. The script prints a table
+of all files, and draws a figure of the network's runs with as many epochs as the command asks for.
 
     python -m examples.sequences.train --quick
     python -m examples.sequences.train --network lstm --methods backprop fa eprop-random
@@ -27,9 +27,10 @@ from tf_alignment.plots.curves import line
 
 __all__ = ["METHODS", "bits", "eprop", "main", "optimizer", "table", "variant"]
 
-# e-prop by what tells the units of the error: readout's own weights, random ones, Kolen-Pollack's
+# Feedback method of the readout, which sends the error to the LSTM with e-prop: by the weights of
+# the readout, by random weights, or by weights that learn as those of Kolen-Pollack.
 EPROP = {"eprop-symmetric": "backprop", "eprop-random": "fa", "eprop-adaptive": "kp"}
-# product feedback whose path R B is one matrix: under AdamW a path of two grows past W
+# Product feedback with the path R B in one matrix, since R and B in two outgrow W under AdamW.
 RULES = {"pfa-collapsed": ta.feedback.ProductFeedback(collapsed=True)}
 METHODS = ("backprop", "fa", "dfa", "usf", "kp", "sa", "aa", "pfa", *RULES, *EPROP)
 _SMALL = {"layers": 1, "width": 8}
@@ -41,25 +42,39 @@ QUICK = {
 
 
 def text_of(quick: bool, length: int, data_dir: str | None) -> Text:
-    """What is learned."""
+    """Return the text to learn: Shakespeare, or with `quick` a part of Python's source code."""
     return source_text(length, windows=256) if quick else shakespeare(length, data_dir)
 
 
 def data(run: Any) -> tuple[Any, Any]:
-    """Windows of the training and of the validation split."""
+    """Return the training and the validation windows of a run, each `(x, y)`."""
     text = text_of(run.settings["quick"], run.settings["length"], run.data_dir)
     return text.train, text.validation
 
 
 def eprop(stock: Any, readout: str) -> keras.Model:
-    """The LSTM with e-prop, and with a method in its readout."""
+    """Return an LSTM that learns by e-prop, with a feedback method in its readout.
+
+    Args:
+        stock: Function that returns the stock network.
+        readout: Id of the feedback method of the readout.
+    """
     made = stock()
     _, recurrent, dense = made.layers
     return ta.convert(made, {recurrent.name: "eprop", dense.name: readout})
 
 
 def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
-    """A row of the study."""
+    """Return the row of a method in the study.
+
+    Args:
+        network: Name of the network in `NETWORKS`.
+        method: Name of the method in `METHODS`.
+        stock: Function that returns the stock network.
+
+    Raises:
+        ValueError: If the method is e-prop and the network is not recurrent.
+    """
     if method not in EPROP:
         return ta.studies.Variant(method, RULES.get(method, method))
     if network != "lstm":
@@ -68,7 +83,16 @@ def variant(network: str, method: str, stock: Any) -> ta.studies.Variant:
 
 
 def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer:
-    """AdamW after a warm-up, falling to a tenth; what learns by alignment has plain SGD."""
+    """Return the optimizers of a run: AdamW, and plain SGD for weights that learn by alignment.
+
+    The rate of AdamW grows linearly over a twentieth of the steps, then falls along a cosine to a
+    tenth of its maximum.
+
+    Args:
+        run: Run of the study.
+        rate: Highest learning rate of AdamW.
+        decay: Weight decay of AdamW.
+    """
     warmup = max(1, run.steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, run.steps - warmup), alpha=0.1, warmup_target=rate, warmup_steps=warmup
@@ -79,12 +103,17 @@ def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer
 
 
 def bits(loss: float) -> float:
-    """Nats as bits."""
+    """Convert a loss in nats to bits."""
     return loss / math.log(2.0)
 
 
 def finish(run: Any) -> Numbers:
-    """Test loss, and the angles of gradients to backpropagation's at the end, by path."""
+    """Measure a trained network.
+
+    Returns:
+        `test_bits`, the test loss in bits per character; and `angles`, the angle in degrees between
+        the gradient of each kernel and that of backpropagation, by path of the layer.
+    """
     x, y = (part[:32] for part in run.source.test)
     angles = ta.metrics.gradient_angle(run.model, x, y)
     test = text_of(run.settings["quick"], run.settings["length"], run.data_dir).test
@@ -95,17 +124,24 @@ def finish(run: Any) -> Numbers:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a kernel is not the readout's, whose angle is 0."""
+    """Whether a path is not that of the readout, whose gradient has always an angle of 0."""
     return path.split("/")[-1] != "readout"
 
 
 def last(run: Numbers) -> float:
-    """Validation bits at the end; NaN if training diverged."""
+    """Return a run's last validation loss in bits per character, NaN if training diverged."""
     return float("nan") if (found := run["validation_bits"][-1]) is None else float(found)
 
 
 def table(output: Path) -> str:
-    """All runs in a folder: bits per character at the end, and angles of the hidden kernels."""
+    """Return a Markdown table of all runs in a folder, with a row per method and setting.
+
+    A row has the bits per character at the end, also relative to the best backpropagation run with
+    the same network, decay, epochs and seed, and the range of gradient angles of hidden kernels.
+
+    Args:
+        output: Folder of the runs' files.
+    """
     names = ("network", "method", "rate", "decay", "epochs")
     runs = [common.read_json(file) for file in sorted(output.glob("*.json"))]
     alike = ("network", "decay", "epochs", "seed")
@@ -131,11 +167,19 @@ def _mean(runs: list[Numbers]) -> float:
 
 
 def draw(output: Path, network: str, epochs: int) -> Any:
-    """Bits over the steps, and the angle of the gradient from the lowest kernel to the highest."""
+    """Draw validation bits over the steps, and the gradient angle of each hidden kernel.
+
+    Of every method, the runs with the best learning rate are drawn.
+
+    Args:
+        output: Folder of the runs' files.
+        network: Name of the network in `NETWORKS`.
+        epochs: Number of epochs of the runs to draw.
+    """
     runs = [common.read_json(file) for file in sorted(output.glob(f"{network}-*.json"))]
     rates = common.grouped([run for run in runs if run["epochs"] == epochs], "method", "rate")
     groups: dict[str, list[Numbers]] = {}
-    for (method, _), own in rates.items():  # of each method the best rate
+    for (method, _), own in rates.items():  # only the best rate of each method is drawn
         if method not in groups or _mean(own) < _mean(groups[method]):
             groups[method] = own
     order = [method for method in METHODS if method in groups]
@@ -162,7 +206,13 @@ def draw(output: Path, network: str, epochs: int) -> Any:
 
 
 def report(output: Path, network: str, epochs: int) -> None:
-    """Print the table and draw the figure, beside the folder."""
+    """Print the table of a folder of runs, and draw the figure to a file beside the folder.
+
+    Args:
+        output: Folder of the runs' files.
+        network: Name of the network in `NETWORKS`.
+        epochs: Number of epochs of the runs to draw.
+    """
     print(table(output))
     figure = output.with_name(f"{output.name}-{network}.png")
     common.save(draw(output, network, epochs), figure)
@@ -170,7 +220,11 @@ def report(output: Path, network: str, epochs: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the runs that are missing, and print the table."""
+    """Make the runs that are missing, print the table, and draw the figure.
+
+    Args:
+        arguments: Arguments of the command line; by default those of the process.
+    """
     parser = command_line.new_parser(
         __doc__ or "",
         "sequences",

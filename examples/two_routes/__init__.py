@@ -1,1 +1,4 @@
-"""Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight Symmetry"."""
+"""Experiments of Kunin et al. 2020.
+
+Paper: "Two Routes to Scalable Credit Assignment without Weight Symmetry".
+"""

@@ -1,8 +1,8 @@
-"""Optimizers whose weights learn in some steps only: alternation of task and alignment.
+"""Optimizers that take turns: in each step, either the task or the alignment is learned.
 
-Every (k + 1)-th step is for alignment and the k steps after it are for the task. An optimizer gets
-a gradient of 0 in the steps of the other, steps all the same, and keeps its momentum, as in the
-implementation of "Two Routes".
+Every (k + 1)-th step is for alignment of the feedback weights, and the k steps after it are for the
+task of the network. In the steps of the other optimizer, an optimizer still makes its update, with
+a gradient of 0, so that its momentum goes on, as in the implementation of "Two Routes".
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ __all__ = ["AlternatingAdam", "AlternatingSGD"]
 
 
 class _Alternating:
-    """Masks gradients in the steps that belong to the other optimizer.
+    """Base class of optimizers whose gradients are 0 in the steps of the other optimizer.
 
     Args:
         learning_rate: Float or schedule.
-        between: Number of task steps between two steps of alignment, k.
-        aligns: Whether the weights learn in the steps of alignment, or in the steps of the task.
-        **options: Arguments of the Keras optimizer.
+        between: Number k of task steps between two steps of alignment.
+        aligns: Whether this optimizer learns in the steps of alignment; otherwise it learns in the
+            steps of the task.
+        **options: Further arguments of the Keras optimizer.
     """
 
     def __init__(self, learning_rate: Any, between: int, aligns: bool, **options: Any) -> None:
@@ -30,13 +31,13 @@ class _Alternating:
         self.between, self.aligns = between, aligns
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable, by a gradient of 0 in the steps of the other optimizer."""
+        """Update one variable, with a gradient of 0 in the steps of the other optimizer."""
         alignment = tf.equal(tf.cast(self.iterations, tf.int32) % (self.between + 1), 0)  # type: ignore[attr-defined]
         own = tf.cast(tf.equal(alignment, self.aligns), gradient.dtype)
         super().update_step(own * gradient, variable, learning_rate)  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         own = {"between": self.between, "aligns": self.aligns}
         return {**super().get_config(), **own}  # type: ignore[misc]
 

@@ -5,8 +5,9 @@ r"""Table 4 and figure 3 of "Two Routes": the same metaparameters in ever deeper
     python -m examples.two_routes.depth_sweep --depths 8 14 20 --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.depth_sweep --quick
 
-All methods at all depths with what is given for the shallowest; every run is kept as it ends, and
-a sweep that is started again does what is missing. `--rules FILE` adds what search.py found.
+Every method trains networks of every depth with the same metaparameters. A run is stored when it
+ends, and a sweep that is started again makes only the runs that are missing. `--rules FILE` adds a
+rule that search.py has found.
 
 Paper: Kunin et al. 2020.
 """
@@ -30,7 +31,13 @@ CURVES = {
 
 
 def draw(found: list[common.Numbers]) -> Any:
-    """Accuracy against depth; over the epochs, and angle of the gradient, at the largest depth."""
+    """Draw accuracy against depth, and two curves over the epochs at the largest depth.
+
+    The curves are test accuracy and the angle between the gradient and that of backpropagation.
+
+    Args:
+        found: Runs of `sweep.runs`.
+    """
     values = sweep.accuracies(found, "depth")
     deepest, looks = max(run["settings"]["depth"] for run in found), ta.plots.styles(values)
     figure, [[against, *others]] = common.new_figure(1, 3, height=3.0)
@@ -53,7 +60,7 @@ def draw(found: list[common.Numbers]) -> Any:
 
 
 def main() -> None:
-    """Train what is missing, print and draw."""
+    """Make the runs that are missing, print the tables, and draw the figure."""
     parser = sweep.arguments(__doc__, PAPER)
     parser.add_argument("--depths", nargs="+", type=int, help="default: 20 32 56; --quick: 8 14")
     given = parser.parse_args()

@@ -6,22 +6,25 @@ r"""Figure 6 of "Two Routes": how well networks of different rules predict corti
         --stimuli images.npy --responses it.npy --ceiling it_ceiling.npy
     python -m examples.two_routes.neural_predictivity --quick
 
-`--sessions` are recordings in V4 (`recordings.py`), whose neurons are pooled; r is not divided by a
-ceiling, since one session alone has repeats. For other data, `--stimuli` is
-`(images, height, width, channels)`, of the size and preprocessing that the networks were trained
-with; `--responses` is `(images, neurons)`, each neuron's mean over time and repeated presentations,
-rows in the order of the images; `--ceiling`, of which there may be none, is `(neurons,)`, the
-largest r a perfect model could reach, by which r is divided.
+A network predicts a neuron with the correlation r. `--sessions` names recordings in area V4
+(`recordings.py`), whose neurons are pooled. Here r is not divided by a noise ceiling, since only
+one session has the repeats from which a ceiling is computed.
+
+Other data are given as arrays. `--stimuli` has shape `(images, height, width, channels)`, with the
+image size and preprocessing with which the networks were trained. `--responses` has shape
+`(images, neurons)`, with each neuron's mean over time and repeated presentations, and rows in the
+order of the images. `--ceiling`, which may be left out, has shape `(neurons,)`: the largest r that
+a perfect model could reach, by which r is divided.
 
 The paper takes responses in V4 and IT of macaques to pictures of objects, published by Majaj et al.
 2015, "Simple learned weighted sums of inferior temporal neuronal firing rates accurately predict
-human core object recognition performance" (J. Neurosci. 35). They come from the DiCarlo laboratory;
-its Brain-Score project has made a part of them public. Nothing here downloads them.
+human core object recognition performance" (J. Neurosci. 35). These data come from the DiCarlo
+laboratory, whose Brain-Score project has made a part of them public. Nothing here downloads them.
 
 For each split of the images, a network is judged by the layer that predicts best within the
-training part, so that the choice has not seen the test images. "random" is the first network with
-fresh weights, the floor. `--quick` makes responses of its own, from a layer of a network that was
-trained from another seed.
+training part, so that the test images do not influence the choice. The network "random" is the
+first network with new random weights: a lower bound. `--quick` makes artificial responses from a
+layer of a network that was trained with another seed.
 
 Paper: Kunin et al. 2020.
 """
@@ -54,16 +57,17 @@ def best_layers(
     ceiling: Any,
     arguments: argparse.Namespace,
 ) -> tuple[np.ndarray, list[str]]:
-    """Correlations on test images, and the layer that each split chose.
+    """Choose a layer per split of the images, and correlate its predictions with test responses.
 
     Args:
-        features: `{layer: (images, features)}`.
-        responses: `(images, neurons)`.
-        ceiling: `(neurons,)`, or None.
-        arguments: The command line's.
+        features: Features of each layer, `{name of the layer: (images, features)}`.
+        responses: Responses of the neurons, `(images, neurons)`.
+        ceiling: Largest correlation of each neuron, `(neurons,)`, or None.
+        arguments: Parsed command line.
 
     Returns:
-        The mean over splits, `(neurons,)`, NaN for neurons that do not vary; and the layers.
+        Correlation of each neuron, averaged over the splits, `(neurons,)`, NaN for neurons whose
+        responses do not vary; and the name of the layer that was chosen in each split.
     """
     options = {"components": arguments.components, "ceiling": ceiling}
     found, chosen = [], []
@@ -89,7 +93,16 @@ def judge(
     sources: list[recordings.Recording],
     arguments: argparse.Namespace,
 ) -> common.Numbers:
-    """What the table says of a network, over the neurons of all recordings."""
+    """Measure how well a network predicts the neurons of all recordings.
+
+    Args:
+        model: Network.
+        sources: Recordings, whose neurons are pooled.
+        arguments: Parsed command line.
+
+    Returns:
+        Numbers of the network's row in the table, and the correlation `r` of every neuron.
+    """
     layers = arguments.layers or ends_of_blocks(model)
     parts, chosen = [], []
     for images, responses, ceiling in sources:
@@ -113,27 +126,31 @@ def judge(
 
 
 def ends_of_blocks(model: keras.Model) -> list[str]:
-    """Of a residual network, the layers where blocks end; of another one, all with weights."""
+    """Return names of layers: the ends of residual blocks, or else all layers with weights."""
     names = [layer.name for layer in model.layers]
     ends = [name for name in names if name.endswith(("_out", "avg_pool"))]
     return ends or [layer.name for layer in model.layers if layer.weights]
 
 
 def untrained(model: keras.Model, seed: int) -> keras.Model:
-    """The same network with fresh weights."""
+    """Return a copy of a network with new random weights."""
     keras.utils.set_random_seed(seed)
     return keras.models.clone_model(model)
 
 
 def networks(files: list[Path], seed: int) -> Iterator[tuple[str, keras.Model]]:
-    """Name and network of each file, and at last the first one without training."""
+    """Yield name and network of each file, and finally the first network with random weights."""
     for file in files:
         yield file.stem, keras.saving.load_model(file, safe_mode=True)
     yield "random", untrained(keras.saving.load_model(files[0], safe_mode=True), seed)
 
 
 def table(found: dict[str, common.Numbers]) -> str:
-    """Markdown, the best network first."""
+    """Return a Markdown table with a row per network, the best network first.
+
+    Args:
+        found: Numbers of `judge`, `{name of the network: numbers}`.
+    """
     head = ("network", "median r", "s.e.m.", "neurons", "layer", "chosen in")
     rows = []
     for name in sorted(found, key=lambda name: -found[name]["median"]):
@@ -144,7 +161,13 @@ def table(found: dict[str, common.Numbers]) -> str:
 
 
 def draw(found: dict[str, common.Numbers]) -> Any:
-    """One bar a network; one of `residual` is labelled by its method and depth."""
+    """Draw a bar per network: its median r and standard error over the neurons.
+
+    A network that was saved by `residual` is labelled by its method and depth.
+
+    Args:
+        found: Numbers of `judge`, `{name of the network: numbers}`.
+    """
     labels = [re.sub(r"^.*-v\d-(\d+)-(.+)-\d+$", r"\2\ndepth \1", name) for name in found]
     methods = [label.partition("\n")[0] for label in labels]
     looks = ta.plots.styles(methods)
@@ -162,9 +185,16 @@ def draw(found: dict[str, common.Numbers]) -> Any:
 
 
 def quick(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Recording]]:
-    """Small trained networks, images of digits, and neurons of a network of another seed.
+    """Train small networks on digits, and make artificial neurons from one of them.
 
-    A neuron is a random mix of the activity at the end of its last stage, and as much noise.
+    A neuron is a random linear combination of the activity at the end of the last stage of a
+    network that was trained with another seed, plus noise of the same variance.
+
+    Args:
+        arguments: Parsed command line.
+
+    Returns:
+        Files of the networks to judge, and a list of one recording: images and artificial neurons.
     """
     settings = settings_of(arguments)
     network = residual.case(f"depth {settings.depth}", settings, None)
@@ -186,7 +216,7 @@ def quick(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Re
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line, and refuse flags that have no effect together."""
     parser = arguments_of(__doc__)
     parser.add_argument("--models", nargs="+", type=Path, help="networks that train.py has saved")
     parser.add_argument("--stimuli", type=Path, help=".npy, (images, height, width, channels)")
@@ -212,22 +242,22 @@ def parse() -> argparse.Namespace:
     files = {"stimuli", "responses", "ceiling"}
     if arguments.quick:
         parser.refuse({"models", "sessions", *files}, "--quick")
-    else:  # nothing is trained
+    else:  # the networks are loaded, so that flags of the training have no effect
         used = {"models", "layers", "components", "splits", "inner_splits", "features", "seed"}
         used |= {"sessions", "dataset", "data_dir"} if arguments.sessions else files
         flag = "--sessions" if arguments.sessions else "--stimuli"
         parser.refuse(parser.given - used - {"output"}, flag)
-    if arguments.quick:  # networks that have learned something
+    if arguments.quick:  # enough training for the networks to learn something
         arguments.epochs, arguments.rate = arguments.epochs or 10, arguments.rate or 0.8
     return arguments
 
 
 def read(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Recording]]:
-    """Networks and recordings that the command line names."""
+    """Return the files of the networks, and read the recordings, that the command line names."""
     if arguments.sessions:
         settings = settings_of(arguments)
         size = keras.saving.load_model(arguments.models[0], safe_mode=True).input_shape[1]
-        # as the networks' training data were, see `common.normalised`
+        # the networks' training data were normalised by these numbers, see `common.normalised`
         x = ta.data.load(settings.dataset, arguments.data_dir).train.x
         mean, deviation = x.mean((0, 1, 2)), x.std((0, 1, 2))
         sources = []
@@ -248,7 +278,7 @@ def read(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Rec
 
 
 def main() -> None:
-    """Judge each network, print and draw."""
+    """Measure how well each network predicts the neurons, print the table, and draw the figure."""
     arguments = parse()
     files, sources = quick(arguments) if arguments.quick else read(arguments)
     found = {

@@ -1,13 +1,13 @@
-r"""Figure 5 of "Two Routes": noise on what the feedback weights learn, and on the gradients.
+r"""Figure 5 of "Two Routes": noise on the updates of feedback weights, and on the gradients.
 
     python -m examples.two_routes.noise_robustness --depth 18 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --strategy tpu
     python -m examples.two_routes.noise_robustness --depth 8 --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.noise_robustness --quick
 
-After every step of the feedback weights, Gaussian noise times their rate is added to them; the
-control is backpropagation with the same noise on all its gradients. Runs are kept as by
-depth_sweep.py.
+After every update of the feedback weights, Gaussian noise times their learning rate is added to
+them. The control is backpropagation with the same noise on all its gradients. Runs are stored, and
+only missing runs are made, as in depth_sweep.py.
 
 Paper: Kunin et al. 2020.
 """
@@ -26,7 +26,11 @@ VARIANCES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def draw(found: list[common.Numbers]) -> Any:
-    """Accuracy against the noise, and what is left of what there is without it."""
+    """Draw accuracy against the variance of the noise: absolute, and relative to the least noise.
+
+    Args:
+        found: Runs of `sweep.runs`.
+    """
     values = sweep.accuracies(found, "noise")
     figure, [[absolute, relative]] = common.new_figure(1, 2, height=3.0)
     sweep_lines(absolute, values, log=True)
@@ -48,7 +52,7 @@ def draw(found: list[common.Numbers]) -> Any:
 
 
 def main() -> None:
-    """Train what is missing, print and draw."""
+    """Make the runs that are missing, print the table, and draw the figure."""
     parser = sweep.arguments(__doc__, ("backprop", "sa", "aa"))
     parser.add_argument("--depth", type=int, help="default: 20; --quick: 8")
     parser.add_argument("--variances", nargs="+", type=float, help=f"default: {VARIANCES}")

@@ -1,8 +1,8 @@
-"""Recordings of neurons in V4 of macaques, as TensorFlow Datasets on disk.
+"""Recordings of neurons in area V4 of macaques, read from TensorFlow Datasets on disk.
 
-Sessions of `v4_cowley`: spike counts of V4 neurons to natural images, averaged over repeats
-(Cowley, Stan, Pillow & Smith 2023, bioRxiv). They have to be in the data directory; nothing here
-downloads them.
+The recordings are the sessions of `v4_cowley`: spike counts of V4 neurons in response to natural
+images, averaged over repeats (Cowley, Stan, Pillow & Smith 2023, bioRxiv). The dataset must be in
+the data directory, since nothing here downloads it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SESSIONS = ("190923", "201025", "210225", "210325")
 
 
 class Recording(NamedTuple):
-    """Images shown in a session, and what neurons answered.
+    """Images of a recording session, and the responses of the neurons.
 
     Attributes:
-        images: `(images, height, width, channels)`, as networks take them.
-        responses: `(images, neurons)`, means over repeats.
-        ceiling: Largest r that a perfect model could reach, `(neurons,)`, or None.
+        images: Images in the form of the networks' input, `(images, height, width, channels)`.
+        responses: Mean response of each neuron over repeats, `(images, neurons)`.
+        ceiling: Largest correlation r that a perfect model could reach, `(neurons,)`, or None.
     """
 
     images: np.ndarray
@@ -32,13 +32,13 @@ class Recording(NamedTuple):
 
 
 def read(session: str, data_dir: str | None, size: int) -> Recording:
-    """Read a session.
+    """Read a session, with images whose values are in [0, 1].
 
     Args:
         session: One of `SESSIONS`.
-        data_dir: Directory of the datasets.
-        size: Side of the networks' images, in pixels; the session's are averaged to it. Values are
-            in [0, 1].
+        data_dir: Directory of the TensorFlow Datasets.
+        size: Height and width of the networks' images, in pixels, to which the images of the
+            session are averaged.
 
     Raises:
         ValueError: If the session is not in the directory.
@@ -62,25 +62,26 @@ def read(session: str, data_dir: str | None, size: int) -> Recording:
 
 
 def noise_ceiling(repeats: Any, splits: int = 50, seed: int = 0) -> np.ndarray:
-    """Largest correlation of a model with mean responses, from the repeats' reliability.
+    """Estimate the largest correlation of a model with mean responses from repeated responses.
 
-    Means over random halves of each image's repeats are correlated over the images; by the formula
-    of Spearman and Brown, 2 r / (1 + r) is the reliability of the mean over all, and a perfect
-    model's correlation with that mean is the root of the reliability.
+    The repeats of each image are split into random halves. The means of the two halves have the
+    correlation r over the images. By the formula of Spearman and Brown, the reliability of the mean
+    over all repeats is 2 r / (1 + r), and a perfect model's correlation with this mean is the root
+    of the reliability.
 
     Args:
-        repeats: `(images, neurons, repeats)`, NaN where there was no repeat.
-        splits: Number of random halves.
-        seed: Seed of the halves.
+        repeats: Responses, `(images, neurons, repeats)`, NaN where there was no repeat.
+        splits: Number of random splits into halves, over which r is averaged.
+        seed: Seed of the splits.
 
     Returns:
-        `(neurons,)`; 0 where halves do not correlate.
+        Largest correlation of each neuron, `(neurons,)`, 0 where the halves do not correlate.
     """
     rng = np.random.default_rng(seed)
     repeats = np.asarray(repeats, np.float64)
     found = []
     for _ in range(splits):
-        # order of an image's repeats, those that are missing last
+        # random order of the repeats of each image, in which missing repeats come last
         order = np.where(np.isnan(repeats[:, :1]), np.inf, rng.random(repeats[:, :1].shape))
         rank = order.argsort(-1).argsort(-1)
         count = np.sum(np.isfinite(order), -1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Residual networks trained by the recipe of "Two Routes", and the command line of it."""
+"""Residual networks trained by the recipe of "Two Routes", and the flags of this recipe."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = [
 
 METHODS: dict[str, Any] = {
     **{name: name for name in ta.feedback.METHODS},
-    "aa": ta.feedback.ActivationAlignment(noise="rademacher"),  # on noise, as the local rules
-    # the published formulas: nothing is divided by a layer's scale, local rules learn from noise;
-    # the published procedure has `alternation` and `feedback_optimizer` beside them
+    "aa": ta.feedback.ActivationAlignment(noise="rademacher"),  # learns from noise, as wm and ia
+    # The published formulas divide nothing by the scale of a layer, and wm and ia learn from noise.
+    # The published procedure uses `alternation` and `feedback_optimizer` in addition.
     "wm-published": ta.feedback.WeightMirror(1e-3, 1e-3, noise="gaussian", normalize=None),
     "ia-published": ta.feedback.InformationAlignment(
         1e-3, 1e-3, 1e-4, noise="gaussian", normalize=None
@@ -47,9 +47,9 @@ METHODS: dict[str, Any] = {
         2e-3, 2e-3, noise=None, normalize=None, response_bias=True
     ),
 }
-"""What `ta.convert` gets for each; backpropagation trains the stock network."""
+"""Feedback method of each id, for `ta.convert`; backpropagation trains the stock network."""
 OF_ALIGNMENT = ("feedback_rate", "feedback_optimizer", "alternation")
-"""Settings of feedback weights that learn by alignment."""
+"""Names of the settings that only affect feedback weights that learn by alignment."""
 IMAGENET = "imagenet2012"
 MOMENTUM = 0.9
 QUICK = {"dataset": "digits", "depth": 8, "width": 4, "epochs": 3, "batch_size": 32}
@@ -57,39 +57,44 @@ QUICK = {"dataset": "digits", "depth": 8, "width": 4, "epochs": 3, "batch_size":
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a run becomes.
+    """All settings that determine the result of a run.
 
     Attributes:
-        method: One of `METHODS`.
-        depth: See `ta.models.resnet`.
-        version: Likewise.
-        width: Likewise; None for the published one.
+        method: Id of the method, one of `METHODS`, or the name of a rule given as `rule`.
+        depth: Number of layers of the network, see `ta.models.resnet`.
+        version: Version of the residual network, see `ta.models.resnet`.
+        width: Number of filters in the first stage, see `ta.models.resnet`; None for the published
+            width.
         dataset: A name of `ta.data.load`, or `"imagenet2012"`.
-        epochs: Passes over the training split; 90 in the paper.
-        batch_size: Examples a step, on all replicas together.
-        rate: Learning rate of SGD with Nesterov momentum .9 at a batch of 256; it grows with the
-            batch. The paper does not state it.
-        feedback_rate: Of the feedback weights that learn by alignment, at its highest.
-        feedback_optimizer: Of the same weights: `"sgd"` or `"adam"`, for which `feedback_rate`
-            should be some 0.01.
-        alternation: Task steps between two steps of alignment, see `alternation.py`; 0 for
-            alignment in all steps, together with the task. With a method that has no alignment
-            the steps of alignment pass unused: as many steps of the task as with the others.
-        decay: L2 of all kernels, and of feedback kernels that go with them: ½ decay ‖W‖². Keras'
-            own weight decay, which momentum does not amplify, is set to decay / (1 - momentum).
-        forgetting: In the first epoch kernels decay so strongly that what they began with shrinks
-            by exp(-forgetting). None for 3 with the methods whose feedback forgets its start by
-            decay alone (`kp`, `pfa`, `pfa_o`), and for no such epoch with the others.
-        seed: Of weights, crops, noise, and the order of the examples.
-        size: Side of the images, averaged over squares of pixels; None for all pixels.
-        held_out: How many examples of the training split take the place of the test split, for a
-            search over metaparameters. ImageNet's own held-out split is what it is tested on.
+        epochs: Number of passes over the training split; 90 in the paper.
+        batch_size: Number of examples per step, on all replicas together.
+        rate: Learning rate of SGD with Nesterov momentum 0.9 for a batch size of 256; the rate is
+            scaled in proportion to the batch size. The paper does not state this rate.
+        feedback_rate: Highest learning rate of the feedback weights that learn by alignment.
+        feedback_optimizer: Optimizer of the feedback weights that learn by alignment: `"sgd"`, or
+            `"adam"`, for which `feedback_rate` should be about 0.01.
+        alternation: Number of task steps between two steps of alignment, see `alternation.py`; 0
+            for alignment in all steps, together with the task. With a method without alignment,
+            nothing is learned in the steps of alignment, so that all methods have the same number
+            of task steps.
+        decay: Coefficient of the L2 penalty ½ decay ‖W‖² on all kernels, and on feedback kernels
+            that get the same updates. Keras' own weight decay, which momentum does not amplify, is
+            set to decay / (1 - momentum).
+        forgetting: Exponent of the decay in the first epoch, which shrinks the initial values of
+            the kernels by exp(-forgetting). None means 3 for the methods whose feedback forgets
+            its start by decay alone (`kp`, `pfa`, `pfa_o`), and no such epoch for other methods.
+        seed: Seed of weights, crops, noise, and order of the examples.
+        size: Height and width to which images are averaged, in pixels; None for all pixels.
+        held_out: Number of examples of the training split that replace the test split, for a
+            search over metaparameters. On ImageNet, the test split of a run is the validation
+            split of the dataset.
         noise: Variance of the noise of figure 5, on the updates of feedback weights that learn by
             alignment; for backpropagation, on all gradients.
-        rule: A feedback rule as Keras saves it, in place of what `METHODS` has.
+        rule: A feedback rule in the form in which Keras saves it, which replaces the method's entry
+            in `METHODS`.
 
     Raises:
-        ValueError: For arguments of which one would have no effect beside the others.
+        ValueError: If a setting would have no effect together with the others.
     """
 
     method: str = "sa"
@@ -133,7 +138,7 @@ class Settings:
 
     @property
     def aligns(self) -> bool:
-        """Whether there are feedback weights that learn by alignment, as all rules of files do."""
+        """Whether feedback weights learn by alignment; with rules from files they always do."""
         found = METHODS.get(self.method)
         return not isinstance(found, str) or isinstance(
             ta.feedback.get(found), ta.feedback.Alignment
@@ -141,65 +146,73 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """Of the run's files."""
+        """Name of the run's files, without ending."""
         noise = f"-noise{self.noise:g}" if self.noise else ""
         return f"{self.dataset}-v{self.version}-{self.depth}-{self.method}{noise}-{self.seed}"
 
     @property
     def nats(self) -> float:
-        """`forgetting`, or what stands for None with this method."""
+        """Value of `forgetting`, with None replaced by the default of the method."""
         if self.forgetting is None:
             return 3.0 if self.method in FORGETTING else 0.0
         return self.forgetting
 
     @property
     def kept(self) -> common.Numbers:
-        """What a file has of it."""
+        """Settings as they are stored in files, with None replaced in `forgetting`."""
         return {**dataclasses.asdict(self), "forgetting": self.nats}
 
 
 @keras.saving.register_keras_serializable(package="two_routes")
 class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that grows from 0 over 5 of 90 parts, and falls tenfold after 30, 60 and 80 of them.
+    """Learning rate that grows from 0 over 5 of 90 epochs, and falls tenfold after 30, 60 and 80.
+
+    For training of another length, these numbers are scaled in proportion.
 
     Args:
-        rate: The highest.
-        steps: Of the whole training.
-        warm_up: Whether it grows, or begins with the highest.
+        rate: Highest learning rate.
+        steps: Number of steps of the whole training.
+        warm_up: Whether the rate grows from 0 at the beginning; otherwise training begins with the
+            highest rate.
     """
 
     def __init__(self, rate: float, steps: int, warm_up: bool = True) -> None:
         self.rate, self.steps, self.warm_up = rate, steps, warm_up
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """The rate of a step."""
+        """Return the learning rate of a step."""
         part = 90.0 * tf.cast(step, tf.float32) / self.steps
         falls = tf.reduce_sum(tf.cast(part >= tf.constant([30.0, 60.0, 80.0]), tf.float32))
         grown = tf.minimum(1.0, (part + 90.0 / self.steps) / 5.0) if self.warm_up else 1.0
         return self.rate * grown * 0.1**falls
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {"rate": self.rate, "steps": self.steps, "warm_up": self.warm_up}
 
 
 @keras.saving.register_keras_serializable(package="two_routes")
 class TopFive(keras.metrics.SparseTopKCategoricalAccuracy):
-    """Share of the examples whose class is among the five largest outputs."""
+    """Metric: fraction of the examples whose class is among the five largest outputs."""
 
     def __init__(self, name: str = "top_5", dtype: Any = None) -> None:
         super().__init__(5, name=name, dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "dtype": self.dtype}
 
 
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
-    """Of forward weights and, apart, of feedback weights that learn by alignment.
+    """Return the optimizer of a run, which has separate parts for forward and feedback weights.
 
-    The rate of the latter falls with that of W, as in the paper: what moves slowly can be averaged
-    for long. It does not warm up: B is to be where W is before W moves.
+    The learning rate of feedback weights B that learn by alignment falls together with that of W,
+    as in the paper: while W changes slowly, B can average over many steps. It does not warm up, so
+    that B aligns with W before W changes.
+
+    Args:
+        settings: Settings of the run.
+        steps: Number of steps of the whole training.
     """
     rate = WarmUpAndSteps(settings.rate * settings.batch_size / 256, steps)
     decay = settings.decay / (1.0 - MOMENTUM)
@@ -224,7 +237,14 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _of(name: str, alternation: int, aligns: bool) -> Callable[..., keras.optimizers.Optimizer]:
-    """What makes an optimizer; with alternation, one that learns in its own steps alone."""
+    """Return a constructor of optimizers that take the learning rate.
+
+    Args:
+        name: `"sgd"` or `"adam"`.
+        alternation: Number of task steps between two steps of alignment. If it is not 0, the
+            optimizer learns only in its own kind of steps.
+        aligns: Whether the optimizer learns in the steps of alignment, if steps alternate.
+    """
     if not alternation:
         return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name]
     kind = {"sgd": AlternatingSGD, "adam": AlternatingAdam}[name]
@@ -232,19 +252,22 @@ def _of(name: str, alternation: int, aligns: bool) -> Callable[..., keras.optimi
 
 
 def of_run(run: Any) -> Settings:
-    """The settings of a run of a study."""
+    """Return the settings of a study's run."""
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: run.settings[name] for name in names if name in run.settings}
     return Settings(**{**given, "seed": run.seed, "epochs": run.epochs})
 
 
 def optimizer_of(run: Any) -> keras.optimizers.Optimizer:
-    """`optimizer` for a run."""
+    """Return the `optimizer` of a study's run."""
     return optimizer(of_run(run), run.steps)
 
 
 def arrays(settings: Settings, data_dir: str | None) -> ta.data.Arrays:
-    """The dataset, by its mean over squares of pixels and normalised."""
+    """Return the dataset with images averaged to `settings.size` and normalised.
+
+    If `settings.held_out` is not 0, the last examples of the training split become the test split.
+    """
     data = ta.data.load(settings.dataset, data_dir)
     data = common.normalised(data.map(lambda x: averaged(x, settings.size)))
     if not settings.held_out:
@@ -257,13 +280,13 @@ def arrays(settings: Settings, data_dir: str | None) -> ta.data.Arrays:
 
 
 def images(settings: Settings, data_dir: str | None) -> common.Crops:
-    """ImageNet, with the version's preprocessing."""
+    """Return crops of ImageNet, with the preprocessing of the network's version."""
     preprocessing = "resnet" if settings.version == 1 else "inception"
     return common.Crops(ta.data.images(IMAGENET, data_dir, preprocessing))
 
 
 def probe(settings: Settings, data_dir: str | None) -> tuple[Any, Any]:
-    """Examples of the test data on which gradients are compared."""
+    """Return inputs and labels of some test examples, to compare gradients or measure layers."""
     if settings.dataset == IMAGENET:
         return images(settings, data_dir).probe(64)
     x, y = arrays(settings, data_dir).test
@@ -271,7 +294,7 @@ def probe(settings: Settings, data_dir: str | None) -> tuple[Any, Any]:
 
 
 def data(run: Any) -> Any:
-    """What a run trains and is tested on."""
+    """Return the training and test data of a study's run."""
     settings = of_run(run)
     if settings.dataset == IMAGENET:
         return images(settings, run.data_dir)
@@ -279,7 +302,14 @@ def data(run: Any) -> Any:
 
 
 def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Images `(n, side, side, channels)` as `(n, size, size, channels)`: means over squares.
+    """Reduce the resolution of images by means over squares of pixels.
+
+    Args:
+        images: Images, `(n, side, side, channels)`.
+        size: Height and width of the result, in pixels; None for no change.
+
+    Returns:
+        Images, `(n, size, size, channels)`.
 
     Raises:
         ValueError: If the side is no multiple of the size.
@@ -292,7 +322,16 @@ def averaged(images: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def network(settings: Settings, shape: Sequence[int], classes: int, augmented: bool) -> keras.Model:
-    """The stock network, whose normalisation is fused: Keras' numbers in less time."""
+    """Return the stock residual network.
+
+    Fused batch normalisation computes the same numbers as Keras' layer in less time.
+
+    Args:
+        settings: Settings of the run.
+        shape: Shape of an image, `(height, width, channels)`.
+        classes: Number of classes.
+        augmented: Whether the network crops and flips training images at random.
+    """
     return ta.models.resnet(
         settings.depth,
         settings.version,
@@ -307,7 +346,16 @@ def network(settings: Settings, shape: Sequence[int], classes: int, augmented: b
 def case(
     name: str, settings: Settings, data_dir: str | None, value: float | None = None
 ) -> ta.studies.Case:
-    """A network of a study with its settings; method, rule and seed are those of variants."""
+    """Return a network and its settings as a case of a study.
+
+    Method and rule are settings of variants, and the seed is that of the run.
+
+    Args:
+        name: Name of the case.
+        settings: Settings of the runs.
+        data_dir: Directory of the TensorFlow Datasets.
+        value: Value of the setting that is swept, or None.
+    """
     if settings.dataset == IMAGENET:
         size = images(settings, data_dir).size
         shape, classes, augmented = (size, size, 3), 1000, False
@@ -322,7 +370,13 @@ def case(
 
 
 def variant(name: str, rule: Any = None) -> ta.studies.Variant:
-    """A method out of `METHODS`, or under any other name a rule as Keras saves it."""
+    """Return a method as a variant of a study.
+
+    Args:
+        name: Id in `METHODS`, or any other name for a rule.
+        rule: Feedback rule in the form in which Keras saves it, or None for the method in
+            `METHODS`.
+    """
     feedback = METHODS[name] if rule is None else keras.saving.deserialize_keras_object(rule)
     return ta.studies.Variant(
         name,
@@ -333,15 +387,15 @@ def variant(name: str, rule: Any = None) -> ta.studies.Variant:
 
 
 def model_file(directory: Path, settings: Settings) -> Path:
-    """Where the trained network of a run is."""
+    """Return the file of the trained network of a run."""
     return directory / "models" / f"{settings.name}.keras"
 
 
 def save_model(run: Any) -> common.Numbers:
-    """Keep the trained network, and beside it its settings."""
+    """Save the trained network of a run, and its settings in a JSON file beside it."""
     file = model_file(run.directory, of_run(run))
     file.parent.mkdir(exist_ok=True)
-    # whole or not at all: of workers that train together every one does so
+    # moved into place when it is complete, since all workers of a distributed run write this file
     new = unwritten(file)
     run.model.save(new)
     os.replace(new, file)
@@ -357,22 +411,23 @@ def runs(
     folder: str = "",
     **options: Any,
 ) -> list[common.Numbers]:
-    """Train what is missing by the recipe.
+    """Make the runs that are missing by the recipe of "Two Routes".
 
     Args:
-        given: Of the command line; files go into its `output`.
-        cases: See `case`.
-        variants: See `variant`.
-        seeds: Which.
-        folder: In `output`.
-        **options: Of `common.study`.
+        given: Parsed command line of `arguments_of`; files are written to its `output`.
+        cases: Networks, see `case`.
+        variants: Methods, see `variant`.
+        seeds: Seeds of the runs.
+        folder: Name of the study's folder in `output`.
+        **options: Further arguments of `common.study`.
 
     Returns:
-        Settings, curves over the epochs, and whether training diverged, of each run.
+        One dict per run: its settings, duration, number of parameters, curves over the epochs, and
+        whether training diverged.
 
     Raises:
-        ValueError: Before anything is trained, for settings that have no effect, see `Settings`;
-            those of feedback weights that learn by alignment need one method that has them.
+        ValueError: Before training, if settings have no effect, see `Settings`. Settings of
+            feedback weights that learn by alignment need at least one method with such weights.
     """
     settings = settings_of(given)
     wanted = [Settings(**{**case.settings, **one.settings}) for case in cases for one in variants]
@@ -407,7 +462,12 @@ def runs(
 
 
 def to_page(run: common.Numbers, settings: Mapping[str, Any]) -> common.Numbers:
-    """A run as the files of docs/results have it."""
+    """Convert a run of a study to the form of the files in docs/results.
+
+    Args:
+        run: Run as the study has stored it.
+        settings: Settings of the run, without the seed.
+    """
     names = ["loss", "accuracy", "top_5", "val_loss", "val_accuracy", "val_top_5"]
     names += [f"mean/{name}" for name in ("weight_angle", "gradient_angle", "norm_ratio")]
     return {
@@ -420,7 +480,12 @@ def to_page(run: common.Numbers, settings: Mapping[str, Any]) -> common.Numbers:
 
 
 def arguments_of(text: str, **options: Any) -> command_line.Parser:
-    """A command line with all settings but those that a script varies."""
+    """Return a parser with flags for all settings except those that differ between scripts.
+
+    Args:
+        text: Docstring of the script, whose first line becomes the description of `--help`.
+        **options: Further arguments of `command_line.new_parser`.
+    """
     parser = command_line.new_parser(text, "two_routes", jobs=True, **options)
     parser.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard")
     for field in dataclasses.fields(Settings):
@@ -438,7 +503,12 @@ def arguments_of(text: str, **options: Any) -> command_line.Parser:
 
 
 def settings_of(arguments: argparse.Namespace, **changes: Any) -> Settings:
-    """The settings that a command line asks for."""
+    """Return the settings that the command line gives.
+
+    Args:
+        arguments: Parsed command line. `--quick` replaces the defaults of `Settings` by `QUICK`.
+        **changes: Settings that replace those of the command line.
+    """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {n: v for n in names if (v := getattr(arguments, n, None)) is not None}
     return Settings(**{**(QUICK if arguments.quick else {}), **given, **changes})

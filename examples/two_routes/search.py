@@ -1,4 +1,4 @@
-r"""The search of "Two Routes": a rule's coefficients, its noise, its operations.
+r"""Search over metaparameters of "Two Routes": coefficients, noise and operations of a rule.
 
     python -m examples.two_routes.search --rule wm-published --trials 824 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --depth 18 --strategy tpu
@@ -6,10 +6,11 @@ r"""The search of "Two Routes": a rule's coefficients, its noise, its operations
         --jobs 2 --depth 8 --held-out 5000 --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.search --quick
 
-Tree-structured Parzen estimator on the accuracy of examples held out from training. The study is a
-database beside the results: a search that is started again goes on, one whose process died tries
-its settings once more, and several processes, on one machine or on a shared disk, search together.
-Written are all trials, the best rule for `depth_sweep.py --rules FILE`, and a figure.
+A tree-structured Parzen estimator maximises the accuracy on examples held out from training. The
+trials are stored in a database beside the results. A search that is started again is continued, and
+a trial whose process died is repeated once. Several processes, on one machine or on a shared disk,
+can search together. The script writes all trials, the best rule for `depth_sweep.py --rules FILE`,
+and a figure.
 
 Paper: Kunin et al. 2020, section 4 and appendix B.1.
 """
@@ -42,17 +43,20 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "feedback_bias": (False, True),
     "response_bias": (False, True),
 }
-"""The categorical options of the published search."""
+"""Categorical options of rules in the published search, and their values."""
 
 
 def suggest(trial: optuna.Trial, base: Any, operations: bool) -> dict[str, Any]:
-    """The arguments of a rule like `base` that a trial is to try.
+    """Return the arguments that a trial suggests for a rule.
 
     Args:
-        trial: Of the study.
-        base: Its coefficients are searched for on a logarithmic scale; if it learns from noise, so
-            is the noise's standard deviation.
-        operations: Whether to search for `OPERATIONS` too.
+        trial: Trial of the Optuna study.
+        base: Rule whose coefficients are searched for on a logarithmic scale. If the rule learns
+            from noise, the standard deviation of the noise is searched for in the same way.
+        operations: Whether the options in `OPERATIONS` are searched for too.
+
+    Returns:
+        `{name of the argument: value}`.
     """
     found = {name: trial.suggest_float(name, *COEFFICIENT, log=True) for name in base.coefficients}
     if operations:
@@ -65,7 +69,14 @@ def suggest(trial: optuna.Trial, base: Any, operations: bool) -> dict[str, Any]:
 
 
 def rule(base: Any, changes: dict[str, Any]) -> Any:
-    """A rule like `base` with other arguments."""
+    """Return a copy of a rule with some arguments changed.
+
+    Without noise, a normalisation by the noise is replaced by one that needs none.
+
+    Args:
+        base: Rule to copy.
+        changes: Arguments to change, `{name: value}`.
+    """
     config = {**base.get_config(), **changes}
     if config["noise"] is None and config["normalize"] == "noise":
         config["normalize"] = "input" if base.id == "aa" else base.on_activity
@@ -73,7 +84,17 @@ def rule(base: Any, changes: dict[str, Any]) -> Any:
 
 
 class Search:
-    """Trials of one rule on one network; every process of a study has its own."""
+    """Search for the arguments of one rule on one network, with one such object per process.
+
+    Args:
+        given: Parsed command line.
+
+    Attributes:
+        given: Parsed command line.
+        file: JSON file of the results; the database has the same name with the ending `.db`.
+        base: Rule whose arguments are searched for.
+        number: Number of the process, which names its folder of runs.
+    """
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -82,7 +103,11 @@ class Search:
         self.number = 0
 
     def open(self) -> optuna.Study:
-        """The study, new or as it was left. A trial whose process died is tried once more."""
+        """Open the Optuna study in the database, or create it.
+
+        Raises:
+            ValueError: If the database has a study with other settings.
+        """
         self.given.output.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -107,22 +132,26 @@ class Search:
         return study
 
     def run(self, number: int = 0) -> None:
-        """Try until the study has as many trials as are wanted."""
+        """Run trials until the study has as many as the command line asks for.
+
+        Args:
+            number: Number of the process.
+        """
         study = self.open()
         self.number = number
-        # what was done before counts for a seed, or a search that goes on would repeat itself
+        # the seed depends on the number of trials, or a continued search would repeat its draws
         study.sampler = optuna.samplers.TPESampler(seed=1000 * len(study.trials) + number)
         enough = optuna.study.MaxTrialsCallback(self.given.trials)
         if len(complete(study)) < self.given.trials:
             study.optimize(self.trial, callbacks=[enough, report])
 
     def trial(self, trial: optuna.Trial) -> float:
-        """Train with what is suggested; the accuracy on held-out examples, 0 if it diverged."""
+        """Train with the suggested arguments, and return the accuracy as `score` does."""
         tried = rule(self.base, suggest(trial, self.base, self.given.operations))
         return score(self.given, self.file.stem, tried, self.number)
 
     def write(self) -> None:
-        """Write trials, the best rule, and a figure."""
+        """Write all trials, the best rule, and a figure."""
         study = self.open()
         best = rule(self.base, study.best_params)
         content = {
@@ -136,7 +165,14 @@ class Search:
 
 
 def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> float:
-    """Train with a rule; the accuracy on held-out examples, 0 if training diverged."""
+    """Train with a rule, and return the accuracy on held-out examples, 0 if training diverged.
+
+    Args:
+        given: Parsed command line.
+        name: Name of the variant.
+        tried: Rule.
+        number: Number of the process, which names the folder of the run.
+    """
     settings = residual.settings_of(given)
     [run] = residual.runs(
         argparse.Namespace(**{**vars(given), "jobs": 1}),
@@ -152,12 +188,12 @@ def score(given: argparse.Namespace, name: str, tried: Any, number: int) -> floa
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that came to an end."""
+    """Return the trials of a study that are complete."""
     return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
 
 
 def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """One line a trial."""
+    """Print a line with the number, accuracy and arguments of a trial, as an Optuna callback."""
     tried = ", ".join(
         f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items()
     )
@@ -165,7 +201,11 @@ def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
 
 
 def draw(trials: Sequence[common.Numbers]) -> Any:
-    """Accuracy over the trials, and against everything that was searched for."""
+    """Draw accuracy over the trials, and against each argument that was searched for.
+
+    Args:
+        trials: Arguments of each trial, and its `accuracy`.
+    """
     names = list(dict.fromkeys(name for t in trials for name in t if name != "accuracy"))
     rows = -(-(1 + len(names)) // 4)
     figure, panels = common.new_figure(rows, min(4, 1 + len(names)), height=2.2)
@@ -192,7 +232,7 @@ def draw(trials: Sequence[common.Numbers]) -> Any:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line; unless given, some training examples are held out."""
     parser = residual.arguments_of(__doc__)
     parser.add_argument(
         "--rule", type=command_line.row(RULES), default="wm-published", metavar="ID"
@@ -203,14 +243,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.held_out is None and given.dataset != residual.IMAGENET:
-        given.held_out = 300 if given.quick else 5000  # or it would search on the test split
+        given.held_out = 300 if given.quick else 5000  # the test split must not guide the search
     return given
 
 
 def main() -> None:
-    """Search, and write what was found."""
+    """Search in one or several processes, and write the results."""
     search = Search(parse())
-    search.open()  # one process makes the database
+    search.open()  # creates the database before the other processes start
     others = [
         multiprocessing.get_context("spawn").Process(target=search.run, args=(number,))
         for number in range(1, (search.given.jobs or 1))

@@ -1,21 +1,23 @@
-r"""Figure 2 of "Two Routes": flows that diverge, rest and collapse, and layers that did.
+r"""Figure 2 of "Two Routes": stable, diverging and collapsing flows, and layers of these kinds.
 
     python -m examples.two_routes.stability --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.stability --model results/two_routes/models/NAME.keras
     python -m examples.two_routes.stability --quick
 
-Above, the symmetrised flow of the scalar theory for x = 1: of a weight mirror with λ = β/α below,
-at and above x² and, past the paper, of the other rules. Below, forward against feedback weights of
-a network trained with a weight mirror on its own activity, nothing divided by its power, which the
-script trains unless `--model` names one that `train.py` saved. Its first convolution sends no error
-down and has no feedback weights: the first panel is of the one after it.
+The upper panels show the symmetrised flow of the scalar theory for x = 1: of a weight mirror with
+λ = β/α below, at and above x² and, beyond the paper, of the other rules. The lower panels show
+feedback weights against forward weights of a network that was trained with a weight mirror on its
+own activity, without division by the power of the activity. The script trains this network unless
+`--model` names one that `train.py` saved. The first convolution sends no error down and has no
+feedback weights, so that the first panel shows the second convolution.
 
-The table asks whether the theory says which layers diverge. x² is the mean square of an entry of
-the layer's input, times the positions of a convolution, over which the mirror sums: measured in an
-untrained copy of the network and in the trained one. The last prediction knows more: that inputs
-are not white, so that B rests at xᵀx W / (λ N) (W fixed), and takes ‖xᵀx W‖ / (N ‖W‖) for x².
-Predicted is x²/λ, the outcome is ‖B‖/‖W‖; what is at most `--factor` from 1 counts as stable.
-Training goes on where a kernel runs away or collapses, as long as the loss is a number.
+The table tests whether the theory predicts which layers diverge. x² is the mean square of an entry
+of the layer's input, times the number of positions of a convolution, over which the mirror sums. It
+is measured in an untrained copy of the network and in the trained network. A third prediction
+takes into account that inputs are not white, so that for fixed W, B rests at xᵀx W / (λ N): it uses
+‖xᵀx W‖ / (N ‖W‖) in place of x². The predicted ratio is x²/λ, the measured ratio is ‖B‖/‖W‖. A
+ratio that differs from 1 by at most the factor `--factor` counts as stable. Training continues when
+a kernel diverges or collapses, as long as the loss is finite.
 
 Paper: Kunin et al. 2020.
 """
@@ -45,23 +47,23 @@ FLOWS = {
     "IA, λ = 2, γ = α": {"amp": 1.0, "decay": 2.0, "null": 1.0},
     "SA and AA, α = β": {"self": 1.0, "decay": 1.0},
 }
-"""What the panels of the flow show."""
+"""Coefficients of the rule in each panel of a flow, by title of the panel."""
 HEAD = ("layer", "λ", "by x² before", "by x² after", "by xᵀx W after", "‖B‖/‖W‖", "angle")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What the table says of a layer.
+    """Measurements of a layer for a row of the table.
 
     Attributes:
-        layer: Its name.
-        ratio: ‖B‖ / ‖W‖.
-        slope: Of B over W, through the origin.
-        angle: Of W and B, degrees.
-        decay: λ = β/α of the layer's rule.
+        layer: Name of the layer.
+        ratio: Ratio of norms ‖B‖ / ‖W‖.
+        slope: Slope of the regression of B on W through the origin.
+        angle: Angle between W and B, in degrees.
+        decay: Ratio λ = β/α of the coefficients of the layer's rule.
         before: x² in the untrained network.
-        after: x² in the trained one.
-        along: ‖xᵀx W‖ / (N ‖W‖) in the trained one.
+        after: x² in the trained network.
+        along: ‖xᵀx W‖ / (N ‖W‖) in the trained network.
     """
 
     layer: str
@@ -75,10 +77,15 @@ class Row:
 
 
 def measure(model: keras.Model, images: Any) -> list[Row]:
-    """One row a layer that a mirror has trained on its own activity.
+    """Measure each layer whose feedback weights a mirror has trained on the layer's own activity.
+
+    Args:
+        model: Trained network.
+        images: Input images.
 
     Raises:
-        ValueError: If there are fewer than three such layers, or it has blown up.
+        ValueError: If there are fewer than three such layers, or the network has weights or
+            activities that are not finite.
     """
     layers = [layer for layer in model.layers if is_mirror(getattr(layer, "feedback", None))]
     if len(layers) < 3:
@@ -115,9 +122,18 @@ def measure(model: keras.Model, images: Any) -> list[Row]:
 
 
 def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
-    """By layer: mean square of an entry of its input, times positions; and ‖xᵀx W‖ / (N ‖W‖)."""
+    """Measure the power of the input of each layer with feedback weights.
+
+    Args:
+        model: Network.
+        images: Input images.
+
+    Returns:
+        `{name of the layer: (x², along)}`: the mean square of an entry of the layer's input times
+        the number of positions, and ‖xᵀx W‖ / (N ‖W‖).
+    """
     with ta.probe.probe() as seen:
-        model(images, training=True)  # the untrained one has no statistics of its own yet
+        model(images, training=True)  # an untrained network has no statistics for normalisation yet
     found = {}
     for layer in model.layers:
         if getattr(layer, "feedback", None) is not None:
@@ -131,25 +147,38 @@ def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
 
 
 def is_mirror(feedback: Any) -> bool:
-    """Whether it is the rule that the theory is about."""
+    """Whether a feedback rule is that of the theory: a mirror without noise and normalisation."""
     mirrors = isinstance(feedback, ta.feedback.WeightMirror)
     return mirrors and feedback.noise is None and feedback.normalize is None
 
 
 def weights_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and feedback weights."""
+    """Return the forward and the feedback kernel of a layer."""
     return np.asarray(layer.kernel), np.asarray(layer.effective_feedback_kernel())
 
 
 def verdict(ratio: float, factor: float) -> str:
-    """Of a ratio, that of norms or x²/λ."""
+    """Classify a ratio, that of norms or x²/λ.
+
+    Args:
+        ratio: Ratio, 1 where B equals W in size.
+        factor: Factor by which the ratio may differ from 1 in a stable layer.
+
+    Returns:
+        `"diverging"`, `"stable"` or `"collapsing"`.
+    """
     if ratio > factor:
         return "diverging"
     return "collapsing" if ratio < 1 / factor else "stable"
 
 
 def table(rows: list[Row], factor: float) -> str:
-    """Markdown, with how often each prediction was right."""
+    """Return a Markdown table of the layers, and how often each prediction was right.
+
+    Args:
+        rows: Measurements of the layers.
+        factor: Factor by which a ratio may differ from 1 in a stable layer.
+    """
     cells = []
     right = np.zeros(3, int)
     for row in rows:
@@ -163,7 +192,16 @@ def table(rows: list[Row], factor: float) -> str:
 
 
 def draw_flow(panel: Any, title: str, rule: Any) -> Any:
-    """Arrows along the flow on a ground coloured by its magnitude; red where it rests."""
+    """Draw the flow of a rule as arrows on colours of its magnitude, with fixed points in red.
+
+    Args:
+        panel: Matplotlib axes.
+        title: Title of the panel.
+        rule: Coefficients of the rule, `{name: value}`.
+
+    Returns:
+        Matplotlib artist of the magnitudes, for a colour bar.
+    """
     verdict = ta.analysis.flow_verdict(rule)
     side = np.linspace(-1.5, 1.5, 61)
     ground = panel.pcolormesh(
@@ -186,7 +224,15 @@ def draw_flow(panel: Any, title: str, rule: Any) -> Any:
 
 
 def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
-    """Each dot an entry, drawn at random from large kernels."""
+    """Draw feedback against forward weights of a layer, one dot per entry of the kernel.
+
+    Of large kernels, a random sample of the entries is drawn.
+
+    Args:
+        panel: Matplotlib axes.
+        model: Trained network.
+        row: Measurements of the layer.
+    """
     w, b = (weights.ravel() for weights in weights_of(model.get_layer(row.layer)))
     shown = np.random.default_rng(0).permutation(w.size)[:4000]
     panel.plot(w[shown], b[shown], ".", markersize=2, alpha=0.5, rasterized=True)
@@ -201,7 +247,14 @@ def draw_scatter(panel: Any, model: keras.Model, row: Row) -> None:
 
 
 def draw(model: keras.Model, rows: list[Row]) -> Any:
-    """Flows, and the first layer, the one between that is closest to symmetric, and the last."""
+    """Draw the flows and the weights of three layers.
+
+    The layers are the first, the last, and of those between the one with ‖B‖ closest to ‖W‖.
+
+    Args:
+        model: Trained network.
+        rows: Measurements of the layers.
+    """
     figure, axes = common.new_figure(3, 3)
     for panel, (title, rule) in zip(axes[:2].flat, FLOWS.items(), strict=True):
         figure.colorbar(draw_flow(panel, title, rule), ax=panel, label="magnitude", shrink=0.6)
@@ -212,7 +265,7 @@ def draw(model: keras.Model, rows: list[Row]) -> Any:
 
 
 def train(given: argparse.Namespace) -> tuple[Settings, Path]:
-    """Train with the mirror, and say with which settings and where the network is."""
+    """Train a network with the mirror, and return its settings and its file."""
     rule = ta.feedback.WeightMirror(
         given.alpha, given.beta, noise=None, normalize=None, response_bias=True
     )
@@ -227,14 +280,14 @@ def train(given: argparse.Namespace) -> tuple[Settings, Path]:
 
 
 def settings_file(model: Path) -> Path:
-    """Where `train.py` writes the settings of a network."""
+    """Return the file to which `train.py` writes the settings of a network."""
     return model.with_suffix(".json")
 
 
 def settings_beside(arguments: argparse.Namespace) -> Settings:
-    """Those that the network of `--model` was trained with, if they are beside it.
+    """Return the settings with which the network of `--model` was trained.
 
-    Otherwise those of the command line.
+    They are read from the file beside the network or, if there is none, from the command line.
     """
     file = settings_file(arguments.model)
     if not file.exists():
@@ -243,7 +296,7 @@ def settings_beside(arguments: argparse.Namespace) -> Settings:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line, and refuse flags that have no effect together."""
     parser = arguments_of(__doc__)
     parser.add_argument("--model", type=Path, help="a network that train.py has saved")
     parser.number("--depth", "default: 20")
@@ -252,7 +305,7 @@ def parse() -> argparse.Namespace:
     parser.number("--beta", "of decay in training", 0.2, kind=float)
     parser.number("--factor", "up to which all is stable", 3.0, kind=float)
     arguments = parser.parse_args()
-    if arguments.model is not None:  # nothing is trained
+    if arguments.model is not None:  # no training, so that flags of the training have no effect
         used = {"model", "quick", "output", "data_dir", "factor"}
         if not settings_file(arguments.model).exists():
             used |= {"dataset", "version", "size", "held_out", "seed"}
@@ -263,7 +316,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train, measure, print and draw."""
+    """Train or load the network, measure its layers, print the table, and draw the figure."""
     arguments = parse()
     if arguments.model is None:
         settings, file = train(arguments)

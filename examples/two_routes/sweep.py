@@ -1,4 +1,4 @@
-"""A setting of the recipe swept over several values, with several methods, each on each of them."""
+"""Sweeps over a setting of the recipe: every method is trained at every value of the setting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ QUICK = ("backprop", "sa")
 
 
 def arguments(text: str, methods: Iterable[str]) -> command_line.Parser:
-    """A command line with all settings, methods, rules from files, and seeds."""
+    """Return a parser with flags for all settings, methods, rules from files, and seeds.
+
+    Args:
+        text: Docstring of the script, whose first line becomes the description of `--help`.
+        methods: Default ids of `--methods` without `--quick`.
+    """
     parser = residual.arguments_of(text, seeds=1)
     parser.add_argument(
         "--methods",
@@ -36,13 +41,25 @@ def arguments(text: str, methods: Iterable[str]) -> command_line.Parser:
 
 
 def chosen(given: argparse.Namespace) -> dict[str, Any]:
-    """Names of the methods, with the rule of those that come from a file."""
+    """Return `{name: rule}` of the methods on the command line.
+
+    The rule of a method in `residual.METHODS` is None; that of a file is as Keras saves it.
+    """
     rules = {file.stem: json.loads(file.read_text())["rule"] for file in given.rules}
     return {**dict.fromkeys(given.methods), **rules}
 
 
 def runs(given: argparse.Namespace, name: str, values: Iterable[Any]) -> list[common.Numbers]:
-    """Train what is missing: every method at every value of a setting, from every seed."""
+    """Make the runs that are missing: every method at every value of a setting, with every seed.
+
+    Args:
+        given: Parsed command line of `arguments`.
+        name: Name of the setting, a field of `residual.Settings`.
+        values: Values of the setting.
+
+    Returns:
+        Runs, see `residual.runs`.
+    """
     base = residual.settings_of(given)
     cases = [
         residual.case(
@@ -57,7 +74,16 @@ def runs(given: argparse.Namespace, name: str, values: Iterable[Any]) -> list[co
 def accuracies(
     found: list[common.Numbers], name: str, curve: str = "val_accuracy"
 ) -> dict[str, dict[Any, list[float]]]:
-    """Test accuracies, percent: `{method: {value of the setting: [one per seed]}}`."""
+    """Return test accuracies after the last epoch, in percent.
+
+    Args:
+        found: Runs of `runs`.
+        name: Name of the setting that is swept.
+        curve: Name of the curve of accuracies.
+
+    Returns:
+        `{method: {value of the setting: [accuracy per seed]}}`.
+    """
     values: dict[str, dict[Any, list[float]]] = {}
     for run in found:
         settings, accuracy = run["settings"], 100 * run["curves"][curve][-1]
@@ -66,7 +92,13 @@ def accuracies(
 
 
 def table(found: list[common.Numbers], name: str, curve: str = "val_accuracy") -> str:
-    """Test accuracy by method and value of a setting, percent; mean and standard error of seeds."""
+    """Return a Markdown table of test accuracies in percent: mean and standard error over seeds.
+
+    Args:
+        found: Runs of `runs`.
+        name: Name of the setting that is swept: each of its values has a column, each method a row.
+        curve: Name of the curve of accuracies.
+    """
     values = sorted({run["settings"][name] for run in found})
 
     def cell(method: str, value: Any, own: list[float]) -> str:
@@ -86,7 +118,14 @@ def table(found: list[common.Numbers], name: str, curve: str = "val_accuracy") -
 
 
 def write(output: Path, kind: str, found: list[common.Numbers], figure: Any) -> None:
-    """Keep settings, curves and versions in one file, and a figure beside it."""
+    """Write settings, curves and versions to a JSON file, and a figure beside the file.
+
+    Args:
+        output: Folder of the files.
+        kind: Kind of sweep, with which the names of the files begin.
+        found: Runs of `runs`.
+        figure: Matplotlib figure.
+    """
     settings = found[0]["settings"]
     stem = output / f"{kind}-{settings['dataset']}-v{settings['version']}"
     common.write(stem, {"runs": found}, figure)

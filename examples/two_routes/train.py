@@ -1,15 +1,16 @@
-r"""One residual network, one method: a run of "Two Routes to Scalable Credit Assignment".
+r"""Train a residual network with one method by the recipe of "Two Routes".
 
     python -m examples.two_routes.train --method sa --depth 20 --data-dir ~/tensorflow_datasets
     python -m examples.two_routes.train --method sa --depth 50 --version 2 --dataset imagenet2012 \
         --data-dir gs://bucket/tensorflow_datasets --batch-size 1024 --strategy tpu
     python -m examples.two_routes.train --quick
 
-SGD with Nesterov momentum .9, L2 of 1e-4, warm-up over the first 5 of 90 epochs, a tenth of
-the rate after 30, 60 and 80. Version 1 has ResNet's preprocessing at 224 pixels, version 2
-Inception's at 299. A killed run goes on from its last epoch.
+The recipe is SGD with Nesterov momentum 0.9, L2 of 1e-4 and 90 epochs. The learning rate warms up
+over the first 5 epochs, and falls to a tenth after 30, 60 and 80 epochs. On ImageNet, version 1 has
+the preprocessing of ResNet at 224 pixels, version 2 that of Inception at 299. An interrupted run is
+continued after its last epoch.
 
-Paper: Kunin et al. 2020.
+Paper: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight Symmetry".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from examples.two_routes import residual
 
 
 def main() -> None:
-    """Train, and say what came of it."""
+    """Train the network, and print its test accuracy."""
     parser = residual.arguments_of(__doc__)
     methods = command_line.row(residual.METHODS)
     parser.add_argument("--method", type=methods, default="sa", metavar="ID")

@@ -1,19 +1,19 @@
-"""Where does each alignment rule train? A map over the two rates: of W and of B.
+"""Where does each alignment rule train? A map over the learning rates of W and of B.
 
     python -m examples.two_routes.where_rules_train --quick
     python -m examples.two_routes.where_rules_train --network convolutional
     python -m examples.two_routes.where_rules_train --network perceptron --data-dir ~/tfds
     python -m examples.two_routes.where_rules_train --network resnet20
 
-Every cell of a map is a training run: across, the learning rate of the forward weights, under SGD
-with momentum 0.9; upwards, that of the feedback weights, under plain SGD or Adam, for a rule whose
-coefficients are 1. Shown is by how many points of test accuracy the run stays behind
-backpropagation at the same forward rate. Each rule is there with sums over positions, as printed,
-and with the options of this library that take the layer's scale out of it. The published procedure
-has an adaptive optimizer for B (activation alignment), or steps that alternate (local rules), which
-is in `search` and `depth_sweep`.
+Every cell of a map is a pair of learning rates. The horizontal axis is the rate of the forward
+weights W, which learn by SGD with momentum 0.9. The vertical axis is the rate of the feedback
+weights B, which learn by plain SGD or Adam and a rule whose coefficients are 1. A cell shows how
+many percentage points of test accuracy the rule is behind backpropagation at the same forward rate.
+Each rule is tried with sums over positions, as printed in the paper, and with the options of this
+library that divide by the scale of the layer. The published procedure has an adaptive optimizer for
+B (activation alignment) or alternating steps (local rules), see `search` and `depth_sweep`.
 
-Finished runs are kept in the output directory and not repeated.
+Finished runs are stored in the output directory and not repeated.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ RULES: dict[str, ta.feedback.Alignment] = {
         1.0, 1.0, noise="rademacher", normalize="input"
     ),
     "WM, on noise, sums": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
-    # the same as the mean over positions: the noise has power 1
+    # since the noise has power 1, this equals the mean over positions
     "WM, on noise, per input power": ta.feedback.WeightMirror(1.0, 1.0, normalize="variance"),
     "WM, on activity, sums": ta.feedback.WeightMirror(1.0, 1.0, **_ACTIVITY),
     "IA, on activity, sums": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
     "IA, on noise, per input power": ta.feedback.InformationAlignment(
         1.0, 1.0, 0.1, normalize="variance"
     ),
-    # with "Adam" in the name it is the optimizer of B, as in the paper
+    # `optimizer` gives B Adam, as in the paper, if "Adam" is in the name
     "AA, on activity, Adam": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
     "WM, on noise, Adam": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     "IA, on activity, Adam": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
@@ -75,7 +75,10 @@ NETWORKS: dict[str, tuple[Any, str, int, int]] = {
 
 
 def optimizer(run: Any) -> keras.optimizers.Optimizer:
-    """Constant rates: that of W, and that of feedback weights that learn."""
+    """Return the optimizers of a run, with constant rates: one for W, one for B.
+
+    W has SGD with momentum. B has Adam if the name of the variant has "Adam" in it, else plain SGD.
+    """
     rates = run.settings
     learns = keras.optimizers.Adam if "Adam" in run.variant else keras.optimizers.SGD
     return ta.optimizers.split(
@@ -85,10 +88,15 @@ def optimizer(run: Any) -> keras.optimizers.Optimizer:
 
 
 def measure(given: argparse.Namespace) -> dict[str, float]:
-    """Fill in all cells that are not there yet: a case a forward rate, a variant a rule and rate.
+    """Make the runs that the file of results lacks, and return all results of the file.
+
+    The study has one case per forward rate, and one variant per pair of rule and feedback rate.
+
+    Args:
+        given: Parsed command line.
 
     Returns:
-        Test accuracies in percent, 10 (chance) for a run that blew up, by `key`.
+        `{key of a run: test accuracy in percent}`, 10 (chance) for a run that diverged.
     """
     file = given.output / f"{given.network}.json"
     found: dict[str, float] = json.loads(file.read_text())["runs"] if file.exists() else {}
@@ -136,12 +144,28 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
 
 
 def key(name: str, forward: float, feedback: float, seed: int) -> str:
-    """Under which a run is kept."""
+    """Return the key under which the accuracy of a run is stored.
+
+    Args:
+        name: Name of the rule, or `"backprop"`.
+        forward: Learning rate of W.
+        feedback: Learning rate of B.
+        seed: Seed of the run.
+    """
     return f"{name} | W {forward:g} | B {feedback:g} | seed {seed}"
 
 
 def behind(found: dict[str, float], name: str, arguments: argparse.Namespace) -> np.ndarray:
-    """Points behind backpropagation, mean over seeds, `(feedback rates, forward rates)`."""
+    """Return how far a rule is behind backpropagation, in percentage points of test accuracy.
+
+    Args:
+        found: Accuracies of `measure`.
+        name: Name of the rule.
+        arguments: Parsed command line.
+
+    Returns:
+        Map of means over the seeds, `(feedback rates, forward rates)`.
+    """
 
     def accuracy(name: str, forward: float, feedback: float) -> float:
         runs = [found[key(name, forward, feedback, s)] for s in range(arguments.seeds)]
@@ -156,7 +180,12 @@ def behind(found: dict[str, float], name: str, arguments: argparse.Namespace) ->
 
 
 def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
-    """One panel a rule; the lighter, the closer to backpropagation."""
+    """Draw one map per rule; the lighter a cell, the closer the rule is to backpropagation.
+
+    Args:
+        maps: `{name of the rule: map of behind}`.
+        arguments: Parsed command line.
+    """
     columns = min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
     figure, axes = common.new_figure(rows, columns)
@@ -181,7 +210,7 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line, and check that the dataset is there."""
     parser = command_line.new_parser(__doc__, "two_routes", seeds=1, jobs=True)
     parser.add_argument("--network", choices=list(NETWORKS), default="convolutional")
     parser.add_argument("--forward", type=float, nargs="+", metavar="RATE")
@@ -200,13 +229,13 @@ def parse() -> argparse.Namespace:
         "rules": (names, names[:1]),
     }
     arguments = parser.parse_args()
-    ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # what is missing is said here
+    ta.data.load(NETWORKS[arguments.network][1], arguments.data_dir)  # missing data fail here
     arguments.rules = {name: RULES[name] for name in arguments.rules}
     return arguments
 
 
 def main() -> None:
-    """Train, draw, print."""
+    """Make the runs that are missing, print how often each rule trains, and draw the maps."""
     arguments = parse()
     found = measure(arguments)
     maps = {name: behind(found, name, arguments) for name in arguments.rules}
