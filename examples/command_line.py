@@ -53,7 +53,10 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Read the command line, and set the defaults of flags that are not given."""
         given = super().parse_args(*arguments)
-        self.given = {n for n, value in vars(given).items() if value != self.get_default(n)}
+        absent = object()  # where a flag with its default value would look like no flag
+        told = argparse.Namespace(**dict.fromkeys(vars(given), absent))
+        super().parse_args(*arguments, namespace=told)
+        self.given = {name for name, value in vars(told).items() if value is not absent}
         for name, values in self.usual.items():
             if getattr(given, name) is None:
                 setattr(given, name, values[given.quick])

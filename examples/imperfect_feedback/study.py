@@ -278,6 +278,7 @@ def main() -> None:
             {seed for *_, seed, _ in missing},
         ),
     )
+    runs = [run for run in runs if run["epochs"] == epochs]
     print(table(runs))
     for kind in KINDS:
         ending = "" if kind == "accuracy" else "-angle"

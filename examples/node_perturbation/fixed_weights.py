@@ -44,6 +44,7 @@ from examples.node_perturbation.perceptron import (
 
 NOISE = [1e-4, 1e-3, 1e-2, 1e-1]
 WIDTHS = [30, 100, 300, 1000]
+INPUTS = {"mnist": 784, "digits": 64}
 CHECKPOINTS = [100, 300, 1000, 3000, 10_000, 20_000, 40_000]
 CELL = ("first", "second", "passes", "noise", "estimator")
 PUBLISHED: Numbers = {"solver": ta.phases.Ridge(forgetting=1.0), "control_variate": False}
@@ -141,7 +142,8 @@ def table(results: list[Numbers]) -> str:
     heads += [f"{measure.replace('_', ' ')}, {layer}" for measure, layer in columns]
     rows = []
     for (first, second, passes, noise, estimator), runs in cells(results).items():
-        row = [f"784-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
+        inputs = INPUTS[runs[0]["settings"]["dataset"]]
+        row = [f"{inputs}-{first}-{second}-10", f"{passes} passes", f"{noise:g}", estimator]
         ends = (
             with_error(last(runs, f"{layer}/{measure}"), 1 if "angle" in measure else 3)
             for measure, layer in columns
@@ -192,7 +194,8 @@ def draw(results: list[Numbers]) -> Any:
             }
             if ends:
                 panel.loglog(list(ends), list(ends.values()), f"o{dashes}", label=kind)
-        panel.set(xlabel="N of 784-N-50-10", ylabel=label.replace(", ", "\n"))
+        inputs = INPUTS[results[0]["settings"]["dataset"]]
+        panel.set(xlabel=f"N of {inputs}-N-50-10", ylabel=label.replace(", ", "\n"))
         panel.legend(fontsize=7)
         plain_ticks(panel)
     counts = {len(runs) for runs in groups.values()}

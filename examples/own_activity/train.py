@@ -167,16 +167,16 @@ def main() -> None:
     load(given.data, given.data_dir)  # missing data fail here, before the study starts
     runs = common.completed(
         file,
-        ("variant", "seed", "epochs"),
-        [(name, seed, epochs) for name in names for seed in range(given.seeds)],
+        ("data", "epochs", "variant", "seed"),
+        [(given.data, epochs, name, seed) for name in names for seed in range(given.seeds)],
         lambda missing: train(
             given,
-            dict.fromkeys(name for name, *_ in missing),
+            dict.fromkeys(name for *_, name, _ in missing),
             epochs,
-            {seed for _, seed, _ in missing},
+            {seed for *_, seed in missing},
         ),
     )
-    print(table([run for run in runs if run["epochs"] == epochs]))
+    print(table([run for run in runs if (run["data"], run["epochs"]) == (given.data, epochs)]))
 
 
 if __name__ == "__main__":

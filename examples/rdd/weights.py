@@ -79,7 +79,8 @@ def main() -> None:
     """Make the measurements that the file lacks, add them to the file, and print the table."""
     given = command_line.new_parser(__doc__, "rdd", seeds=3, data=False).parse_args()
     sizes = (20, 10, 5) if given.quick else SIZES
-    file = given.output / "weights.json"
+    # other layers, simulated for a second: numbers of their own
+    file = given.output / ("weights-quick.json" if given.quick else "weights.json")
     results: dict[str, dict[str, Any]] = common.read_json(file) or {}
     found = results.setdefault("signs and correlations", {})
     for name, setting in SETTINGS.items():

@@ -54,6 +54,17 @@ def test_numbers_have_a_default_and_another_one_with_quick():
         some.parse_args(["--depth", "0"])
 
 
+def test_a_flag_with_its_default_value_is_given():
+    some = parser()
+    some.add_argument("--seed", type=int, default=0)
+    some.parse_args(["--seed", "0", "--quick"])
+    assert some.given == {"seed", "quick"}
+    with pytest.raises(SystemExit):
+        some.refuse({"seed"}, "--quick")
+    some.parse_args([])
+    assert some.given == set()
+
+
 def test_methods_go_by_their_long_names_too():
     given = parser().parse_args(["--methods", "Kolen-Pollack", "rdd", "back_propagation"])
     assert given.methods == ["kp", "rdd", "backprop"]

@@ -80,7 +80,7 @@ def test_spike_rates_follow_activities():
 @pytest.mark.slow
 def test_how_well_weights_are_found(tmp_path):
     scripts.run("rdd.weights", "--quick", "--seeds", "1", "--output", tmp_path)
-    found = json.loads((tmp_path / "weights.json").read_text())["signs and correlations"]
+    found = json.loads((tmp_path / "weights-quick.json").read_text())["signs and correlations"]
     assert {len(rows["0"]) for rows in found.values()} == {2}
     assert found["pooled"] != found["pooled, free drive"]
 

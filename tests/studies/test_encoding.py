@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import keras
 import pytest
@@ -118,6 +119,9 @@ def test_whatever_code_refers_to_counts(tmp_path, body):
     assert one == same != other
 
 
+INSIDE = "def f(run):\n    import {0}\n    return {0}.K\n"
+
+
 def test_modules_imported_inside_of_a_function_count(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "package_of_mine"
@@ -128,6 +132,20 @@ def test_modules_imported_inside_of_a_function_count(tmp_path, monkeypatch):
     for i, value in enumerate((1, 1, 2)):
         (package / "deep.py").write_text(f"K = {value}\n")
         found.append(sources(tmp_path, f"imports_{i}", text))
+    assert found[0] == found[1] != found[2]
+
+
+DESCRIBED = '"""Module."""\nK = 1  # constant\n"""Constant."""\n\n\nclass A:\n    """Class."""\n'
+
+
+@pytest.mark.parametrize("text", ["import {0}\ndef f(run):\n    return {0}.K\n", INSIDE])
+def test_the_words_of_a_module_do_not_count(tmp_path, monkeypatch, text):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for i, code in enumerate((DESCRIBED, "K = 1\nclass A:\n    pass\n", "K = 2\n")):
+        (tmp_path / "words_of_mine.py").write_text(code)
+        monkeypatch.delitem(sys.modules, "words_of_mine", raising=False)
+        found.append(sources(tmp_path, f"words_{len(text)}_{i}", text.format("words_of_mine")))
     assert found[0] == found[1] != found[2]
 
 

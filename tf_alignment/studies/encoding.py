@@ -318,7 +318,7 @@ def _add_references(
         elif isinstance(used, types.ModuleType):
             if _is_own(used.__name__):
                 file = getattr(used, "__file__", None)
-                found[used.__name__] = digest(Path(file).read_bytes()) if file else "unknown"
+                found[used.__name__] = _of_file(file) if file else "unknown"
         elif isinstance(used, bool | int | float | str | tuple):
             found[reference] = repr(used)
         elif name in bound and reference not in found:
@@ -373,7 +373,18 @@ def _imported(tree: ast.AST, module: types.ModuleType) -> dict[str, str]:
                 continue
             names |= {start, *(f"{start}.{alias.name}" for alias in node.names)}
     files = {name: file for name in sorted(names) if (file := _own_file(name)) is not None}
-    return {name: digest(Path(file).read_bytes()) for name, file in files.items()}
+    return {name: _of_file(file) for name, file in files.items()}
+
+
+def _of_file(file: str) -> str:
+    """Digest of a file's code, as in `_sources` without comments, docstrings and layout."""
+    content = Path(file).read_bytes()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # no Python
+        return digest(content)
+    _without_docstrings(tree)
+    return digest(ast.dump(tree).encode())
 
 
 def _own_file(module: str) -> str | None:
@@ -396,7 +407,11 @@ def _own_file(module: str) -> str | None:
 
 def _without_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            node.body = [s for s in node.body if not _is_string(s)] or [ast.Pass()]
+
+
+def _is_string(statement: ast.stmt) -> bool:
+    """Whether a statement is a string that nothing uses: a docstring of what is around or above."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
