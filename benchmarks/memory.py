@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
         "--models", nargs="+", choices=list(models.MODELS), default=list(models.MODELS)
     )
     parser.add_argument("--methods", nargs="+", choices=ta.feedback.METHODS, default=ONE_KERNEL)
-    parser.add_argument("--runs", type=int, default=3, help="interpreters a method (default: 3)")
+    parser.add_argument("--runs", type=int, default=3, help="interpreters per method (default: 3)")
     parser.add_argument("--steps", type=int, default=5, help="steps of a run (default: 5)")
     parser.add_argument(
         "--output", type=Path, default=Path("results/memory.json"), help="JSON file to write"

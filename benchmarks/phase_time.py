@@ -165,10 +165,12 @@ def main() -> None:
     rows = []
     for name in arguments.models:
         found = measure(name, arguments.rounds, arguments.seconds, arguments.phases)
-        print(f"{name}\n  {'':<28}{'ms a step':>10}{'time':>7}{'processor':>11}{'operations':>12}")
+        print(
+            f"{name}\n  {'':<28}{'ms per step':>12}{'time':>7}{'processor':>11}{'operations':>12}"
+        )
         for row in found:
             print(
-                f"  {row['phase']:<28}{row['milliseconds']:>10.3f}{row['time_ratio']:>7.2f}"
+                f"  {row['phase']:<28}{row['milliseconds']:>12.3f}{row['time_ratio']:>7.2f}"
                 f"{row['processor_ratio']:>11.2f}{row['flops_ratio']:>12.2f}"
             )
         rows += found

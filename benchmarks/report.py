@@ -58,7 +58,7 @@ def _time(row: dict[str, Any], method: str) -> str:
 def phases(rows: Rows) -> str:
     """Return a Markdown table of `phase_time.py`: steps of phases relative to the reference."""
     return markdown(
-        ("network", "phase", "ms a step", "time", "operations"),
+        ("network", "phase", "ms per step", "time", "operations"),
         (
             (
                 row["model"],
@@ -75,7 +75,7 @@ def phases(rows: Rows) -> str:
 def spikes(rows: Rows) -> str:
     """Return a Markdown table of `spiking.py`: speed of simulations with and without XLA."""
     return markdown(
-        ("simulation", "XLA", "s", "simulated a second", "compile s"),
+        ("simulation", "XLA", "s", "simulated per second", "compile s"),
         (
             (
                 row["phase"],

@@ -298,7 +298,7 @@ def draw(model: keras.Model, chip: Chip, cores: int, file: Path) -> None:
         panel.plot(
             batches, ratio, "--" if spared else "o-", label=label, markersize=3, color=colour
         )
-    panel.set(xlabel="examples a core", ylabel="step over backpropagation's", xscale="log")
+    panel.set(xlabel="examples per core", ylabel="step over backpropagation's", xscale="log")
     panel.set_xticks(batches, [str(b) for b in batches])
     panel.set_yscale("log")
     panel.set_title(f"{cores} cores", size=10)
@@ -412,7 +412,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--depth", type=int, default=50, help="of the residual network (50)")
     parser.add_argument("--version", type=int, default=2, help="of the residual network (2)")
     parser.add_argument("--size", type=int, default=299, help="side of the images (299)")
-    parser.add_argument("--batch", type=int, default=32, help="examples a core (32)")
+    parser.add_argument("--batch", type=int, default=32, help="examples per core (32)")
     parser.add_argument("--cores", type=int, nargs="+", default=[8, 32, 128, 512])
     for field in dataclasses.fields(Chip):
         parser.add_argument(

@@ -118,7 +118,7 @@ def main() -> None:
     """Time all simulations, print the rows, and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--duration", type=float, default=30.0, help="of RDD, simulated seconds a layer (30)"
+        "--duration", type=float, default=30.0, help="of RDD, simulated seconds per layer (30)"
     )
     parser.add_argument("--steps", type=int, default=4000, help="of SAL (4000)")
     parser.add_argument("--runs", type=int, default=9, help="timed runs of each (default: 9)")

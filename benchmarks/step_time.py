@@ -216,13 +216,13 @@ def show(rows: list[Row]) -> None:
     first = rows[0]
     print(f"{first['model']}, batch size {first['batch_size']}, {first['mode']}")
     print(
-        f"  {'method':<10}{'ms a step':>10}{'time':>8}{'processor':>11}{'(range)':>15}"
+        f"  {'method':<10}{'ms per step':>12}{'time':>8}{'processor':>11}{'(range)':>15}"
         f"{'operations':>12}{'compile s':>11}"
     )
     for row in rows:
         low, high = row["processor_ratio_range"]
         print(
-            f"  {row['method']:<10}{row['milliseconds']:>10.2f}{row['time_ratio']:>8.2f}"
+            f"  {row['method']:<10}{row['milliseconds']:>12.2f}{row['time_ratio']:>8.2f}"
             f"{row['processor_ratio']:>11.2f}{f'({low:.2f}-{high:.2f})':>15}"
             f"{row['flops_ratio']:>12.2f}{row['compile_seconds']:>11.1f}"
         )

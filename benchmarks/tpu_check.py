@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", type=int, default=50, help="of the residual network (50)")
     parser.add_argument("--version", type=int, default=2, help="of it (2)")
-    parser.add_argument("--batch", type=int, default=32, help="examples a core (32)")
+    parser.add_argument("--batch", type=int, default=32, help="examples per core (32)")
     parser.add_argument("--methods", nargs="+", choices=ta.feedback.METHODS, metavar="ID")
     arguments = parser.parse_args()
 

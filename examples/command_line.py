@@ -124,7 +124,7 @@ def new_parser(
     if epochs is not None:
         new.number("--epochs", f"passes over the data ({epochs})")
     if jobs:
-        new.number("--jobs", "runs at a time (one a core)")
+        new.number("--jobs", "runs at a time (one per core)")
         known = ", ".join(ta.distribute.NAMES)
         new.add_argument("--strategy", default="default", type=_strategy, help=f"out of {known}")
     return new

@@ -209,7 +209,7 @@ def main() -> None:
     )
     parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
     parser.number("--filters", "of each convolution (64)")
-    parser.number("--duration", "simulated seconds a layer (30)", kind=float)
+    parser.number("--duration", "simulated seconds per layer (30)", kind=float)
     parser.add_argument("--estimator", choices=("pooled", "line", "sgd"), default="pooled")
     given = parser.parse_args()
     name = "digits" if given.quick else given.dataset

@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--network", choices=tuple(NETWORKS), default="lstm")
     parser.number("--length", "characters of a window", 64, 16)
-    parser.number("--batch", "windows a step", 32)
+    parser.number("--batch", "windows per step", 32)
     parser.number("--rate", "learning rate of AdamW", 0.01, kind=float)
     parser.number("--decay", "weight decay", 0.1, kind=float)
     given = parser.parse_args(arguments)

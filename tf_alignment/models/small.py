@@ -57,7 +57,7 @@ def perceptron(
         or [len(names), len(set(names))] != 2 * [1 + len(hidden)]
     ):
         raise ValueError(
-            f"Argument `names` must be {1 + len(hidden)} different names, one a layer. "
+            f"Argument `names` must be {1 + len(hidden)} different names, one per layer. "
             f"Received: names={names!r}"
         )
     feedback = methods.get(feedback)

@@ -117,7 +117,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     add("--methods", nargs="+", metavar="ID", help="ids, module:Rule, file.py:Rule")
     add("--seeds", type=int, help="runs of each method (3)")
     add("--epochs", type=int, help="passes over the training data (10)")
-    add("--batch-size", type=int, help="examples a step (32)")
+    add("--batch-size", type=int, help="examples per step (32)")
     add("--learning-rate", type=float, help="the highest, of SGD with momentum (0.1)")
     add("--weight-decay", type=float, help="decoupled, as Keras has it (0.01)")
     add(
@@ -130,7 +130,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trials", type=int, help="of each method, for tpe (20)")
     add("--baseline", metavar="ID", help="what the others are compared with (backprop)")
     add("--strategy", help=f"within a run: {', '.join(distribute.NAMES)} (default)")
-    add("--jobs", type=int, help="runs at a time (one a core)")
+    add("--jobs", type=int, help="runs at a time (one per core)")
     add("--threads", type=int, help="of TensorFlow in a run (1)")
     add("--shard", metavar="I/N", help="make only the i-th of n parts, for job arrays")
     add("--output", type=Path, metavar="DIR", help="for all files (results/study)")
