@@ -205,8 +205,9 @@ def figure(runs: list[common.Numbers], path: Path, kind: str = "accuracy") -> No
                 axis.axhline(np.mean(ideal), **line)
         arrow = ", worse →" if defect in ("noise", "mismatch") else ", ← worse"
         axis.set_xlabel(LABELS[defect].partition(" /")[0] + arrow, fontsize=9)
-    if kind == "accuracy":
-        axes[0, 0].set_ylim(0, 102)
+    if kind == "accuracy":  # error bars may reach beyond what an accuracy can be
+        low, high = axes[0, 0].get_ylim()
+        axes[0, 0].set_ylim(max(low, 0), min(high, 102))
     for row in axes:
         row[0].set_ylabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
