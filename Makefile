@@ -50,10 +50,6 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # One process a core with one thread each: what the tests train is too small for several threads.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
-
-# TensorFlow leaves oneDNN's kernels out on processors without AVX512-VNNI, where they take less than
-# half of the time of a convolution's step all the same.
-export TF_ENABLE_ONEDNN_OPTS ?= 1
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
