@@ -55,14 +55,14 @@ def test_the_study_of_own_activity(tmp_path, monkeypatch, capsys):
     ("script", "options"), [(study, ["--methods", "fa", "--quick"]), (train, ["--quick"])]
 )
 def test_seeds_of_the_kept_file_are_not_made_again(script, options, tmp_path, monkeypatch):
-    wanted = []
+    wanted, shown = [], []
 
     def seeds_of(given, *rest):
         wanted.append(list(rest[-1]))
         return []
 
     monkeypatch.setattr(script, "train", seeds_of)
-    monkeypatch.setattr(script, "table", lambda runs: "")
+    monkeypatch.setattr(script, "table", shown.extend)
     monkeypatch.setattr(study, "figure", lambda *_: None)
 
     def run(seeds):
@@ -77,10 +77,14 @@ def test_seeds_of_the_kept_file_are_not_made_again(script, options, tmp_path, mo
         if script is study
         else [{**names, "variant": name} for name in ("backprop", "aa, covariance")]
     )
-    (tmp_path / "digits.json").write_text(json.dumps(kept), "utf-8")
+    others = [{**run, "epochs": 12} for run in kept]  # in the same file
+    if script is train:
+        others += [{**run, "data": "mnist"} for run in kept]
+    (tmp_path / "digits.json").write_text(json.dumps([*others, *kept]), "utf-8")
     run("1")
     run("3")
     assert wanted == [[0], [1, 2]]
+    assert shown == kept * 2
 
 
 def test_kept_runs_of_own_activity_are_read():
