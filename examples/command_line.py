@@ -24,8 +24,7 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         usual: Defaults of flags, `{name of the flag: (default, default with --quick)}`.
-        given: Names of the flags whose values on the command line are not the parser's defaults,
-            set by `parse_args`.
+        given: Names of the flags that the command line has, set by `parse_args`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

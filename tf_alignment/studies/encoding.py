@@ -288,11 +288,10 @@ def _sources(value: Any) -> dict[str, str]:
         if reference in found or not _is_own(module):
             continue
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(item)))
+            tree = _code(textwrap.dedent(inspect.getsource(item)))
         except (OSError, TypeError, SyntaxError):
             found[reference] = "unknown"
             continue
-        _without_docstrings(tree)
         found[reference] = ast.dump(tree)
         if isinstance(item, type):
             todo.extend(base for base in item.__mro__[1:] if base is not object)
@@ -378,13 +377,16 @@ def _imported(tree: ast.AST, module: types.ModuleType) -> dict[str, str]:
 
 def _of_file(file: str) -> str:
     """Digest of a file's code, as in `_sources` without comments, docstrings and layout."""
-    content = Path(file).read_bytes()
+    return _of_content(Path(file).read_bytes())
+
+
+@functools.lru_cache
+def _of_content(content: bytes) -> str:
+    """Digest of the code in a file; many functions of a study name the same few modules."""
     try:
-        tree = ast.parse(content)
+        return digest(ast.dump(_code(content)).encode())
     except (SyntaxError, ValueError):  # no Python
         return digest(content)
-    _without_docstrings(tree)
-    return digest(ast.dump(tree).encode())
 
 
 def _own_file(module: str) -> str | None:
@@ -405,10 +407,13 @@ def _own_file(module: str) -> str | None:
     return next(own, None)
 
 
-def _without_docstrings(tree: ast.AST) -> None:
+def _code(text: str | bytes) -> ast.Module:
+    """Syntax tree without docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             node.body = [s for s in node.body if not _is_string(s)] or [ast.Pass()]
+    return tree
 
 
 def _is_string(statement: ast.stmt) -> bool:
