@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 
-__all__ = ["DENSE", "activities", "convolutional", "spike_rates"]
+__all__ = ["DENSE", "activities", "convolutional", "feedback_of", "spike_rates"]
 
 DENSE = ("dense1", "dense2", "output")
 
@@ -42,6 +42,16 @@ def convolutional(
     ]
     shape = (size, size, channels)
     return ta.models.convnet(shape, classes, filters, units, augment=augment)
+
+
+def feedback_of(convolution: str, dense: str) -> dict[str, str]:
+    """Return the feedback of the network for `ta.convert`.
+
+    Args:
+        convolution: Method of the second convolution; no layer below the first one learns.
+        dense: Method of the dense layers.
+    """
+    return {"conv2": convolution, **dict.fromkeys(DENSE, dense)}
 
 
 def activities(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:

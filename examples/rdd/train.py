@@ -10,6 +10,10 @@ those of all layers. `rdd` and `mirror` align the feedback weights of the dense 
 epoch, for 30 simulated seconds per layer, by regression discontinuity or from firing rates. A
 finished run is not repeated, and an interrupted run is continued after its last epoch.
 
+Two controls are not in the paper. They show how much of the error is due to the second convolution:
+`copied` sends errors through the transposed forward weights in the dense layers and through random
+weights in the second convolution; `rdd+wm` is `rdd` with a weight mirror in the second convolution.
+
 Paper: Guerguiev, Kording and Richards 2020, "Spike-based causal inference for weight alignment".
 Learning rate, momentum and epochs are those of the authors' implementation.
 """
@@ -26,9 +30,14 @@ import tf_alignment as ta
 from examples import command_line, common
 from examples.rdd import data as datasets
 from examples.rdd import figures
-from examples.rdd.network import DENSE, activities, convolutional, spike_rates
+from examples.rdd.network import DENSE, activities, convolutional, feedback_of, spike_rates
 
 METHODS = ("backprop", "fa", "rdd", "mirror")
+# Feedback of the layers, and the learning rate of feedback weights that learn in every step.
+CONTROLS = {
+    "copied": (feedback_of("fa", "sa"), 0.5),
+    "rdd+wm": (feedback_of("wm", "fa"), 0.05),
+}
 SAMPLE = 2000  # largest number of points in a scatter plot of weights or of units
 # Values of the paper: number of passes, filters per convolution, units of the hidden dense layers,
 # and simulated seconds per layer before each epoch.
@@ -106,20 +115,37 @@ def finish(run: Any) -> common.Numbers:
     }
 
 
+def optimizer(run: Any, feedback_rate: float) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a control, in which feedback weights that learn have their own rate.
+
+    Args:
+        run: Run of the study.
+        feedback_rate: Learning rate of the feedback weights that learn in every step.
+    """
+    forward = keras.optimizers.SGD(RATE, momentum=0.9)
+    return ta.optimizers.split(forward, keras.optimizers.SGD(feedback_rate))
+
+
 def variant(method: str, estimator: str) -> ta.studies.Variant:
     """Return the row of a method in the study.
 
     Args:
-        method: Id in `METHODS`.
-        estimator: Estimator of the weights for the method `rdd`.
+        method: Id in `METHODS` or `CONTROLS`.
+        estimator: Estimator of the weights for the methods `rdd` and `rdd+wm`.
     """
-    estimators = {"rdd": estimator, "mirror": "mirror"}
-    aligned = method in estimators
+    if method == "backprop":
+        return ta.studies.Variant(method, None)
+    estimators = {"rdd": estimator, "rdd+wm": estimator, "mirror": "mirror"}
+    phases = (
+        [functools.partial(phase, estimator=estimators[method])] if method in estimators else []
+    )
+    feedback, rate = CONTROLS.get(method, ("fa", None))
     return ta.studies.Variant(
         method,
-        None if method == "backprop" else "fa",
+        feedback,
         feedback_initializer=None,
-        phases=[functools.partial(phase, estimator=estimators[method])] if aligned else [],
+        phases=phases,
+        optimizer=functools.partial(optimizer, feedback_rate=rate) if rate else None,
     )
 
 
@@ -205,7 +231,14 @@ def table(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Train the network with all methods, print the table, and write numbers and figures."""
     parser = command_line.new_parser(
-        __doc__, "rdd", methods=METHODS, quick=("fa", "rdd"), epochs="100", seeds=1, jobs=True
+        __doc__,
+        "rdd",
+        methods=(*METHODS, *CONTROLS),
+        usual=METHODS,
+        quick=("fa", "rdd"),
+        epochs="100",
+        seeds=1,
+        jobs=True,
     )
     parser.add_argument("--dataset", choices=datasets.NAMES, default="cifar10")
     parser.number("--filters", "of each convolution (64)")

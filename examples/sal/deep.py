@@ -1,15 +1,19 @@
 """Train deep networks whose dense layers SAL aligns every epoch, beside backprop, FA and KP.
 
-python -m examples.sal.deep --quick
-python -m examples.sal.deep --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
-python -m examples.sal.deep --methods backprop fa --decay-for-all
+    python -m examples.sal.deep --quick
+    python -m examples.sal.deep --network conv --dataset cifar10 --data-dir ~/tensorflow_datasets
+    python -m examples.sal.deep --methods backprop fa --decay-for-all
 
 `perceptron` has 784-256-128-64-10 units with ReLU. `conv` is the network of `examples/rdd`, with
 two convolutions and dense layers of 384, 192 and 10 units: with SAL, the convolutions keep random
-feedback, as in the paper. Kolen-Pollack (KP) needs weight decay, which changes accuracy by itself:
-`--decay-for-all` adds the controls `backprop, decay` and `fa, decay` with the same decay.
-`--unbalanced` uses neurons as published. `--quick` uses the embedded digits. An interrupted run is
-continued after its last epoch when it is started with the same arguments.
+feedback, as in the paper. Two controls for `conv` are not in the paper: `copied` sends errors
+through the transposed forward weights in the dense layers and through random weights in the second
+convolution; `sal+wm` is `sal` with a weight mirror in the second convolution.
+
+Kolen-Pollack (KP) needs weight decay, which changes accuracy by itself: `--decay-for-all` adds the
+controls `backprop, decay` and `fa, decay` with the same decay. `--unbalanced` uses neurons as
+published. `--quick` uses the embedded digits. An interrupted run is continued after its last epoch
+when it is started with the same arguments.
 
 The learning rate falls to 0 along a cosine. At a constant rate, the noise that SAL leaves in B,
 which is different in every epoch, makes W grow until training diverges (on MNIST after ten epochs).
@@ -33,6 +37,11 @@ from examples.sal.files import write
 
 BATCH = 64
 METHODS = ("backprop", "fa", "kp", "sal")
+# Controls of `conv`: feedback, and the learning rate of feedback weights that learn in every step.
+OF_CONV = {
+    "copied": (rdd_network.feedback_of("fa", "sa"), 0.5),
+    "sal+wm": (rdd_network.feedback_of("wm", "fa"), 0.05),
+}
 CONTROLS = ("backprop", "fa")  # methods that `--decay-for-all` repeats with the decay of KP
 DECAY = ", decay"
 
@@ -43,10 +52,10 @@ def perceptron(shape: tuple[int, ...], classes: int) -> keras.Model:
     return networks.perceptron(shape, (256, 128, 64, classes), names)
 
 
-def conv(shape: tuple[int, ...], classes: int) -> keras.Model:
+def conv(shape: tuple[int, ...], classes: int, filters: int = 64) -> keras.Model:
     """Return a network of two convolutions and three dense layers, for images of a shape."""
     _, size, channels = shape
-    return rdd_network.convolutional(size, channels, classes)
+    return rdd_network.convolutional(size, channels, classes, filters)
 
 
 NETWORKS = {"perceptron": perceptron, "conv": conv}
@@ -69,7 +78,10 @@ def optimizer(run: Any, rate: float, decay: float) -> keras.optimizers.Optimizer
     falling = keras.optimizers.schedules.CosineDecay(rate, run.steps)
     decays = run.feedback == "kp" or run.variant.endswith(DECAY)
     decay = decay if decays else 0.0
-    return keras.optimizers.SGD(falling, momentum=0.9, weight_decay=decay)
+    forward = keras.optimizers.SGD(falling, momentum=0.9, weight_decay=decay)
+    if run.variant in OF_CONV:
+        return ta.optimizers.split(forward, keras.optimizers.SGD(OF_CONV[run.variant][1]))
+    return forward
 
 
 def variants(
@@ -78,13 +90,14 @@ def variants(
     """Return the rows of the study, in which each control follows its method.
 
     Args:
-        methods: Ids in `METHODS`.
-        phase: Phase of SAL, for the method `sal`.
+        methods: Ids in `METHODS` or `OF_CONV`.
+        phase: Phase of SAL, for the methods `sal` and `sal+wm`.
         decay_for_all: Whether there are controls with weight decay.
     """
     rows = []
     for method in methods:
-        feedback, phases = ("fa", [phase]) if method == "sal" else (method, [])
+        feedback = OF_CONV[method][0] if method in OF_CONV else "fa" if method == "sal" else method
+        phases = [phase] if method.startswith("sal") else []
         names = [method]
         if decay_for_all and method in CONTROLS:
             names.append(method + DECAY)
@@ -151,7 +164,8 @@ def main() -> None:
     parser = command_line.new_parser(
         __doc__,
         "sal",
-        methods=METHODS,
+        methods=(*METHODS, *OF_CONV),
+        usual=METHODS,
         quick=("backprop", "sal"),
         epochs="6, or 2 with --quick",
         seeds=1,
@@ -159,6 +173,7 @@ def main() -> None:
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="perceptron")
     parser.add_argument("--dataset", help="TFDS name (mnist; --quick: digits)")
+    parser.number("--filters", "of each convolution of conv (64)")
     parser.number("--rate", "of W at the start", 0.01, kind=float)
     parser.number("--steps", "of SAL before an epoch", 4000, 2000)
     parser.number("--feedback-rate", "of SAL", 0.03, kind=float)
@@ -170,6 +185,13 @@ def main() -> None:
         "--unbalanced", action="store_true", help="neurons as published, see the phase"
     )
     given = parser.parse_args()
+    if given.network != "conv" and (wrong := [m for m in given.methods if m in OF_CONV]):
+        parser.error(f"argument --methods: needs --network conv. Received: {', '.join(wrong)}")
+    if given.network != "conv" and given.filters:
+        parser.error(f"argument --filters: needs --network conv. Received: {given.filters}")
+    build = NETWORKS[given.network]
+    if given.filters:
+        build = functools.partial(build, filters=given.filters)
     settings = {
         "network": given.network,
         "dataset": given.dataset or ("digits" if given.quick else "mnist"),
@@ -187,7 +209,7 @@ def main() -> None:
     results = common.study(
         given,
         name,
-        functools.partial(NETWORKS[given.network], found.train.x.shape[1:], found.classes),
+        functools.partial(build, found.train.x.shape[1:], found.classes),
         data,
         variants(given.methods, sal, given.decay_for_all),
         compile={

@@ -61,6 +61,33 @@ def test_phases_align_the_dense_layers_alone():
     assert run.settings["start"] == found
 
 
+def test_controls_differ_in_the_feedback_of_one_kind_of_layers():
+    """`copied` has the transposed weights in dense layers alone, `rdd+wm` learns in `conv2` too."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 24, 24, 1)).astype("float32"), rng.integers(0, 10, 64)
+    for method, exact in (("copied", network.DENSE), ("rdd+wm", ("conv2",))):
+        variant = train.variant(method, "pooled")
+        model = network.convolutional(24, 1, 10, filters=2, units=(12, 8))
+        model = ta.convert(model, variant.feedback, feedback_initializer=None)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(variant.optimizer(None), loss)
+        model.fit(x, y, batch_size=8, epochs=30, verbose=0)
+        angles = {
+            layer.name: float(
+                ta.metrics.weight_angle(layer.kernel, *layer.feedback_weights.values())
+            )
+            for name in ("conv2", *network.DENSE)
+            if (layer := model.get_layer(name))
+        }
+        learned = {name for name, angle in angles.items() if angle < 15}
+        assert learned == set(exact), angles
+    model = ta.convert(network.convolutional(24, 1, 10, 2, (12, 8)), variant.feedback)
+    run = types.SimpleNamespace(model=model, seed=3, settings={"duration": 2.0})
+    [phase] = [function(run) for function in variant.phases]
+    paths = phase.connections(model)
+    assert [path.split("/")[-1] for path in paths] == list(network.DENSE)
+
+
 def test_the_pages_figures_are_drawn_from_kept_files(tmp_path):
     runs = json.loads((scripts.ROOT / "docs/results/rdd/cifar10.json").read_text())["runs"]
     written = figures.draw(runs, tmp_path / "cifar10")

@@ -119,6 +119,15 @@ def test_controls_with_the_decay_of_kolen_pollack():
     assert [row.feedback for row in rows] == ["backprop"] * 2 + ["fa"] * 2 + ["kp", "fa"]
     assert [bool(row.phases) for row in rows] == [False] * 5 + [True]
     assert [row.name for row in deep.variants(deep.METHODS, phase)] == list(deep.METHODS)
+    copied, learned = deep.variants(deep.OF_CONV, phase)
+    assert copied.feedback["conv2"] == learned.feedback["dense1"] == "fa"
+    assert (copied.feedback["dense1"], learned.feedback["conv2"]) == ("sa", "wm")
+    assert (list(copied.phases), learned.phases) == ([], [phase])
+    for row, rate in ((copied, 0.5), (learned, 0.05)):
+        run = types.SimpleNamespace(variant=row.name, feedback=None, steps=10)
+        feedback, forward = deep.optimizer(run, 0.01, 0.01).optimizers
+        assert float(feedback.learning_rate) == pytest.approx(rate)
+        assert forward.momentum == 0.9 and not forward.weight_decay
 
 
 def test_neurons_whose_gains_differ_align_in_effect():
