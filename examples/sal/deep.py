@@ -58,7 +58,7 @@ def conv(shape: tuple[int, ...], classes: int, filters: int = 64) -> keras.Model
     return rdd_network.convolutional(size, channels, classes, filters)
 
 
-NETWORKS = {"perceptron": perceptron, "conv": conv}
+NETWORKS: dict[str, Any] = {"perceptron": perceptron, "conv": conv}
 LOAD = {"perceptron": ta.data.load, "conv": rdd_data.load}
 
 
