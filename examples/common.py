@@ -173,29 +173,34 @@ def versions() -> dict[str, str]:
 
 def completed(
     file: Path,
+    same: Numbers,
     names: Sequence[str],
     wanted: Iterable[tuple[Any, ...]],
     make: Callable[[list[tuple[Any, ...]]], list[Numbers]],
 ) -> list[Numbers]:
-    """Make the runs that a file lacks, add them to the file, and return all its runs.
+    """Make the runs that a file lacks, add them to the file, and return its runs of this kind.
 
     Args:
         file: JSON file with a list of runs, which need not exist.
-        names: Names of the entries by which runs are told apart.
-        wanted: Required runs, each as a tuple of the values of these entries.
+        same: Entries that all required runs share. Other runs in the file are kept there, and are
+            not returned.
+        names: Names of the entries by which runs with these shared entries are told apart.
+        wanted: Required runs, each as a tuple of the values of the entries in `names`.
         make: Function that gets the missing tuples and returns runs. Runs that are already in the
             file are not added again.
     """
-    runs: list[Numbers] = read_json(file) or []
+    kept: list[Numbers] = read_json(file) or []
 
     def key(run: Numbers) -> tuple[Any, ...]:
         return tuple(run[name] for name in names)
 
+    runs = [run for run in kept if all(run[name] == value for name, value in same.items())]
     known = {key(run) for run in runs}
     missing = [values for values in wanted if values not in known]
     if missing:
-        runs += [run for run in make(missing) if key(run) not in known]
-        write_json(file, runs)
+        made = [run for run in make(missing) if key(run) not in known]
+        write_json(file, [*kept, *made])
+        runs += made
     return runs
 
 

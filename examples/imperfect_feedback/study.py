@@ -265,21 +265,16 @@ def main() -> None:
     paths += [(d, v) for d in given.defects or values for v in values.get(d, DEFECTS[d])]
     runs = common.completed(
         file,
-        (*CASE, "seed", "epochs"),
-        [
-            (m, *path, s, epochs)
-            for path in paths
-            for m in given.methods
-            for s in range(given.seeds)
-        ],
+        {"epochs": epochs},
+        (*CASE, "seed"),
+        [(m, *path, s) for path in paths for m in given.methods for s in range(given.seeds)],
         lambda missing: train(
             given,
-            dict.fromkeys(run[:3] for run in missing),
+            dict.fromkeys(run[:-1] for run in missing),
             epochs,
-            {seed for *_, seed, _ in missing},
+            {seed for *_, seed in missing},
         ),
     )
-    runs = [run for run in runs if run["epochs"] == epochs]
     print(table(runs))
     for kind in KINDS:
         ending = "" if kind == "accuracy" else "-angle"

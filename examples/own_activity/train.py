@@ -167,16 +167,17 @@ def main() -> None:
     load(given.data, given.data_dir)  # missing data fail here, before the study starts
     runs = common.completed(
         file,
-        ("data", "epochs", "variant", "seed"),
-        [(given.data, epochs, name, seed) for name in names for seed in range(given.seeds)],
+        {"data": given.data, "epochs": epochs},
+        ("variant", "seed"),
+        [(name, seed) for name in names for seed in range(given.seeds)],
         lambda missing: train(
             given,
-            dict.fromkeys(name for *_, name, _ in missing),
+            dict.fromkeys(name for name, _ in missing),
             epochs,
-            {seed for *_, seed in missing},
+            {seed for _, seed in missing},
         ),
     )
-    print(table([run for run in runs if (run["data"], run["epochs"]) == (given.data, epochs)]))
+    print(table(runs))
 
 
 if __name__ == "__main__":

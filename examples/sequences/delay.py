@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -79,13 +80,16 @@ def data(run: Any) -> tuple[Any, Any]:
     return train, store_recall(1024, length, run.seed + 2)
 
 
-def train(given: argparse.Namespace, network: str, steps: int) -> list[common.Numbers]:
-    """Train a network with all methods.
+def train(
+    given: argparse.Namespace, network: str, steps: int, missing: Iterable[tuple[str, int]]
+) -> list[common.Numbers]:
+    """Train a network with the methods of missing runs.
 
     Args:
         given: Parsed command line.
         network: Name of the network in `NETWORKS`.
         steps: Number of training steps.
+        missing: Methods and seeds of the runs; each method is trained with all seeds.
 
     Returns:
         One dict per run, with its settings and test accuracy.
@@ -97,7 +101,7 @@ def train(given: argparse.Namespace, network: str, steps: int) -> list[common.Nu
         data,
         [
             ta.studies.Variant(method, None, build=functools.partial(build, network, method))
-            for method in METHODS
+            for method in dict.fromkeys(method for method, _ in missing)
         ],
         compile={
             "optimizer": keras.optimizers.Adam(2e-3, clipnorm=1.0),
@@ -136,12 +140,13 @@ def main(arguments: list[str] | None = None) -> None:
     for network in networks:
         runs = common.completed(
             given.output / "delay.json",
-            ("network", "method", "seed", "steps"),
-            [(network, method, seed, steps) for method in METHODS for seed in range(given.seeds)],
-            lambda missing: train(given, missing[0][0], steps),
+            {"network": network, "steps": steps},
+            ("method", "seed"),
+            [(method, seed) for method in METHODS for seed in range(given.seeds)],
+            functools.partial(train, given, network, steps),
         )
-        groups = common.grouped(runs, "network", "method", "steps")
-        found = [[run["accuracy"] for run in groups[network, m, steps]] for m in METHODS]
+        groups = common.grouped(runs, "method")
+        found = [[run["accuracy"] for run in groups[m]] for m in METHODS]
         cell, gain, length = NETWORKS[network]
         cells = (common.mean_of(values).text(2) for values in found)
         rows.append((cell.__name__, f"{gain:g}", str(length), *cells))
