@@ -191,18 +191,6 @@ class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "steps": self.steps, "warm_up": self.warm_up}
 
 
-@keras.saving.register_keras_serializable(package="two_routes")
-class TopFive(keras.metrics.SparseTopKCategoricalAccuracy):
-    """Metric: fraction of the examples whose class is among the five largest outputs."""
-
-    def __init__(self, name: str = "top_5", dtype: Any = None) -> None:
-        super().__init__(5, name=name, dtype=dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {"name": self.name, "dtype": self.dtype}
-
-
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer of a run, which has separate parts for forward and feedback weights.
 
@@ -438,12 +426,11 @@ def runs(
             f"`{'` and `'.join(unused)}` must be left out where no method learns by alignment. "
             f"Received: {', '.join(f'{n}={v!r}' for n, v in unused.items())}, methods={names}"
         )
-    many = cases[0].build.keywords["classes"] > 10  # `case` has read the data
+    metrics: list[Any] = ["accuracy"]
+    if cases[0].build.keywords["classes"] > 10:  # `case` has read the data
+        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"))
     defaults: dict[str, Any] = {
-        "compile": {
-            "optimizer": optimizer_of,
-            "metrics": ["accuracy", *([TopFive] if many else [])],
-        },
+        "compile": {"optimizer": optimizer_of, "metrics": metrics},
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "finish": [save_model],
