@@ -134,7 +134,8 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again(tmp_path, data, network, p
     study = ta.studies.Study(network, data, ["backprop", "fa"], **SMALL)
     results = study.run(tmp_path, pretend(fails=["fa-1"]))
     assert results.status("fa") == "1 of 2 failed"
-    assert "failed: RuntimeError: asked for" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"failed: RuntimeError: asked for (log: {tmp_path / 'logs' / 'model-fa-'}" in printed
     assert results.mean("fa").n == 1 and results.difference("fa").n == 1
     assert list(results.failures.values()) == ["RuntimeError: asked for"]
     executor = pretend()
@@ -444,3 +445,13 @@ def test_ctrl_c_prints_one_line(tmp_path, data, network, pretend, capsys):
         study.run(tmp_path, Interrupted())
     assert caught.value.code == 130
     assert capsys.readouterr().out.count("Interrupted; 1 of 4 runs are done") == 1
+
+
+def test_a_failure_in_one_line_says_what_keras_expected(here, tmp_path, capsys):
+    x, y = np.zeros((32, 8, 8), "float32"), np.zeros(32, "int32")
+    build = functools.partial(ta.models.perceptron, (64, 10))
+    study = ta.studies.Study(build, ((x, y), (x, y)), ["fa"], seeds=1, batch_size=8, cost=False)
+    study.run(tmp_path, here)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+    assert "failed: ValueError: Invalid input shape" in line and "Expected shape (None, 64)" in line
+    assert "\x1b" not in line

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -26,24 +29,37 @@ class LocalProcesses(futures.Executor):
 
     Args:
         jobs: Number of processes at the same time.
+        forks: Whether the processes are forks of one that has imported TensorFlow, see
+            `child.serve`, instead of new interpreters.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, forks: bool = False) -> None:
         self._pool = futures.ThreadPoolExecutor(jobs)
+        self._start = _Forks() if forks else _Interpreters()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        """Run a command; `fn` is `subprocess.call`, as for other executors."""
+        return self._pool.submit(self._start, *args)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all processes that run, and start no further process."""
+        self._start.stop()
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+class _Interpreters:
+    """Function that runs a command in a new interpreter and returns the exit code."""
+
+    def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
-        """Run a command; `fn` is `subprocess.call`, as for other executors."""
-        return self._pool.submit(self._run, *args)
-
-    def _run(self, command: list[str]) -> int:
+    def __call__(self, command: list[str]) -> int:
         with self._lock:
             if self._stopped:
                 return child.INTERRUPTED
-            # a session of its own: Ctrl-C is for the study, which then ends its runs
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            process = _popen(command, stdin=subprocess.DEVNULL)
             self._running.add(process)
         try:
             return process.wait()
@@ -51,13 +67,72 @@ class LocalProcesses(futures.Executor):
             with self._lock:
                 self._running.discard(process)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all processes that run, and start no further process."""
+    def stop(self) -> None:
+        """End the processes that run; commands that come later end at once."""
         with self._lock:
             self._stopped = True
             for process in self._running:
                 process.terminate()
-        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+class _Forks:
+    """Function that runs a command in a fork of `child.serve` and returns the exit code."""
+
+    def __init__(self) -> None:
+        self._server: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
+        self._waiting: dict[int, futures.Future[int]] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __call__(self, command: list[str]) -> int:
+        interpreter, file, root, *arguments = command
+        answer: futures.Future[int] = futures.Future()
+        with self._lock:
+            if self._stopped:
+                return child.INTERRUPTED
+            if self._server is None:
+                pipe = subprocess.PIPE
+                self._server = _popen([interpreter, file, root], stdin=pipe, stdout=pipe)
+                listener = threading.Thread(target=self._listen, args=(self._server,), daemon=True)
+                listener.start()
+                self._listener = listener
+            number = next(self._numbers)
+            self._waiting[number] = answer
+            line = json.dumps([number, arguments]).encode() + b"\n"
+            assert self._server.stdin is not None
+            with contextlib.suppress(OSError, ValueError):  # has ended, and `_listen` answers
+                self._server.stdin.write(line)
+                self._server.stdin.flush()
+        return answer.result()
+
+    def _listen(self, server: subprocess.Popen[bytes]) -> None:
+        assert server.stdout is not None
+        with server:
+            for line in server.stdout:
+                number, code = json.loads(line)
+                self._waiting.pop(number).set_result(code)
+        code = server.wait()
+        with self._lock:
+            self._server = None
+            lost, self._waiting = list(self._waiting.values()), {}
+        for answer in lost:
+            answer.set_result(code)
+
+    def stop(self) -> None:
+        """End the processes that run; commands that come later end at once."""
+        with self._lock:
+            self._stopped = True
+            if self._server is not None and self._server.stdin is not None:
+                self._server.stdin.close()
+        if self._listener is not None:
+            self._listener.join()
+
+
+def _popen(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+    # a session of its own: Ctrl-C is for the study, which then ends its runs
+    return subprocess.Popen(command, start_new_session=True, **streams)
 
 
 def carry_out(

@@ -172,7 +172,9 @@ class Study:
         Args:
             directory: Directory for all files of the study.
             executor: A `concurrent.futures.Executor` whose workers see the directory under the same
-                path and start a process for each run. None starts processes on this machine.
+                path and start a process for each run. None starts processes on this machine: on
+                Linux, without a GPU and with the default strategy, forks of one process that has
+                imported TensorFlow, otherwise new interpreters.
             jobs: Number of runs at the same time, without an executor. By default one per core, or
                 one if there is a GPU or the study has a strategy.
             threads: Number of TensorFlow's threads in each run. By default one if there is no GPU,
@@ -210,7 +212,9 @@ class Study:
         plan.ready()
         self._describe(plan, store)
         progress = _Progress(self, plan, bool(verbose))
-        local = LocalProcesses(integer("jobs", jobs)) if executor is None else None
+        # nobody has tried what the driver of an accelerator does in a fork; such runs are long
+        forks = sys.platform == "linux" and self.strategy == "default" and not has_gpu
+        local = LocalProcesses(integer("jobs", jobs), forks) if executor is None else None
         pool = local or executor
         assert pool is not None
         try:
@@ -333,8 +337,10 @@ class _Progress:
         found, total = self._counts()
         text = outcome
         if outcome == "failed":
-            failure = self.plan.store.failure(task.name) or {}
-            text = f"failed: {failure.get('error', 'unknown')}".splitlines()[0]
+            store = self.plan.store
+            failure = store.failure(task.name) or {}
+            log = store.file("logs", store.own(task.name), ".txt")
+            text = f"failed: {_in_a_line(failure.get('error', 'unknown'))} (log: {log})"
         else:
             result = self.plan.result(task)
             curve = result["curves"].get(self.study.metric) or [None]
@@ -344,6 +350,14 @@ class _Progress:
                 text += ", diverged"
         seconds = time.perf_counter() - self.start
         print(f"[{found}/{total}] {task.label}: {text}   {seconds:.0f} s", flush=True)  # noqa: T201
+
+
+def _in_a_line(error: str) -> str:
+    """Line of an error's message that says most; Keras tells first whose `call` was to blame."""
+    lines = [line for line in re.sub("\x1b\\[[0-9]+m", "", error).splitlines() if line.strip()]
+    if len(lines) > 1 and ": Exception encountered when calling" in lines[0]:
+        return f"{lines[0].split(':')[0]}: {lines[1]}"
+    return lines[0]
 
 
 def _as_cases(build: Any) -> list[Case]:
