@@ -28,6 +28,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
+from examples.curves import stacked, with_deviation
 from examples.rdd import data as datasets
 from examples.rdd import figures
 from examples.rdd.network import DENSE, activities, convolutional, feedback_of, spike_rates
@@ -215,17 +216,26 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Return a Markdown table of the last epoch, with a row per run."""
-    head = ("method", "seed", "train error %", "test error %", "sign agreement %", "R_self")
+    """Return a Markdown table of the last epoch, with a row per method.
+
+    A cell has the mean and the standard deviation over seeds; sign agreement is that of the first
+    and second dense layer and the output.
+    """
+    head = ("method", "n", "train error %", "test error %", "sign agreement %", "R_self")
     rows = []
-    for found in runs:
-        last = {name: values[-1] for name, values in found["curves"].items()}
-        aligned = [d for d in DENSE if f"{d}/R_self" in last]
-        signs = " / ".join(f"{100 * last[f'{d}/sign_agreement']:.1f}" for d in aligned)
-        costs = " / ".join(f"{last[f'{d}/R_self']:.1f}" for d in aligned)
-        errors = f"{last['train_error']:.2f}", f"{last['test_error']:.2f}"
-        rows.append((found["method"], str(found["seed"]), *errors, signs or "-", costs or "-"))
+    for method, own in common.grouped(runs, "method").items():
+        errors = last(own, "train_error"), last(own, "test_error")
+        signs, costs = "-", "-"
+        if f"{DENSE[0]}/R_self" in own[0]["curves"]:
+            signs = " / ".join(last(own, f"{layer}/sign_agreement", scale=100) for layer in DENSE)
+            costs = " / ".join(last(own, f"{layer}/R_self", 0) for layer in DENSE)
+        rows.append((f"`{method}`", str(len(own)), *errors, signs, costs))
     return common.markdown(head, rows)
+
+
+def last(runs: list[dict[str, Any]], curve: str, digits: int = 1, scale: float = 1.0) -> str:
+    """Format the last value of a curve as mean and standard deviation over runs."""
+    return with_deviation(scale * stacked(runs, curve)[:, -1], digits)
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def test_the_pages_figures_are_drawn_from_kept_files(tmp_path):
     runs = json.loads((scripts.ROOT / "docs/results/rdd/cifar10.json").read_text())["runs"]
     written = figures.draw(runs, tmp_path / "cifar10")
     assert "cifar10-figure3a.png" in [file.name for file in written]
-    assert "| bp | 0 |" in train.table(runs)
+    assert "| `bp` | 1 | 23.0 | 21.9 | - |" in train.table(runs)
 
 
 def test_spike_rates_follow_activities():
