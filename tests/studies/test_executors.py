@@ -13,7 +13,7 @@ from tf_alignment.studies import child, executors
 
 ROOT = str(Path(child.__file__).parents[2])
 SERVER = f"""\
-import importlib.util, os, sys, time
+import importlib.util, os, signal, sys, time
 
 sys.modules["tf_alignment.studies.training"] = os  # is not imported then
 spec = importlib.util.spec_from_file_location("child", {child.__file__!r})
@@ -21,27 +21,34 @@ child = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(child)
 
 
-def main(root, what, file):
+def main(root, what, file, *_):
+    if what == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with open(file, "w") as written:
         written.write(str(os.getpid()))
-    if what == "sleep":
+    if what in ("sleep", "stubborn"):
         time.sleep(600)
     if what == "kill":
         os.kill(os.getpid(), 9)
+    if what == "kill the group":
+        os.killpg(os.getpgrp(), 9)
     return int(what)
 
 
 child.main = main
-sys.exit(child.serve(sys.argv[1]))
+sys.exit((main if len(sys.argv) > 3 else child.serve)(*sys.argv[1:]))
 """
 
 
 @pytest.fixture
 def command(tmp_path):
-    (tmp_path / "server.py").write_text(SERVER)
+    server = tmp_path / "server.py"
+    server.write_text(SERVER)
 
-    def command(what, name="pid"):
-        return [sys.executable, str(tmp_path / "server.py"), ROOT, what, str(tmp_path / name)]
+    def command(what, name="pid", before=""):
+        if before:
+            server.write_text(SERVER.replace("sys.exit", f"{before}\nsys.exit"))
+        return [sys.executable, str(server), ROOT, what, str(tmp_path / name)]
 
     return command
 
@@ -85,10 +92,42 @@ class TestForks:
         assert start(command("3")) == 3 and start._server.pid != first
         local.shutdown()
 
+    @pytest.mark.parametrize(
+        "before",
+        ["if len(sys.argv) == 3: sys.exit('no license')", "os.fork = lambda: os.stat('/nowhere')"],
+    )
+    def test_without_forks_there_are_new_interpreters(self, command, before):
+        local = executors.LocalProcesses(2, forks=True)
+        futures = [local.submit(subprocess.call, command(w, before=before)) for w in ("75", "kill")]
+        assert [future.result() for future in futures] == [75, -9]
+        local.shutdown()
+
+    def test_a_run_that_kills_its_group_kills_no_other_run(self, command, tmp_path):
+        local = executors.LocalProcesses(2, forks=True)
+        local.submit(subprocess.call, command("sleep", "asleep"))
+        sleeper = pid(tmp_path / "asleep")
+        assert local.submit(subprocess.call, command("kill the group")).result() == -9
+        assert runs(sleeper)
+        local.shutdown()
+        assert not runs(sleeper)
+
+    @pytest.mark.parametrize("repetition", range(5))
+    def test_a_request_to_a_server_that_is_gone_is_answered(self, command, repetition):
+        start = executors._Forks()
+        assert start(command("0")) == 0
+        os.kill(start._server.pid, signal.SIGKILL)
+        assert start(command("3")) in (3, -9)
+        assert start(command("4")) == 4
+        start.stop()
+
     def test_shutdown_ends_all_forks(self, command, tmp_path):
         local = executors.LocalProcesses(2, forks=True)
         names = ["one", "two", "never"]
-        futures = [local.submit(subprocess.call, command("sleep", name)) for name in names]
+        kinds = ["stubborn", "sleep", "sleep"]
+        futures = [
+            local.submit(subprocess.call, command(kind, name))
+            for kind, name in zip(kinds, names, strict=True)
+        ]
         asleep = [pid(tmp_path / name) for name in names[:2]]
         local.shutdown()
         assert [future.result() for future in futures[:2]] == [child.INTERRUPTED] * 2

@@ -1,13 +1,13 @@
-"""Process of one run, `python child.py ROOT DIRECTORY NAME THREADS`, or of many, `child.py ROOT`.
+"""Process of one run or of many.
 
-The process of one run first checks, with the standard library alone, whether the run is done or
-another process is working on it, and only then imports TensorFlow. Its output goes to the log of
-the run. The process of many runs imports TensorFlow once, and makes each run in a fork of itself.
+`python child.py ROOT DIRECTORY NAME THREADS` is the process of one run. It first checks, with the
+standard library alone, whether the run is done or another process is working on it, and only then
+imports TensorFlow. Its output goes to the log of the run. `python child.py ROOT ANSWERS` imports
+TensorFlow once, and makes each of many runs in a fork of itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 import traceback
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,55 +67,92 @@ def main(root: str, directory: str, name: str, threads: str) -> int:
     return DONE
 
 
-def serve(root: str) -> int:
+def serve(root: str, answers: str) -> int:
     """Make the runs that are asked for on standard input, each in a fork of this process.
 
     To import TensorFlow can take longer than to train a small network, and a fork has imported it
     already. Nothing of TensorFlow is run in this process before a fork, since a fork would lose the
     threads of TensorFlow's runtime.
 
-    A line of the input is the JSON list `[number, [directory, name, threads]]`, and the answer on
-    standard output, when this run has ended, is the JSON list `[number, exit code]`. At the end of
-    the input, or of the process that started this one, all runs are ended.
+    The answers, and the input, are lines of JSON. The first answer, `"ready"`, says that TensorFlow
+    is imported. A line of the input is `[number, [directory, name, threads]]`, and its answer
+    `[number, exit code]`, with null in place of the code if no process could be made. All runs are
+    ended at the end of the input, at a line `null`, and at the end of the process that started this
+    one.
 
     Args:
         root: Directory that contains the package.
+        answers: Number of the file to which the answers are written.
 
     Returns:
         Exit code of the process: in a fork, that of its run.
     """
     parent, nothing = os.getppid(), os.open(os.devnull, os.O_RDWR)
-    asked, answers, errors = os.dup(0), os.dup(1), os.dup(2)
+    asked, errors, told = os.dup(0), os.dup(2), int(answers)
     for stream in (0, 1, 2):  # the messages of the import are not for the user
         os.dup2(nothing, stream)
+
+    def tell(answer: Any) -> None:
+        os.write(told, json.dumps(answer).encode() + b"\n")
+
     _find(root)
-    with contextlib.suppress(Exception):  # the run tries again, and says what is wrong
-        importlib.import_module("tf_alignment.studies.training")
+    importlib.import_module("tf_alignment.studies.training")
+    tell("ready")
     text, runs = b"", dict[int, int]()
     while os.getppid() == parent:
         if select.select([asked], [], [], 0.05)[0]:
             new = os.read(asked, 1 << 16)
-            if not new:
-                break
             *lines, text = (text + new).split(b"\n")
+            if not new or b"null" in lines:
+                break
             for number, arguments in map(json.loads, lines):
-                process = os.fork()
-                if not process:
+                process = _fork()
+                if process == 0:
                     os.dup2(errors, 2)
-                    for file in (asked, answers, errors, nothing):
+                    for file in (asked, errors, told, nothing):
                         os.close(file)
                     return main(root, *arguments)
-                runs[process] = number
-        for process, number in list(runs.items()):
-            ended, status = os.waitpid(process, os.WNOHANG)
-            if ended:
-                del runs[process]
-                code = os.waitstatus_to_exitcode(status)
-                os.write(answers, json.dumps([number, code]).encode() + b"\n")
-    for process in runs:
-        os.kill(process, signal.SIGTERM)
-        os.waitpid(process, 0)
+                if process is None:
+                    tell([number, None])
+                else:
+                    runs[process] = number
+        for process, code in _ended(runs):
+            tell([runs.pop(process), code])
+    _end(runs)
     return INTERRUPTED
+
+
+def _fork() -> int | None:
+    """Fork this process; None if the system refuses."""
+    try:
+        with warnings.catch_warnings():  # threads of linear algebra, which survive a fork
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+    except OSError:
+        return None
+    if not process:
+        os.setsid()  # signals to a run's group are for this run alone
+        importlib.import_module("numpy").random.seed()  # not the same numbers in all forks
+    return process
+
+
+def _ended(runs: Iterable[int]) -> list[tuple[int, int]]:
+    """Processes that have ended, with their exit codes."""
+    found = (os.waitpid(process, os.WNOHANG) for process in runs)
+    return [(process, os.waitstatus_to_exitcode(status)) for process, status in found if process]
+
+
+def _end(runs: dict[int, int]) -> None:
+    """End processes: all are asked to end, and those that have not done so in 2 s are killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in runs:
+            os.kill(process, number)
+        for _ in range(40):
+            for process, _ in _ended(runs):
+                del runs[process]
+            if not runs:
+                return
+            time.sleep(0.05)
 
 
 def _find(root: str) -> None:
@@ -144,8 +183,10 @@ def _redirect(log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if sys.stdout is not None:  # a run that is killed has told what it did
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this file's directory, whose modules are no top-level ones
-    sys.exit(main(*sys.argv[1:]) if sys.argv[2:] else serve(*sys.argv[1:]))
+    sys.exit((main if len(sys.argv) > 3 else serve)(*sys.argv[1:]))

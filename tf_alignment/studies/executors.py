@@ -76,46 +76,71 @@ class _Interpreters:
 
 
 class _Forks:
-    """Function that runs a command in a fork of `child.serve` and returns the exit code."""
+    """Function that runs a command in a fork of `child.serve` and returns the exit code.
+
+    Where that process ends before it has imported TensorFlow, or cannot make a fork, the command is
+    run in a new interpreter, whose message says why.
+    """
 
     def __init__(self) -> None:
+        self._interpreters = _Interpreters()
         self._server: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
-        self._waiting: dict[int, futures.Future[int]] = {}
+        self._waiting: dict[int, futures.Future[int | None]] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._stopped = False
+        self._ready = self._stopped = self._useless = False
 
     def __call__(self, command: list[str]) -> int:
         interpreter, file, root, *arguments = command
-        answer: futures.Future[int] = futures.Future()
+        answer: futures.Future[int | None] = futures.Future()
         with self._lock:
             if self._stopped:
                 return child.INTERRUPTED
-            if self._server is None:
-                pipe = subprocess.PIPE
-                self._server = _popen([interpreter, file, root], stdin=pipe, stdout=pipe)
-                listener = threading.Thread(target=self._listen, args=(self._server,), daemon=True)
-                listener.start()
-                self._listener = listener
-            number = next(self._numbers)
-            self._waiting[number] = answer
-            line = json.dumps([number, arguments]).encode() + b"\n"
-            assert self._server.stdin is not None
-            with contextlib.suppress(OSError, ValueError):  # has ended, and `_listen` answers
-                self._server.stdin.write(line)
-                self._server.stdin.flush()
-        return answer.result()
+            useless = self._useless
+            if not useless:
+                server = self._server or self._begin([interpreter, file, root])
+                number = next(self._numbers)
+                self._waiting[number] = answer
+                self._ask(server, [number, arguments])
+        code = None if useless else answer.result()
+        return self._interpreters(command) if code is None else code
 
-    def _listen(self, server: subprocess.Popen[bytes]) -> None:
-        assert server.stdout is not None
-        with server:
-            for line in server.stdout:
-                number, code = json.loads(line)
-                self._waiting.pop(number).set_result(code)
-        code = server.wait()
+    def _begin(self, command: list[str]) -> subprocess.Popen[bytes]:
+        answers, told = os.pipe()
+        try:
+            # without a buffer, nothing is left to be written when the process has ended
+            server = _popen(
+                [*command, str(told)], stdin=subprocess.PIPE, pass_fds=[told], bufsize=0
+            )
+        except OSError:
+            os.close(answers)
+            raise
+        finally:
+            os.close(told)
+        self._ready = False
+        self._listener = threading.Thread(target=self._listen, args=(server, answers), daemon=True)
+        self._listener.start()
+        self._server = server
+        return server
+
+    def _ask(self, server: subprocess.Popen[bytes], what: Any) -> None:
+        assert server.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended, and `_listen` answers
+            server.stdin.write(json.dumps(what).encode() + b"\n")
+
+    def _listen(self, server: subprocess.Popen[bytes], answers: int) -> None:
+        with server, open(answers, encoding="utf-8") as lines:
+            for line in lines:
+                found = json.loads(line)
+                if found == "ready":
+                    self._ready = True
+                else:
+                    self._waiting.pop(found[0]).set_result(found[1])
         with self._lock:
             self._server = None
+            code = server.returncode if self._ready or self._stopped else None
+            self._useless = code is None
             lost, self._waiting = list(self._waiting.values()), {}
         for answer in lost:
             answer.set_result(code)
@@ -124,8 +149,12 @@ class _Forks:
         """End the processes that run; commands that come later end at once."""
         with self._lock:
             self._stopped = True
-            if self._server is not None and self._server.stdin is not None:
-                self._server.stdin.close()
+            server = self._server
+            if server is not None:
+                self._ask(server, None)
+                if not self._ready:
+                    server.terminate()
+        self._interpreters.stop()
         if self._listener is not None:
             self._listener.join()
 

@@ -213,7 +213,8 @@ class Study:
         self._describe(plan, store)
         progress = _Progress(self, plan, bool(verbose))
         # nobody has tried what the driver of an accelerator does in a fork; such runs are long
-        forks = sys.platform == "linux" and self.strategy == "default" and not has_gpu
+        bare = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+        forks = sys.platform == "linux" and self.strategy == "default" and bare
         local = LocalProcesses(integer("jobs", jobs), forks) if executor is None else None
         pool = local or executor
         assert pool is not None
