@@ -130,6 +130,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "two_routes/neural-predictivity": lambda found: neural_predictivity.draw(found["networks"]),
     "two_routes/noise-cifar10-v1": of_runs(noise_robustness.draw),
     "two_routes/tuned-digits-v1": of_runs(depth_sweep.draw),
+    "two_routes/tuned-digits-v2": of_runs(depth_sweep.draw),
     "two_routes/wm-published-tuned": lambda found: search.draw(found["trials"]),
     "where_rules_train/convolutional": of_rates,
     "where_rules_train/convolutional-adam": of_rates,
@@ -176,6 +177,8 @@ def steps(found: Any, stem: Path) -> None:
 SEVERAL: dict[str, Callable[[Any, Path], None]] = {
     **{f"imperfect_feedback/{name}": imperfections for name in imperfect.VALUES},
     "rdd/cifar10": discontinuities,
+    "rdd/cifar10-narrow": discontinuities,
+    "rdd/fashion_mnist": discontinuities,
     "rdd/mnist": discontinuities,
     "step_time/step_time": steps,
 }

@@ -17,8 +17,10 @@ def kept(name):
 def rows(page, heading=""):
     """Cells of the rows that have ±, of a page or of one of its sections."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    text = text[text.index(heading) :] if heading else text
-    text = re.split(r"^## ", text[3:], maxsplit=1, flags=re.MULTILINE)[0] if heading else text
+    if heading:
+        text = text[text.index(heading) + len(heading) :]
+        level = len(heading.split()[0])
+        text = re.split(rf"^#{{2,{level}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
     for line in text.splitlines():
         if line.startswith("|") and "±" in line:
             yield [c.strip().strip("`") for c in line.replace("\xa0", " ").split("|")[1:-1]]
@@ -30,7 +32,7 @@ def assert_rows(cells, expected):
     assert len(shown) == len(expected), cells
     for cell, values in zip(shown, expected, strict=True):
         mean, deviation = cell.split(" ± ")
-        digits = len(mean.split(".")[1])
+        digits = len(mean.partition(".")[2])
         values = np.asarray(values, float)
         assert mean == f"{values.mean():.{digits}f}", cells
         assert deviation == f"{values.std(ddof=1):.{digits}f}", cells
@@ -103,7 +105,7 @@ def test_mixtures():
 
 def test_two_routes_on_digits():
     runs = kept("two_routes/depth-digits-v1")["runs"]
-    pages = list(rows("results/two_routes.md", "## Depth"))
+    pages = list(rows("results/two_routes.md", "### Digits"))
     for cells in pages:
         own = [run for run in runs if run["settings"]["method"] == cells[0].split("`")[0]]
         by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
@@ -111,16 +113,54 @@ def test_two_routes_on_digits():
     assert len(pages) == 8
 
 
+def test_two_routes_at_full_width():
+    runs = kept("two_routes/depth-full-width")["runs"]
+    pages = list(rows("results/two_routes.md", "### At full width"))
+    for cells in pages:
+        method, forgetting = cells[0].split("`")[0], 3.0 * ("forgetting" in cells[0])
+        own = [run for run in runs if run["settings"]["depth"] == 8]
+        own = [run for run in own if run["settings"]["method"] == method]
+        own = [run for run in own if run["settings"]["forgetting"] == forgetting]
+        angles = [last(own, "mean/gradient_angle")] if method != "backprop" else []
+        assert_rows(cells, [last(own, "val_accuracy", 100.0), *angles])
+    assert len(pages) == 4
+
+
+def test_regression_discontinuity():
+    errors = [f"{split}_error" for split in ("train", "test")]
+    layers = ("dense1", "dense2", "output")
+    seen = 0
+    for name, heading in (
+        ("fashion_mnist", "### Fashion-MNIST"),
+        ("cifar10-narrow", "### CIFAR-10"),
+    ):
+        runs = kept(f"rdd/{name}")["runs"]
+        for cells in rows("results/rdd.md", heading):
+            own = [run for run in runs if run["method"] == cells[0]]
+            expected = [last(own, curve) for curve in errors]
+            for measure, scale in (("sign_agreement", 100.0), ("R_self", 1.0)):
+                found = [last(own, f"{layer}/{measure}", scale) for layer in layers]
+                expected += [values for values in found if values]
+            assert_rows([part for cell in cells for part in cell.split(" / ")], expected)
+            seen += len(own)
+    assert seen == 36
+
+
 def test_tuned_rules_on_digits():
     names = {"WM": "wm", "WM, Adam": "wm-adam"}
     names |= {f"{rule}, Adam, operations": f"{rule.lower()}-adam-ops" for rule in ("WM", "IA")}
-    runs = kept("two_routes/tuned-digits-v1")["runs"]
+    first, second, together = (
+        kept(f"two_routes/tuned-digits-{name}")["runs"] for name in ("v1", "v2", "together")
+    )
     searches = kept("two_routes/search-digits")["searches"]
     pages = list(rows("results/two_routes.md", "## The search"))
     for cells in pages:
-        own = [run for run in runs if run["settings"]["method"] == names[cells[0]]]
-        by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
-        assert_rows(cells, [last(some, "val_accuracy", 100.0) for some in by_depth])
+        expected = []
+        for runs, depths in ((first, (8, 14, 20)), (second, (8, 14, 20)), (together, (8,))):
+            own = [run for run in runs if run["settings"]["method"] == names[cells[0]]]
+            by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in depths]
+            expected += [last(some, "val_accuracy", 100.0) for some in by_depth]
+        assert_rows(cells, expected)
         trials = [trial["accuracy"] for trial in searches[names[cells[0]]]["trials"]]
         assert cells[1:3] == [f"{100 * max(trials):.1f}", f"{trials.count(0.0)} of {len(trials)}"]
     assert len(pages) == 4

@@ -140,7 +140,8 @@ def test_every_picture_is_drawn_from_its_numbers_or_it_is_said_why_not():
     drawn = {*redraw.PICTURES}
     drawn |= {f"imperfect_feedback/{name}{end}" for name in datasets for end in ("", "-angle")}
     drawn |= {f"rdd/cifar10-figure{part}" for part in ("3a", "4", "5")}
-    drawn |= {"rdd/mnist-figure5", "step_time/step_time"}
+    drawn |= {f"rdd/{name}-figure5" for name in ("cifar10-narrow", "fashion_mnist", "mnist")}
+    drawn |= {"step_time/step_time"}
     excepted = set(re.findall(r"`(\w+/[\w-]+)`", redraw.__doc__))
     assert drawn | excepted == set(PICTURES) and not drawn & excepted
 
