@@ -146,6 +146,15 @@ def test_regression_discontinuity():
     assert seen == 36
 
 
+def test_what_the_convolution_costs_spike_based_alignment():
+    runs = kept("sal/deep-conv-cifar10-narrow")["runs"]
+    pages = list(rows("results/sal.md", "### What the convolution"))
+    for cells in pages:
+        angles = [last(runs[cells[0]], f"conv{i}/gradient_angle") for i in (2, 1)]
+        assert_rows(cells, [last(runs[cells[0]], "val_accuracy", 100.0), *angles])
+    assert len(pages) == len(runs) == 5
+
+
 def test_tuned_rules_on_digits():
     names = {"WM": "wm", "WM, Adam": "wm-adam"}
     names |= {f"{rule}, Adam, operations": f"{rule.lower()}-adam-ops" for rule in ("WM", "IA")}
