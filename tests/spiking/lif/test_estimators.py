@@ -1,21 +1,35 @@
 """Estimators of causal effects, against their formulas."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from plain_rounds import Seen, drawn, dyadic_kernel, windows
 
-from tf_alignment.spiking.lif import Paradigm, estimators
+from tf_alignment.spiking.lif import Events, Paradigm, estimators
 
 
+def run(paradigm, *arguments):
+    """Events of rounds, simulated in one graph."""
+
+    @tf.function(autograph=False)
+    def run(*arguments):
+        events = paradigm.run(*arguments)
+        return [getattr(events, field.name) for field in dataclasses.fields(events)[:6]]
+
+    tensors = run(*map(tf.constant, arguments))
+    return Events(*tensors, paradigm.neuron.threshold, len(arguments[1]))
+
+
+@functools.cache
 def some_events(units=15, above=4, rounds=6, seed=1):
     """Events of random weights, and the same as a list in the order in which they came."""
     paradigm = Paradigm()
     sets, bits = drawn(paradigm, units, rounds, seed)
     kernel = tf.constant(dyadic_kernel(units, above, seed), tf.float32)
-    events = paradigm.run(kernel, tf.constant(sets), tf.constant(bits))
+    events = run(paradigm, kernel, sets, bits)
     members = events.sets.numpy()
     found = [
         Seen(members[s, i], t, drive, response.astype("float64"))
@@ -129,7 +143,7 @@ def test_a_silent_unit_above_has_no_estimate():
     kernel = np.abs(dyadic_kernel(15, 4)).astype("float32")
     kernel[:, 1] *= -1.0
     sets, bits = drawn(Paradigm(), 15, rounds=4)
-    events = Paradigm().run(tf.constant(kernel), tf.constant(sets), bits)
+    events = run(Paradigm(), kernel, sets, bits)
     assert not events.rate_above.numpy()[:, 1].any()
     for name in estimators.ESTIMATORS:
         beta, seen = estimated(estimators.get(name), events)

@@ -61,7 +61,7 @@ def test_windows_add_up_to_the_whole():
 
 
 def test_the_hebbian_kernel_counts_common_time():
-    tau, spikes = 5, trains(networks=1, n=2)
+    tau, spikes = 5, trains(networks=1, n=2).copy()
     spikes[-tau:] = 0.0  # so that no state outlasts the window
     states = np.stack([spikes[max(t - tau + 1, 0) : t + 1, 0].sum(0) for t in range(len(spikes))])
     found = sampling.pair_sums(
