@@ -136,6 +136,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "where_rules_train/convolutional": of_rates,
     "where_rules_train/convolutional-adam": of_rates,
     "where_rules_train/perceptron": of_rates,
+    "where_rules_train/perceptron-adam": of_rates,
     "where_rules_train/resnet20": of_rates,
 }
 """Functions that return a figure, by the name of the JSON file whose content they take."""

@@ -63,7 +63,7 @@ def test_every_argument_of_compile_stays(method, inplace):
 
 @pytest.mark.parametrize(("method", "inplace"), HOW)
 def test_losses_metrics_and_the_optimizers_state_stay(method, inplace):
-    old = compiled()
+    old = compiled(run_eagerly=(method, inplace) != ("kp", True))  # one of them in a graph
     old.fit(X, Y, verbose=0)
     expected = old.evaluate(X, Y, sample_weight=np.arange(8.0), verbose=0, return_dict=True)
     before = momenta(old)

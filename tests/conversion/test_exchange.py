@@ -17,8 +17,18 @@ STOCK_STAYS = pytest.mark.filterwarnings("ignore:The error still passes the forw
 
 
 # no weights, fixed, aligned, random, two, and by surgery of the graph
-@pytest.mark.parametrize("method", ["brsf", "fa", "sa", "wm", "pfa", "dfa"])
-@pytest.mark.parametrize("name", MODELS)
+METHODS = "brsf", "fa", "sa", "wm", "pfa", "dfa"
+COSTLY = "text", "residual"
+CASES = [
+    pytest.param(
+        name, method, marks=[pytest.mark.slow] * (name in COSTLY and method in METHODS[:4])
+    )
+    for name in MODELS
+    for method in METHODS
+]
+
+
+@pytest.mark.parametrize(("name", "method"), CASES)
 @STOCK_STAYS
 def test_convert_and_strip_leave_outputs_alone(name, method, tmp_path):
     model = MODELS[name]()
@@ -177,7 +187,8 @@ def test_feedback_weights_can_start_like_the_kernels_own_initializer():
 @pytest.mark.parametrize("make", [sequential, pytest.param(residual, marks=pytest.mark.slow)])
 def test_a_compiled_model_stays_compiled(make):
     model = make()
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss = "sparse_categorical_crossentropy"
+    model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
     x = example(model, 8)
     for method in ("fa", "dfa", "sa", "fa"):  # also where there was feedback before
         model = ta.convert(model, method)
@@ -393,7 +404,7 @@ def test_a_method_per_layer():
             keras.layers.Dense(2, name="head"),
         ]
         model = keras.Sequential([keras.Input((4, 5)), *layers])
-        model.compile(keras.optimizers.SGD(0.1, weight_decay=0.01), "mse")
+        model.compile(keras.optimizers.SGD(0.1, weight_decay=0.01), "mse", run_eagerly=True)
         return model
 
     given = {re.compile("gru.*"): "eprop", lambda layer: layer.name == "head": "kp"}

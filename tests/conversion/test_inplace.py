@@ -108,6 +108,7 @@ def test_every_kind_of_method_trains_in_a_subclassed_model(method, inplace):
     model.compile(
         ta.optimizers.split(keras.optimizers.SGD(0.05)),
         keras.losses.SparseCategoricalCrossentropy(True),
+        run_eagerly=not inplace,
     )
     losses = model.fit(x, y, epochs=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0] and model.steps > 0
@@ -122,7 +123,8 @@ def test_a_compiled_model_goes_on_with_feedback_and_its_momentum():
     def trained(method, inplace):
         keras.utils.set_random_seed(0)
         model = subclassed()
-        model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
+        # eager: the next test is on graphs
+        model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", run_eagerly=True)
         x, y = data("subclassed", 16)
         y = np.eye(3, dtype="float32")[y]
         model.fit(x, y, epochs=2, verbose=0, shuffle=False)
