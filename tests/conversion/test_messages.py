@@ -125,7 +125,8 @@ def test_a_compiled_copy_has_the_losses_of_the_original(make, method):
     for loss in (lambda y, z: error(y, z), error):
         model = make()
         metric = keras.metrics.MeanMetricWrapper(error, name="own")
-        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=[metric, "mae"])
+        sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+        model.compile(sgd, loss, metrics=[metric, "mae"], run_eagerly=True)
         model.fit(X, Y, verbose=0)
         before = [v.numpy() for v in model.optimizer.variables]
         with warnings.catch_warnings():

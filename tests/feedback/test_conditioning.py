@@ -206,11 +206,8 @@ def test_rows_are_of_all_columns_of_an_image(batch, monkeypatch):
     np.testing.assert_allclose(b, layer.kernel, atol=0.05)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [AA(**OWN), pytest.param(WM(**OWN), marks=pytest.mark.slow)],
-    ids=["aa", "wm"],
-)
+@pytest.mark.slow  # `aa`, whose default this is, is checked on fewer layers in test_methods.py
+@pytest.mark.parametrize("rule", [AA(**OWN), WM(**OWN)], ids=["aa", "wm"])
 def test_check_rule(rule, two_replicas):
     report = ta.testing.check_rule(rule, strategy=two_replicas)
     assert {check.name for check in cases.skipped(report)} == {"closed_form"}

@@ -243,19 +243,21 @@ FINE = {"bits": 6, "error_bits": None}
 @pytest.mark.parametrize(
     ("turn", "rule"),
     [
-        (None, Imperfect("fa", **FINE, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1)),
         (0, Imperfect("sa", **FINE, mismatch=0.2, stuck_off=0.1)),
         *(
             pytest.param(turn, rule, marks=pytest.mark.slow)
-            for turn, rule in enumerate(
-                [
-                    Imperfect("backprop", **FINE, rank=2, excitatory=0.8),
-                    Imperfect("kp", mismatch=0.2, rank=3),
-                    Imperfect("aa", mismatch=0.2),
-                    Imperfect("brsf", density=0.5),
-                    Imperfect("pfa", **FINE, mismatch=0.3),
-                    Imperfect("usf", noise=0.3),
-                ]
+            for turn, rule in (
+                (None, Imperfect("fa", **FINE, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1)),
+                *enumerate(
+                    [
+                        Imperfect("backprop", **FINE, rank=2, excitatory=0.8),
+                        Imperfect("kp", mismatch=0.2, rank=3),
+                        Imperfect("aa", mismatch=0.2),
+                        Imperfect("brsf", density=0.5),
+                        Imperfect("pfa", **FINE, mismatch=0.3),
+                        Imperfect("usf", noise=0.3),
+                    ]
+                ),
             )
         ),
     ],

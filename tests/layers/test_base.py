@@ -34,8 +34,8 @@ def check(name, checks):
     )
 
 
-# Convolutions in a loop over time take long to compile: ConvLSTM2D stands for the other two.
-OFTEN = [name for name in cases.LAYERS if name not in ("convlstm1d", "convlstm3d")]
+# Convolutions in a loop over time and in groups take long: one of the former stands for the others.
+OFTEN = [n for n in cases.LAYERS if n not in ("convlstm2d", "convlstm3d", "conv2d-grouped")]
 
 
 @pytest.mark.parametrize("name", cases.mostly_slow(cases.LAYERS, *OFTEN))
