@@ -12,7 +12,7 @@ from tf_alignment.studies.encoding import load_reference
 from tf_alignment.studies.plan import Plan
 from tf_alignment.studies.store import Store
 
-FAST = {"jit_compile": False}  # XLA takes longer than all the training
+FAST = {"run_eagerly": True}  # compilation takes longer than all the training
 SMALL = {"epochs": 2, "batch_size": 16, "seeds": 2, "probe": 0, "cost": False}
 SMALL["compile"] = FAST
 
