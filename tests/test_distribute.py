@@ -155,6 +155,7 @@ def test_workers_that_stored_different_epochs_agree(tmp_path):
     assert resume._latest() == 6
 
 
+@pytest.mark.slow
 def test_the_package_loads_wherever_keras_has_its_trainer():
     script = """
 import sys

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import mostly_slow, set_feedback_to_forward
+from cases import set_feedback_to_forward
 from stock_models import MODELS, example, gradients, nested, residual, same, sequential, text
 
 import tf_alignment as ta
@@ -52,10 +52,8 @@ def test_convert_and_strip_leave_outputs_alone(name, method, tmp_path):
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    mostly_slow(("MobileNetV2", "ResNet50V2", "EfficientNetB0", "ConvNeXtTiny"), "MobileNetV2"),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50V2", "EfficientNetB0", "ConvNeXtTiny"])
 def test_keras_applications(name):
     model = getattr(keras.applications, name)(
         weights=None, input_shape=(64, 64, 3), classes=5, include_top=name != "ConvNeXtTiny"

@@ -61,6 +61,7 @@ def test_phases_align_the_dense_layers_alone():
     assert run.settings["start"] == found
 
 
+@pytest.mark.slow
 def test_controls_differ_in_the_feedback_of_one_kind_of_layers():
     """`copied` has the transposed weights in dense layers alone, `rdd+wm` learns in `conv2` too."""
     rng = np.random.default_rng(0)

@@ -141,6 +141,7 @@ def test_an_optimizer_that_is_not_linear_is_warned_of():
         fit("adam", collapsed=True)
 
 
+@pytest.mark.slow
 def test_a_collapsed_path_aligns_under_adam_where_two_matrices_grow():
     def ends(**options):
         keras.utils.set_random_seed(5)

@@ -44,6 +44,7 @@ def test_fifty_to_fifty_in_100000_refractory_times(recwarn):
     assert not [w for w in recwarn if "sal" in str(w.message)]
 
 
+@pytest.mark.slow
 def test_unequal_lobes_are_survived():
     def angle(**options):
         return SAL(steps=6000, seed=1, **options).run(pair()[0])["net/top"]["weight_angle"]
@@ -54,10 +55,11 @@ def test_unequal_lobes_are_survived():
         assert angle(lobe_mismatch=0.1, subtract_rates=False) > 45.0
 
 
+@pytest.mark.slow
 def test_deep_networks():
     """All layers at once, and again at a lower rate; the rest of the model stays as it was.
 
-    The kernel is the other one: the next test learns with the default.
+    The kernel is not the default, with which the next test learns.
     """
     keras.utils.set_random_seed(1)
     layers = [K.Dense(n, "relu", name=f"dense{n}") for n in (128, 64, 32, 10)]
@@ -77,7 +79,8 @@ def test_deep_networks():
         assert same == (not variable.path.endswith("feedback_kernel")), variable.path
 
 
-@pytest.mark.parametrize("phases", [1, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("phases", [1, 6])
 def test_a_phase_on_the_mnist_perceptron_s_layers(phases):
     """784-256-128-64-10: one phase, and six with a decaying rate.
 
@@ -106,6 +109,7 @@ def test_spike_rates_are_those_of_the_neurons():
     assert measured["spike_rate_below_per_tau"] == pytest.approx(1 / (1 + np.e), abs=0.02)
 
 
+@pytest.mark.slow
 def test_balanced_neurons_align_trained_weights_better():
     """Weights of one sign drive neurons to unequal rates; balanced neurons do not mind."""
 
