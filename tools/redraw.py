@@ -108,6 +108,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "classics/lillicrap": of_runs(lillicrap.draw),
     "classics/nokland": of_runs(nokland.draw),
     "node_perturbation/autoencoder": of_curves,
+    "node_perturbation/autoencoder-50": of_curves,
     "node_perturbation/cifar10": of_runs(cifar.figure),
     "node_perturbation/fixed-weights": of_runs(fixed_weights.draw),
     "node_perturbation/perceptron": of_runs(perceptron.figure),
@@ -138,6 +139,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "where_rules_train/perceptron": of_rates,
     "where_rules_train/perceptron-adam": of_rates,
     "where_rules_train/resnet20": of_rates,
+    "where_rules_train/resnet20-adam": of_rates,
 }
 """Functions that return a figure, by the name of the JSON file whose content they take."""
 

@@ -48,6 +48,14 @@ def test_keras_objects():
     )
 
 
+def test_automatic_names_are_numbered_anew_and_others_are_kept():
+    made = [keras.optimizers.SGD(), keras.optimizers.SGD(), keras.optimizers.SGD(name="mine_7")]
+    before = [optimizer.name for optimizer in made]
+    names = [part["<keras>"]["config"]["name"] for part in Encoder().encode("value", made)]
+    assert names == ["sgd", "sgd_1", "mine_7"]
+    assert [optimizer.name for optimizer in made] == before
+
+
 @pytest.mark.parametrize("value", [lambda run: 3, object(), {1: 2}, b"bytes"])
 def test_what_another_process_cannot_read_is_refused(value):
     with pytest.raises(TypeError, match="Argument `hook` must be"):

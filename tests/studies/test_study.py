@@ -36,6 +36,13 @@ def explode(run):
     raise ArithmeticError("this method cannot be prepared")
 
 
+class OwnLoss(keras.losses.Loss):
+    """A loss without a name."""
+
+    def call(self, y, z):
+        return keras.ops.mean(keras.ops.square(z), -1)
+
+
 class Remembers(keras.callbacks.Callback):
     """Adds a number to the logs."""
 
@@ -128,6 +135,28 @@ def test_what_a_result_depends_on_decides_its_name(tmp_path, data, network, rule
     rule = load_reference(f"{rule_file}:HalfSign")
     assert names([rule(1.0)]) == names([rule(1.0)])
     assert not names([rule(1.0)]) & names([rule(2.0)])
+
+
+def test_what_was_made_before_decides_no_name(tmp_path, data, network):
+    """Keras numbers optimizers and losses, of the classes of Keras and of others."""
+
+    def names(*rates):
+        variants = [
+            ta.studies.Variant(
+                f"rate {rate}",
+                "fa",
+                optimizer=ta.optimizers.split(
+                    keras.optimizers.SGD(rate), keras.optimizers.SGD(1.0)
+                ),
+                compile={**FAST, "loss": OwnLoss()},
+            )
+            for rate in rates
+        ]
+        plan = Plan(ta.studies.Study(network, data, variants, **SMALL), Store(tmp_path))
+        plan.ready()
+        return {task.name for task in plan.runs}
+
+    assert names(0.1, 0.2, 0.3) > names(0.3) > set()
 
 
 def test_a_run_that_fails_is_a_row_and_is_tried_again(tmp_path, data, network, pretend, capsys):

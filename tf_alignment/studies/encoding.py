@@ -8,6 +8,7 @@ process, which does not know the caller's script, finds it. Nothing is pickled.
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import hashlib
 import importlib
@@ -29,6 +30,9 @@ import numpy as np
 __all__ = ["Encoder", "decode", "digest", "load_reference", "own_objects"]
 
 _FUNCTION, _KERAS = "<function>", "<keras>"
+_UNSEEN = keras.optimizers.Optimizer, keras.losses.Loss
+"""Classes whose names no result contains."""
+
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[kind]).resolve()) for kind in ("stdlib", "purelib", "platlib")
 )
@@ -58,6 +62,7 @@ class Encoder:
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
         self.sources: dict[str, str] = {}
+        self._names: collections.Counter[str] = collections.Counter()
 
     def encode(self, name: str, value: Any) -> Any:
         """Encode a value as JSON.
@@ -111,7 +116,19 @@ class Encoder:
             found = getattr(sys.modules.get(module), str(part["class_name"]), None)
             if hasattr(found, "__qualname__") and _is_own(module):
                 part["module"] = self._reference(name, found).partition(":")[0]
+            if isinstance(found, type) and issubclass(found, _UNSEEN):
+                self._renumber(part["config"], found)
         return config
+
+    def _renumber(self, config: dict[str, Any], cls: type) -> None:
+        """Number an automatic name anew: Keras counts all objects of the process."""
+        base, _, number = str(config.get("name")).rpartition("_")
+        if not (base and number.isdigit()):
+            base = str(config.get("name"))
+        if base.replace("_", "") == cls.__name__.replace("_", "").lower():
+            count = self._names[base]
+            config["name"] = f"{base}_{count}" if count else base
+            self._names[base] += 1
 
     def _reference(self, name: str, value: Any) -> str:
         """Reference `"module:name"` of a function or class."""
