@@ -110,6 +110,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "node_perturbation/autoencoder": of_curves,
     "node_perturbation/autoencoder-50": of_curves,
     "node_perturbation/cifar10": of_runs(cifar.figure),
+    "node_perturbation/cifar10-quarter": of_runs(cifar.figure),
     "node_perturbation/fixed-weights": of_runs(fixed_weights.draw),
     "node_perturbation/perceptron": of_runs(perceptron.figure),
     "product_feedback/brain-digits": of_mixtures,

@@ -65,6 +65,7 @@ class Method:
 
 METHODS = {
     "backprop": Method("backprop", 5e-5, "609.8 ± 14.4"),
+    "backprop-1e-4": Method("backprop", 1e-4, "-"),  # control: the rate of node perturbation
     "adam": Method("backprop", 1.41e-4, "533.3 ± 2.2", adam=True),
     "fa": Method("fa", 5e-5, "759.1 ± 3.3"),
     "dae": Method("backprop", 1e-4, "539.8 ± 4.9", input_noise=0.3),
@@ -249,7 +250,8 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
         line(loss, stacked(runs, "test_loss"), looks[name], positions)
     over_epochs(loss, "test loss", unit)
     loss.set_ylim(top=1.1 * np.nanquantile(stacked(results, "test_loss"), 0.9))
-    loss.legend(loss.lines, groups, loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
+    legend = loss.legend(loss.lines, groups, loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
+    legend.set_in_layout(False)  # it is in the last column, which has no other panel in this row
     for panel in axes[1:].flat:
         panel.set_axis_off()
     for i, (name, run) in enumerate(shown.items()):
@@ -259,8 +261,9 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
         above.set_title(f"{name}: {run['latent_accuracy']:.0f} %", fontsize=9)
         made = np.array(run["reconstructions"])
         below.imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
-    counts = [len(runs) for runs in groups.values()]
-    text = f"{min(counts)} to {max(counts)} seeds; band: ± 1 standard deviation (n - 1)"
+    counts = sorted({len(runs) for runs in groups.values()})
+    seeds = f"{counts[0]} to {counts[-1]}" if counts[1:] else f"{counts[0]}"
+    text = f"{seeds} seeds; band: ± 1 standard deviation (n - 1)"
     if shown:
         text += "; below: latent plane by digit, part told apart, originals above reconstructions"
     caption(figure, text)

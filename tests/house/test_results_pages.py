@@ -26,8 +26,8 @@ def rows(page, heading=""):
             yield [c.strip().strip("`") for c in line.replace("\xa0", " ").split("|")[1:-1]]
 
 
-def assert_rows(cells, expected):
-    """Each `mean ± deviation` among the cells against the runs' values, as many as there are."""
+def assert_rows(cells, expected, errors=False):
+    """Each `mean ± deviation`, or error, among the cells against the values of its runs."""
     shown = [cell for cell in cells if "±" in cell]
     assert len(shown) == len(expected), cells
     for cell, values in zip(shown, expected, strict=True):
@@ -35,7 +35,8 @@ def assert_rows(cells, expected):
         digits = len(mean.partition(".")[2])
         values = np.asarray(values, float)
         assert mean == f"{values.mean():.{digits}f}", cells
-        assert deviation == f"{values.std(ddof=1):.{digits}f}", cells
+        spread = values.std(ddof=1) / (len(values) ** 0.5 if errors else 1.0)
+        assert deviation == f"{spread:.{digits}f}", cells
 
 
 def last(runs, curve, scale=1.0):
@@ -74,6 +75,25 @@ def test_product_feedback(name, heading, curves):
             assert_rows(cells, columns(own, curves))
         seen += 1
     assert seen >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "count"),
+    [
+        ("autoencoder", "### 200 hidden units", 6),
+        ("autoencoder-50", "### 50 hidden units", 13),
+    ],
+)
+def test_autoencoders(name, heading, count):
+    runs = kept(f"node_perturbation/{name}")["runs"]
+    pages = list(rows("results/node_perturbation.md", heading))
+    for method, seeds, *cells, _ in pages:  # the last is the paper's
+        own = [run for run in runs if run["settings"]["row"] == method]
+        assert len(own) == int(seeds)
+        lowest = [min(run["curves"]["test_loss"]) for run in own]
+        if len(own) > 1:
+            assert_rows(cells, [lowest, [run["latent_accuracy"] for run in own]], errors=True)
+    assert len(pages) == count
 
 
 def test_expansion():
