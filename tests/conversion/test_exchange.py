@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import set_feedback_to_forward
+from cases import mostly_slow, set_feedback_to_forward
 from stock_models import MODELS, example, gradients, nested, residual, same, sequential, text
 
 import tf_alignment as ta
@@ -293,7 +293,7 @@ def explained(model, x, how):
 
 
 @pytest.mark.parametrize("how", ["saliency", "integrated gradients", "expected gradients"])
-@pytest.mark.parametrize("method", ["fa", "sa", "pfa", "dfa"])
+@pytest.mark.parametrize("method", mostly_slow(["fa", "sa", "pfa", "dfa"], "fa", "dfa"))
 def test_explanations_of_a_stripped_model_are_those_of_the_stock_model(how, method):
     """Attributions add up to the change of the output only if gradients are gradients."""
     model = residual()

@@ -83,7 +83,10 @@ def test_kolen_pollack_gets_all_of_the_gradient(tie_weights):
     assert np.any(found["embeddings"][1])
 
 
-@pytest.mark.parametrize("method", [m for m in ta.feedback.METHODS if m not in ("dfa", "eprop")])
+METHODS = [m for m in ta.feedback.METHODS if m not in ("dfa", "eprop")]
+
+
+@pytest.mark.parametrize("method", cases.mostly_slow(METHODS, "fa", "brsf", "kp", "wm", "pfa"))
 def test_every_method_learns_in_a_model(method):
     """Under float16 too, of which the cast to `reverse_dtype` is a part."""
     keras.utils.set_random_seed(1)

@@ -245,7 +245,6 @@ def weights_after(fit, strategy=None, policy="float32", method="sa", **compiled)
     ("method", "policy", "compiled"),
     [
         ("kp", "mixed_bfloat16", [{"jit_compile": True}]),
-        ("sa", "mixed_float16", [{"steps_per_execution": 2}]),
         *(
             pytest.param(
                 method,
@@ -253,7 +252,11 @@ def weights_after(fit, strategy=None, policy="float32", method="sa", **compiled)
                 [{"jit_compile": True}, {"steps_per_execution": 2}],
                 marks=pytest.mark.slow,
             )
-            for method, policy in [("fa", "mixed_float16"), ("pfa", "mixed_bfloat16")]
+            for method, policy in [
+                ("sa", "mixed_float16"),
+                ("fa", "mixed_float16"),
+                ("pfa", "mixed_bfloat16"),
+            ]
         ),
     ],
 )

@@ -104,6 +104,7 @@ def test_learning_is_the_definition(jit_compile, delay, balanced, mismatch):
     np.testing.assert_array_equal(np.concatenate(state.counts), spikes.sum((0, 1)))
 
 
+@pytest.mark.slow
 def test_angles_do_not_depend_on_how_numbers_are_drawn(monkeypatch):
     """A number for five steps, or one for each, without XLA and with its two groups of chains."""
     rng, sizes = np.random.default_rng(1), (60, 40, 20)
