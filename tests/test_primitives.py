@@ -50,20 +50,14 @@ RULES = [
 ]
 
 
-def assert_closed_form(option, *layers):
-    for terms in RULES if option == "plain" else RULES[-3:]:
-        rule = Alignment(terms, **OPTIONS[option])
-        ta.testing.check_rule(rule, checks=["closed_form"], layers=layers)
-
-
 @pytest.mark.parametrize("option", OPTIONS)
 def test_closed_form_equals_autodiff(option):
-    assert_closed_form(option, "dense", "conv2d")
-
-
-@pytest.mark.parametrize("option", cases.mostly_slow(OPTIONS, "plain", "everything"))
-def test_closed_form_equals_autodiff_on_other_layers(option):
-    assert_closed_form(option, "einsum-heads", "conv2d-first", "transpose1d")
+    for terms in RULES if option == "plain" else RULES[-3:]:
+        ta.testing.check_rule(
+            Alignment(terms, **OPTIONS[option]),
+            checks=["closed_form"],
+            layers=["dense", "einsum-heads", "conv2d", "conv2d-first", "transpose1d"],
+        )
 
 
 @pytest.mark.parametrize("primitive", BUILT_IN)

@@ -168,8 +168,7 @@ def _differentiate(
 
 def _same_gradient(what: str, name: str, found: tf.Tensor | None, want: tf.Tensor) -> None:
     well_formed(f"`{name}`", found, tuple(want.shape))
-    # a gradient that is zero in theory is the rounding of a sum over examples and positions
-    if not close(found, want, 1e-3, scale=10.0):
+    if not close(found, want, 1e-3):
         raise Mismatch(
             f"for `{name}` the gradient of {what} by automatic differentiation",
             compare(found, want),
