@@ -21,7 +21,7 @@ import numpy as np
 
 import tf_alignment as ta
 from examples import command_line
-from examples.common import Numbers, caption, markdown, new_figure
+from examples.common import Numbers, caption, markdown, new_figure, of_seeds
 from examples.curves import stacked, with_error
 from examples.node_perturbation.experiment import (
     by_row,
@@ -261,9 +261,8 @@ def figure(results: list[Numbers], originals: np.ndarray, labels: np.ndarray) ->
         above.set_title(f"{name}: {run['latent_accuracy']:.0f} %", fontsize=9)
         made = np.array(run["reconstructions"])
         below.imshow(mosaic(originals[: len(made)], made), cmap="gray", vmin=0, vmax=1)
-    counts = sorted({len(runs) for runs in groups.values()})
-    seeds = f"{counts[0]} to {counts[-1]}" if counts[1:] else f"{counts[0]}"
-    text = f"{seeds} seeds; band: ± 1 standard deviation (n - 1)"
+    counts = {len(runs) for runs in groups.values()}
+    text = of_seeds(counts, "; band: ± 1 standard deviation (n - 1)")
     if shown:
         text += "; below: latent plane by digit, part told apart, originals above reconstructions"
     caption(figure, text)

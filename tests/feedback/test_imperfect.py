@@ -246,19 +246,15 @@ FINE = {"bits": 6, "error_bits": None}
         (0, Imperfect("sa", **FINE, mismatch=0.2, stuck_off=0.1)),
         *(
             pytest.param(turn, rule, marks=pytest.mark.slow)
-            for turn, rule in (
+            for turn, rule in [
                 (None, Imperfect("fa", **FINE, mismatch=0.2, density=0.8, stuck_on=0.02, seed=1)),
-                *enumerate(
-                    [
-                        Imperfect("backprop", **FINE, rank=2, excitatory=0.8),
-                        Imperfect("kp", mismatch=0.2, rank=3),
-                        Imperfect("aa", mismatch=0.2),
-                        Imperfect("brsf", density=0.5),
-                        Imperfect("pfa", **FINE, mismatch=0.3),
-                        Imperfect("usf", noise=0.3),
-                    ]
-                ),
-            )
+                (0, Imperfect("backprop", **FINE, rank=2, excitatory=0.8)),
+                (1, Imperfect("kp", mismatch=0.2, rank=3)),
+                (2, Imperfect("aa", mismatch=0.2)),
+                (3, Imperfect("brsf", density=0.5)),
+                (4, Imperfect("pfa", **FINE, mismatch=0.3)),
+                (5, Imperfect("usf", noise=0.3)),
+            ]
         ),
     ],
     ids=repr,

@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 import sysconfig
 import textwrap
@@ -122,9 +123,7 @@ class Encoder:
 
     def _renumber(self, config: dict[str, Any], cls: type) -> None:
         """Number an automatic name anew: Keras counts all objects of the process."""
-        base, _, number = str(config.get("name")).rpartition("_")
-        if not (base and number.isdigit()):
-            base = str(config.get("name"))
+        base = re.sub(r"_\d+$", "", str(config.get("name")))
         if base.replace("_", "") == cls.__name__.replace("_", "").lower():
             count = self._names[base]
             config["name"] = f"{base}_{count}" if count else base

@@ -6,21 +6,9 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from plain_rounds import Seen, drawn, dyadic_kernel, windows
+from plain_rounds import Seen, drawn, dyadic_kernel, simulated, windows
 
-from tf_alignment.spiking.lif import Events, Paradigm, estimators
-
-
-def run(paradigm, *arguments):
-    """Events of rounds, simulated in one graph."""
-
-    @tf.function(autograph=False)
-    def run(*arguments):
-        events = paradigm.run(*arguments)
-        return [getattr(events, field.name) for field in dataclasses.fields(events)[:6]]
-
-    tensors = run(*map(tf.constant, arguments))
-    return Events(*tensors, paradigm.neuron.threshold, len(arguments[1]))
+from tf_alignment.spiking.lif import Paradigm, estimators
 
 
 @functools.cache
@@ -28,8 +16,7 @@ def some_events(units=15, above=4, rounds=6, seed=1):
     """Events of random weights, and the same as a list in the order in which they came."""
     paradigm = Paradigm()
     sets, bits = drawn(paradigm, units, rounds, seed)
-    kernel = tf.constant(dyadic_kernel(units, above, seed), tf.float32)
-    events = run(paradigm, kernel, sets, bits)
+    events = simulated(paradigm, dyadic_kernel(units, above, seed), sets, bits)
     members = events.sets.numpy()
     found = [
         Seen(members[s, i], t, drive, response.astype("float64"))
@@ -143,7 +130,7 @@ def test_a_silent_unit_above_has_no_estimate():
     kernel = np.abs(dyadic_kernel(15, 4)).astype("float32")
     kernel[:, 1] *= -1.0
     sets, bits = drawn(Paradigm(), 15, rounds=4)
-    events = run(Paradigm(), kernel, sets, bits)
+    events = simulated(Paradigm(), kernel, sets, bits)
     assert not events.rate_above.numpy()[:, 1].any()
     for name in estimators.ESTIMATORS:
         beta, seen = estimated(estimators.get(name), events)

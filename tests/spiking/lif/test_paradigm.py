@@ -1,13 +1,10 @@
 """The simulation behind regression discontinuity, spike for spike against plain Python."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from plain_rounds import Seen, drawn, dyadic_kernel, windows
+from plain_rounds import Seen, drawn, dyadic_kernel, simulated, windows
 
-import tf_alignment as ta
 from tf_alignment.spiking.lif import Drive, Neuron, Paradigm, Window
 
 PARADIGMS = {
@@ -105,13 +102,7 @@ def test_spike_for_spike_a_plain_simulation(name, jit_compile):
     kernel = dyadic_kernel(units, above)
     sets, bits = drawn(paradigm, units, rounds=2)
     uniforms = (bits + 0.5) / 2**16
-
-    @tf.function(jit_compile=jit_compile)
-    def run():
-        events = paradigm.run(tf.constant(kernel, tf.float32), tf.constant(sets), bits)
-        return [getattr(events, field.name) for field in dataclasses.fields(events)[:6]]
-
-    events = ta.spiking.lif.Events(*run(), paradigm.neuron.threshold, 2)
+    events = simulated(paradigm, kernel, sets, bits, jit_compile)
     found, count = windows(events), sets.shape[1]
     hold = round(paradigm.drive.hold / paradigm.neuron.dt)
     length = round(paradigm.window.length / paradigm.neuron.dt)
