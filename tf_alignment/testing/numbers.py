@@ -17,17 +17,19 @@ def as_float(value: Any) -> np.ndarray:
     return np.asarray(tf.cast(tf.convert_to_tensor(value), tf.float64))
 
 
-def close(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether `a` is `b` within a fraction of its largest entry; None only equals None.
+def close(a: Any, b: Any, tolerance: float, scale: float = 1.0) -> bool:
+    """Whether `a` is `b` within a fraction of the largest entry of `b`; None only equals None.
 
-    Its scale is at least a thousandth: what is zero in theory is rounding.
+    A thousandth of `scale`, the size of the numbers that were added up, is added to that entry:
+    what is zero in theory is rounding.
     """
     if a is None or b is None:
         return a is b
     x, y = as_float(a), as_float(b)
     if x.shape != y.shape or not np.all(np.isfinite(x)):
         return False
-    return bool(np.abs(x - y).max(initial=0) <= tolerance * (np.abs(y).max(initial=0) + 1e-3))
+    bound = tolerance * (np.abs(y).max(initial=0) + 1e-3 * scale)
+    return bool(np.abs(x - y).max(initial=0) <= bound)
 
 
 def compare(found: Any, expected: Any) -> str:

@@ -131,13 +131,13 @@ def closed_form(trial: Trial) -> None:
             _closed_primitive(rule, primitive, seen, weights)
         loss = functools.partial(rule.loss, seen, weights)
         what = f"`{type(rule).__name__}.loss`"
-        expected = _differentiate(loss, weights, what)
+        expected, scale = _differentiate(loss, weights, what)
         with tf.GradientTape() as tape:
             layer(trial.x, training=False)  # the numbers that `activity` saw
             zero = tf.add_n([*layer.losses, tf.zeros(())])
         found = tape.gradient(zero, {name: c.weights[name] for name in weights})
         for name, want in expected.items():
-            _same_gradient(what, name, found[name], want)
+            _same_gradient(what, name, found[name], want, scale)
 
 
 def _closed_primitive(
@@ -146,14 +146,17 @@ def _closed_primitive(
     local = rule.local(seen, weights)
     found = primitive.gradient(local).resolve(local)
     what = f"`{type(primitive).__name__}.value`"
-    expected = _differentiate(lambda: primitive.value(rule.local(seen, weights)), weights, what)
+    expected, scale = _differentiate(
+        lambda: primitive.value(rule.local(seen, weights)), weights, what
+    )
     for name, want in expected.items():
-        _same_gradient(what, name, found.get(name), want)
+        _same_gradient(what, name, found.get(name), want, scale)
 
 
 def _differentiate(
     value: Callable[[], tf.Tensor], weights: Mapping[str, tf.Tensor], what: str
-) -> dict[str, tf.Tensor]:
+) -> tuple[dict[str, tf.Tensor], float]:
+    """The gradients, and the size of the numbers whose rounding is in them."""
     with tf.GradientTape() as tape:
         tape.watch(dict(weights))
         loss = value()
@@ -163,12 +166,16 @@ def _differentiate(
             f"shape {tuple(loss.shape)}, {loss.dtype.name}",
             "the sum over the batch is missing: `local.mean(tf.reduce_sum(...))`.",
         )
-    return tape.gradient(loss, dict(weights), unconnected_gradients="zero")
+    # A loss that its weights cannot change has gradients of zero: sums of terms of its own size.
+    scale = 1.0 + abs(float(loss))
+    return tape.gradient(loss, dict(weights), unconnected_gradients="zero"), scale
 
 
-def _same_gradient(what: str, name: str, found: tf.Tensor | None, want: tf.Tensor) -> None:
+def _same_gradient(
+    what: str, name: str, found: tf.Tensor | None, want: tf.Tensor, scale: float
+) -> None:
     well_formed(f"`{name}`", found, tuple(want.shape))
-    if not close(found, want, 1e-3):
+    if not close(found, want, 1e-3, scale):
         raise Mismatch(
             f"for `{name}` the gradient of {what} by automatic differentiation",
             compare(found, want),
