@@ -24,7 +24,7 @@ PEERS_PIP ?=
 # Likewise for the site, which needs no TensorFlow.
 DOCS_VENV ?= .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
-# Extensions of our own are in docs/tools. The notice is that of Material's successor.
+# Extensions and hooks of our own are in docs/tools. The notice is that of Material's successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(DOCS_VENV)/bin/mkdocs
 
 # Tests against other versions: `make test-with TENSORFLOW=2.20.0 KERAS=3.15.1 PYTHON=python3.12`.
