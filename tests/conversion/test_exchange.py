@@ -18,10 +18,10 @@ STOCK_STAYS = pytest.mark.filterwarnings("ignore:The error still passes the forw
 
 # no weights, fixed, aligned, random, two, and by surgery of the graph
 METHODS = "brsf", "fa", "sa", "wm", "pfa", "dfa"
-COSTLY = "text", "residual"
+COSTLY, SOON = ("text", "residual"), ("pfa", "dfa")
 CASES = [
     pytest.param(
-        name, method, marks=[pytest.mark.slow] * (name in COSTLY and method in METHODS[:4])
+        name, method, marks=pytest.mark.slow if name in COSTLY and method not in SOON else ()
     )
     for name in MODELS
     for method in METHODS

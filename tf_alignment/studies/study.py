@@ -203,7 +203,8 @@ class Study:
                 f"jobs={jobs}, executor={executor}, shard={shard}"
             )
         part, parts = _shard(shard)
-        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        devices = {device.device_type for device in tf.config.list_physical_devices()}
+        has_gpu = "GPU" in devices
         if jobs is None:
             jobs = 1 if has_gpu or self.strategy != "default" else os.cpu_count() or 1
         if threads is None and not has_gpu:
@@ -213,8 +214,8 @@ class Study:
         self._describe(plan, store)
         progress = _Progress(self, plan, bool(verbose))
         # nobody has tried what the driver of an accelerator does in a fork; such runs are long
-        bare = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
-        forks = sys.platform == "linux" and self.strategy == "default" and bare
+        bare = sys.platform == "linux" and devices == {"CPU"}
+        forks = bare and self.strategy == "default"
         local = LocalProcesses(integer("jobs", jobs), forks) if executor is None else None
         pool = local or executor
         assert pool is not None
