@@ -23,7 +23,7 @@ def rows(page, heading=""):
         text = re.split(rf"^#{{2,{level}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
     for line in text.splitlines():
         if line.startswith("|") and "±" in line:
-            yield [c.strip().strip("`") for c in line.replace("\xa0", " ").split("|")[1:-1]]
+            yield [c.strip().strip("`") for c in line.split("|")[1:-1]]
 
 
 def assert_rows(cells, expected, errors=False):

@@ -214,8 +214,7 @@ class Study:
         self._describe(plan, store)
         progress = _Progress(self, plan, bool(verbose))
         # nobody has tried what the driver of an accelerator does in a fork; such runs are long
-        bare = sys.platform == "linux" and devices == {"CPU"}
-        forks = bare and self.strategy == "default"
+        forks = sys.platform == "linux" and self.strategy == "default" and devices == {"CPU"}
         local = LocalProcesses(integer("jobs", jobs), forks) if executor is None else None
         pool = local or executor
         assert pool is not None

@@ -136,8 +136,7 @@ def closed_form(trial: Trial) -> None:
             layer(trial.x, training=False)  # the numbers that `activity` saw
             zero = tf.add_n([*layer.losses, tf.zeros(())])
         found = tape.gradient(zero, {name: c.weights[name] for name in weights})
-        for name, want in expected.items():
-            _same_gradient(what, name, found[name], want, scale)
+        _same_gradients(what, found, expected, scale)
 
 
 def _closed_primitive(
@@ -149,8 +148,7 @@ def _closed_primitive(
     expected, scale = _differentiate(
         lambda: primitive.value(rule.local(seen, weights)), weights, what
     )
-    for name, want in expected.items():
-        _same_gradient(what, name, found.get(name), want, scale)
+    _same_gradients(what, found, expected, scale)
 
 
 def _differentiate(
@@ -167,19 +165,24 @@ def _differentiate(
             "the sum over the batch is missing: `local.mean(tf.reduce_sum(...))`.",
         )
     # A loss that its weights cannot change has gradients of zero: sums of terms of its own size.
-    scale = 1.0 + abs(float(loss))
+    scale = max(1.0, abs(float(loss)))
     return tape.gradient(loss, dict(weights), unconnected_gradients="zero"), scale
 
 
-def _same_gradient(
-    what: str, name: str, found: tf.Tensor | None, want: tf.Tensor, scale: float
+def _same_gradients(
+    what: str,
+    found: Mapping[str, tf.Tensor | None],
+    expected: Mapping[str, tf.Tensor],
+    scale: float,
 ) -> None:
-    well_formed(f"`{name}`", found, tuple(want.shape))
-    if not close(found, want, 1e-3, scale):
-        raise Mismatch(
-            f"for `{name}` the gradient of {what} by automatic differentiation",
-            compare(found, want),
-        )
+    for name, want in expected.items():
+        gradient = found.get(name)
+        well_formed(f"`{name}`", gradient, tuple(want.shape))
+        if not close(gradient, want, 1e-3, scale):
+            raise Mismatch(
+                f"for `{name}` the gradient of {what} by automatic differentiation",
+                compare(gradient, want),
+            )
 
 
 def state(trial: Trial) -> None:
