@@ -1,15 +1,18 @@
 """Keras layers that learn without weight transport.
 
+    import keras
     import tf_alignment as ta
 
     model = ta.convert(stock_model, "sa")
-    model.compile(ta.optimizers.split("sgd"), "sparse_categorical_crossentropy")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(ta.optimizers.split("sgd"), loss)
     model.fit(x, y, callbacks=[ta.callbacks.AlignmentMonitor(probe_data=(x[:64], y[:64]))])
 
 `layers` has the drop-in layers, `feedback` the methods, `primitives` the terms of alignment rules,
 `phases` learning of feedback weights between training steps, `spiking` networks of spiking neurons,
 `metrics` measures of alignment, and `callbacks` the Keras callbacks that run phases and monitor
-training.
+training. `optimizers` has optimizers for feedback weights, `studies` comparisons of methods,
+`testing` checks of rules and layers, and `data` and `models` small datasets and networks.
 """
 
 import importlib as _importlib

@@ -274,11 +274,19 @@ class Primitive:
         return type(self).__name__.lower()
 
     def value(self, local: Local) -> tf.Tensor:
-        """`P`, a float32 scalar. Args: `local`, see `Local`."""
+        """Return the value of the primitive, a float32 scalar.
+
+        Args:
+            local: Quantities of one connection.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define `value`.")
 
     def gradient(self, local: Local) -> Gradient:
-        """`∂P/∂B` in closed form. Args: `local`, see `Local`."""
+        """Return the gradient of the primitive for B in closed form.
+
+        Args:
+            local: Quantities of one connection.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define `gradient`.")
 
     def get_config(self) -> dict[str, Any]:

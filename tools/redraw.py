@@ -4,9 +4,10 @@
     python tools/redraw.py node_perturbation/perceptron    # these
 
 Pictures that need more than these numbers are not drawn: trained weights (`two_routes/stability`,
-`rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images (`node_perturbation/autoencoder-latent`), or
-a simulation or a folder of files, from which their scripts draw in seconds (`rdd/figure2`,
-`sequences/text-transformer`, `sequences/text-lstm`, `sequences/text-hub_transformer`).
+`two_routes/stability-noise`, `rdd/cifar10-figure3b`, `rdd/cifar10-figureS1`), images
+(`node_perturbation/autoencoder-latent`), or a simulation or a folder of files, from which their
+scripts draw in seconds (`rdd/figure2`, `sequences/text-transformer`, `sequences/text-lstm`,
+`sequences/text-hub_transformer`).
 """
 
 from __future__ import annotations

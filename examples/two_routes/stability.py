@@ -6,16 +6,18 @@ r"""Figure 2 of "Two Routes": stable, diverging and collapsing flows, and layers
 
 The upper panels show the symmetrised flow of the scalar theory for x = 1: of a weight mirror with
 λ = β/α below, at and above x² and, beyond the paper, of the other rules. The lower panels show
-feedback weights against forward weights of a network that was trained with a weight mirror on its
-own activity, without division by the power of the activity. The script trains this network unless
-`--model` names one that `train.py` saved. The first convolution sends no error down and has no
+feedback weights against forward weights of a network that was trained with a weight mirror without
+division by the power of its input: on the layers' own activity or, with `--input-noise` as in the
+paper, on Gaussian noise. The script trains this network unless `--model` names one that `train.py`
+saved. The first convolution sends no error down and has no
 feedback weights, so that the first panel shows the second convolution.
 
 The table tests whether the theory predicts which layers diverge. x² is the mean square of an entry
 of the layer's input, times the number of positions of a convolution, over which the mirror sums. It
 is measured in an untrained copy of the network and in the trained network. A third prediction
 takes into account that inputs are not white, so that for fixed W, B rests at xᵀx W / (λ N): it uses
-‖xᵀx W‖ / (N ‖W‖) in place of x². The predicted ratio is x²/λ, the measured ratio is ‖B‖/‖W‖. A
+‖xᵀx W‖ / (N ‖W‖) in place of x². For noise, all three are the variance of the noise times the
+number of positions. The predicted ratio is x²/λ, the measured ratio is ‖B‖/‖W‖. A
 ratio that differs from 1 by at most the factor `--factor` counts as stable. Training continues when
 a kernel diverges or collapses, as long as the loss is finite.
 
@@ -77,7 +79,7 @@ class Row:
 
 
 def measure(model: keras.Model, images: Any) -> list[Row]:
-    """Measure each layer whose feedback weights a mirror has trained on the layer's own activity.
+    """Measure each layer whose feedback weights a mirror has trained.
 
     Args:
         model: Trained network.
@@ -90,7 +92,7 @@ def measure(model: keras.Model, images: Any) -> list[Row]:
     layers = [layer for layer in model.layers if is_mirror(getattr(layer, "feedback", None))]
     if len(layers) < 3:
         raise ValueError(
-            "The network must have three layers with a weight mirror on its own activity. "
+            "The network must have three layers with a weight mirror, normalize=None. "
             f"Received: {len(layers)}"
         )
     before, after = (powers(m, images) for m in (keras.models.clone_model(model), model))
@@ -130,7 +132,8 @@ def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
 
     Returns:
         `{name of the layer: (x², along)}`: the mean square of an entry of the layer's input times
-        the number of positions, and ‖xᵀx W‖ / (N ‖W‖).
+        the number of positions, and ‖xᵀx W‖ / (N ‖W‖). For a mirror on noise, both are the
+        variance of the noise times the number of positions.
     """
     with ta.probe.probe() as seen:
         model(images, training=True)  # an untrained network has no statistics for normalisation yet
@@ -139,17 +142,20 @@ def powers(model: keras.Model, images: Any) -> dict[str, tuple[float, float]]:
         if getattr(layer, "feedback", None) is not None:
             [activity] = seen.activities[layer.connections[0]]
             x, z, w = activity.x, activity.z, activity.kernel
-            pairs = float(activity.map.pairs(x, z, w.shape))
-            power = float(tf.reduce_mean(tf.square(x))) * pairs / len(images)
+            positions = float(activity.map.pairs(x, z, w.shape)) / len(images)
+            noise = getattr(layer.feedback, "noise", None)
+            if noise is not None:
+                found[layer.name] = (noise.variance * positions,) * 2
+                continue
+            power = float(tf.reduce_mean(tf.square(x))) * positions
             hebb = activity.map.outer(x, z, w) / len(images)
             found[layer.name] = power, float(ta.metrics.norm_ratio(w, hebb))
     return found
 
 
 def is_mirror(feedback: Any) -> bool:
-    """Whether a feedback rule is that of the theory: a mirror without noise and normalisation."""
-    mirrors = isinstance(feedback, ta.feedback.WeightMirror)
-    return mirrors and feedback.noise is None and feedback.normalize is None
+    """Whether a feedback rule is that of the theory: a mirror without normalisation."""
+    return isinstance(feedback, ta.feedback.WeightMirror) and feedback.normalize is None
 
 
 def weights_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -266,10 +272,13 @@ def draw(model: keras.Model, rows: list[Row]) -> Any:
 
 def train(given: argparse.Namespace) -> tuple[Settings, Path]:
     """Train a network with the mirror, and return its settings and its file."""
+    name, noise = f"wm-published-{given.alpha:g}-{given.beta:g}", None
+    if given.input_noise is not None:
+        name += f"-noise-{given.input_noise:g}"
+        noise = ta.Noise("gaussian", given.input_noise)
     rule = ta.feedback.WeightMirror(
-        given.alpha, given.beta, noise=None, normalize=None, response_bias=True
+        given.alpha, given.beta, noise=noise, normalize=None, response_bias=True
     )
-    name = f"wm-published-{given.alpha:g}-{given.beta:g}"
     settings = settings_of(given, method=name)
     network = residual.case(f"depth {settings.depth}", settings, given.data_dir)
     variant = residual.variant(name, keras.saving.serialize_keras_object(rule))
@@ -303,6 +312,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.number("--alpha", "of amp in training", 2e-5, 0.01, kind=float)
     parser.number("--beta", "of decay in training", 0.2, kind=float)
+    parser.number(
+        "--input-noise",
+        "standard deviation of Gaussian noise that the mirror learns from (default: own activity)",
+        kind=float,
+    )
     parser.number("--factor", "up to which all is stable", 3.0, kind=float)
     arguments = parser.parse_args()
     if arguments.model is not None:  # no training, so that flags of the training have no effect

@@ -76,10 +76,18 @@ def test_white_input_is_where_the_mirror_ends_as_predicted():
     assert power == pytest.approx(9, rel=1e-4) and along == pytest.approx(9, rel=1e-4)
 
 
+def test_on_noise_the_prediction_is_its_variance_times_the_positions():
+    noise = ta.Noise("gaussian", 0.5)
+    model = mirrored(ta.feedback.WeightMirror(0.1, 0.4, noise=noise, normalize=None))
+    images = np.random.default_rng(0).standard_normal((50, 8, 8, 2)).astype("float32")
+    rows = stability.measure(model, images)
+    assert [(r.before, r.after, r.along) for r in rows] == [(4,) * 3, (1,) * 3, (0.25,) * 3]
+
+
 def test_what_has_nothing_to_measure_says_so():
     images = np.zeros((2, 8, 8, 2), "float32")
     with pytest.raises(ValueError, match="must have three layers with a weight mirror"):
-        stability.measure(mirrored("wm"), images)  # learns from noise
+        stability.measure(mirrored("wm"), images)  # divides by the power of its noise
     model = mirrored()
     model.get_layer("second").kernel.assign(np.full((3, 3, 3, 4), np.nan))
     with pytest.raises(ValueError, match="blown up"):

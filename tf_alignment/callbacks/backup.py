@@ -25,7 +25,7 @@ class Backup:
     directory than what was written there is an error.
 
     Args:
-        directory: Where; used by nothing else.
+        directory: Directory of the backup, used for nothing else.
         stated: The user's `backup_dir`, for messages.
     """
 
@@ -57,7 +57,7 @@ class Backup:
             ) from None
 
     def latest(self) -> int:
-        """How many epochs the state that counts has behind it; 0 if there is none.
+        """Number of finished epochs in the current state; 0 if there is none.
 
         Raises:
             ValueError: If the pointer is damaged.
@@ -71,10 +71,10 @@ class Backup:
         """The directory of a state, whole, and the settings of its run.
 
         Args:
-            epochs: How many it has behind it.
+            epochs: Number of finished epochs in the state.
 
         Raises:
-            ValueError: If a file is missing or another than the one that was written.
+            ValueError: If a file is missing, or is not the one that was written.
         """
         directory = self._of(epochs)
         manifest = self.read(directory / _MANIFEST)
@@ -95,7 +95,7 @@ class Backup:
         """Write a state and let it be the one that counts.
 
         Args:
-            epochs: How many it has behind it.
+            epochs: Number of finished epochs in the state.
             write: Writes the files into a directory.
             settings: Of the run.
             keep: Earlier states that are not to be removed.

@@ -45,16 +45,17 @@ class AlignmentMonitor(keras.callbacks.Callback):
 
     `<path>` is the layer's `path`, with `/depthwise` or `/pointwise` where a layer has two kernels,
     and without `sequential_3`, the name of a model that was given none.
-    The last two are measured on `probe_data`, the kernel's gradient in every layer with a kernel:
-    in stock layers it tells how good the error is that comes from above. `mean/gradient_angle` is a
+    `gradient_angle` and `error_angle` are measured on `probe_data`, the gradient for every layer
+    with a kernel: in a stock layer it shows the quality of the error that arrives from above.
+    `mean/gradient_angle` is a
     mean over all layers with a kernel, the output's 0° among them. Methods without a feedback
     kernel of the forward kernel's shape (DFA, brSF) have no other measures, and DFA has no
-    `error_angle`. The lowest layer's `error_angle` is of an error that nobody uses.
+    `error_angle`. The `error_angle` of the lowest layer has no effect on learning.
 
-    `logs` hold the mean angles alone, and so does the line that `fit` prints; with `layers=True`
-    they hold everything. List the callback before `keras.callbacks.CSVLogger` and `TensorBoard`:
-    their files then hold what `logs` hold. `log_dir` and `csv` write files of its own, with nothing
-    but these measures, and all of them.
+    `logs`, and the line that `fit` prints, contain only the mean angles; with `layers=True`, all
+    measures. List the callback before `keras.callbacks.CSVLogger` and `TensorBoard`:
+    their files then contain what `logs` contain. `log_dir` and `csv` name files to which the
+    monitor writes all its measures.
 
     **Watches** the loss and the norms of kernels and feedback weights: NaN or infinity, a norm
     that grew `max_growth`-fold, feedback weights `max_norm_ratio` times larger or smaller than

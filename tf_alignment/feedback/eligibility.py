@@ -27,9 +27,9 @@ class EligibilityPropagation(FeedbackAlignment):
     as much as backpropagation through time and needs the whole sequence, which `fit` provides.
 
     The learning signal L depends on the layer above. A stock readout `Dense` sends
-    `L = W (y − y*)`, which is symmetric e-prop; a readout with `feedback="fa"` gives random e-prop,
-    and a readout with `"kp"` and weight decay gives adaptive e-prop. The error for the layer below
-    passes a random, fixed B.
+    `L = (y − y*) Wᵀ`, which is symmetric e-prop; a readout with `feedback="fa"` gives random
+    e-prop, and a readout with `"kp"` and weight decay gives adaptive e-prop. The error for the
+    layer below passes a random, fixed B.
 
     The method belongs to recurrent layers and cells. The recurrent kernel has no feedback weights.
 
@@ -55,7 +55,7 @@ class RandomFeedbackLocalOnline(EligibilityPropagation):
 
     With `u(t) = h(t−1) U + x(t) W`, `h(t) = (1 − α) h(t−1) + α φ(u)`, the traces are
     `p ← (1 − α) p + α φ'(u_a) h_b(t−1)` for U, and likewise with `x_b(t)` for W. The weights learn
-    from `Σ (ε B)_a p_ab`, with the output error ε. Use a readout with `feedback="fa"`, whose
+    from `Σ (ε Bᵀ)_a p_ab`, with the output error ε. Use a readout with `feedback="fa"`, whose
     feedback kernel is B. The gradient is the same as with `"eprop"`; only the name differs.
 
     Reference: Murray 2019, "Local online learning in recurrent networks with random feedback",

@@ -155,7 +155,9 @@ class InformationAlignment(_Named):
 
 @_package
 class SymmetricAlignment(_Named):
-    """SA: `α self + β decay`; with α = β, B descends `(α/2) ‖B − W‖²`. It costs no product.
+    """SA: `α self + β decay`; with α = β, B descends `(α/2) ‖B − W‖²`.
+
+    It needs no additional matrix product.
 
     The rule is not local; it is weight *estimation* instead of weight transport. B approaches W
     over time, and is stable if rate · α is below 2. The published code has the defaults
@@ -202,13 +204,11 @@ class ActivationAlignment(_Named):
     the input's covariance lies in one direction, and its median eigenvalue is a five-hundredth of
     the trace or less. Adam gives each layer a scale of its own. The recipe is
     `ActivationAlignment(normalize=None)` with B under `keras.optimizers.Adam(0.01)`
-    (argument `feedback` of `tf_alignment.optimizers.split`). In a small convolutional network on
-    digits, with SGD of rate 0.01 and momentum 0.9 for W, it reached 94.2, 95.8 and 94.4 % in ten
-    epochs (three seeds); backpropagation reached 93.3, 96.1 and 94.7 %. With rate 0.003, Adam
-    diverged there (12.8 %, one seed); with rate 0.01 it diverged on MNIST at rate 0.05 for W
-    (docs/results/own_activity.md). So more than one rate should be tried. B learns W only in the
-    directions in which the input varies. A warning that momentum makes B swing appears here too,
-    and is true.
+    (argument `feedback` of `tf_alignment.optimizers.split`). On MNIST it came within half a point
+    of backpropagation at learning rates of W up to 0.03 (docs/results/where_rules_train.md), and
+    diverged at 0.05 (docs/results/own_activity.md): try more than one rate. B learns W only in the
+    directions in which the input varies. A warning says that momentum makes B oscillate; it also
+    applies to Adam.
 
     With `noise="rademacher"` the rule learns from noise, normalised for it: the defaults give the
     fastest step in every layer, B is 1 + d/n steps behind W, with d inputs per unit and n examples

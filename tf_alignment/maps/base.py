@@ -3,14 +3,14 @@
 Every method of this library is written once, for all layers, in terms of three products of a
 bilinear map `z = x · K`:
 
-    apply(x, K)       z   the forward product, Keras' own operation
-    transpose(dz, K)  dx  the error sent down, shaped like x; backprop if K is the forward kernel
-    outer(x, dz)      dK  activity times error, summed over batch and positions, shaped like K
+    apply(x, K)          z   the forward product, Keras' own operation
+    transpose(dz, K, x)  dx  the error sent down, shaped like x; backprop if K is the forward kernel
+    outer(x, dz, K)      dK  activity times error, summed over batch and positions, shaped like K
 
-`<apply(x, K), dz> = <x, transpose(dz, K)> = <K, outer(x, dz)>` holds for every map. The base class
-derives `transpose` and `outer` from `apply` with the gradient tape; in a graph the forward product
-of the tape is dead code and is never computed. A subclass overrides a product if it knows a faster
-way.
+`<apply(x, K), dz> = <x, transpose(dz, K, x)> = <K, outer(x, dz, K)>` holds for every map. The base
+class derives `transpose` and `outer` from `apply` with the gradient tape; in a graph the forward
+product of the tape is dead code and is never computed. A subclass overrides a product if it knows a
+faster way.
 """
 
 from __future__ import annotations

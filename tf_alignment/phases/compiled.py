@@ -44,9 +44,9 @@ class CompiledPhase(Phase, abc.ABC):
       followed by the variables of `super().create(...)`;
     - `learning`, if the optimizer is to change other weights than the feedback kernels;
     - `groups`, if connections are to take turns;
-    - `default_data`, what a step gets where there is no dataset.
+    - `default_data`, the data of a step if `dataset` is None.
 
-    In a step it has `draw_seed`, `steps_of` and, if it was given an optimizer, `optimizer_for`.
+    `step` may call `draw_seed`, `steps_of` and, if the phase has an optimizer, `optimizer_for`.
 
     Each replica of a strategy draws data and random numbers of its own. Data given as arrays, and
     all random numbers, follow from the seed and the count of steps. `FeedbackCallback` runs the
@@ -202,7 +202,7 @@ class CompiledPhase(Phase, abc.ABC):
         return None
 
     def take_step(self, model: keras.Model, batch: Any) -> None:
-        """Take one step on one replica, as part of a function that someone else compiles.
+        """Take one step on one replica, as part of a function that the caller compiles.
 
         Args:
             model: The model for which the phase was built.

@@ -1,4 +1,4 @@
-"""`check_rule`: what this library checks on its own methods, for anybody's."""
+"""`check_rule`: checks of a feedback rule."""
 
 from __future__ import annotations
 
@@ -144,19 +144,20 @@ def check_rule(
     strategy: tf.distribute.Strategy | None = None,
     seed: int = 0,
 ) -> Report:
-    """Run on a rule of your own what this library runs on its own methods.
+    """Check a feedback rule with the tests that this library's own methods pass.
 
     Some checks run on every layer of `LAYERS`, those that cost more and do not depend on the kind
-    of layer on one to three of them. All of them take about ten seconds. Dtype policy and random
-    states are afterwards what they were. If TensorFlow has not started yet and has a single CPU,
-    this is made two logical devices for the check of two replicas.
+    of layer on one to three of them. All of them take about ten seconds. The dtype policy and
+    the states of random generators are restored. If TensorFlow has not been initialised and finds
+    one CPU, the check of replicas splits this CPU into two logical devices, for the rest of the
+    process.
 
     Args:
         rule: A `tf_alignment.feedback.Feedback`, or what `tf_alignment.feedback.get` turns into
             one; or a `tf_alignment.primitives.Primitive`, as the only term of an `Alignment`.
         checks: Names out of `CHECKS`; `None` for all.
-        layers: Names out of `LAYERS`; `None` for all that can have the rule. A check that runs on
-            none of them by itself runs on the first.
+        layers: Names out of `LAYERS`; `None` for all that can have the rule. A check whose usual
+            layers are not among them runs on the first.
         strategy: The strategy for the check of replicas; `None` for a `MirroredStrategy` on two
             logical devices.
         seed: For weights, inputs and errors.
@@ -234,6 +235,6 @@ def choose(argument: str, given: Iterable[str] | None, known: tuple[str, ...]) -
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ValueError(
-            f"Argument `{argument}` must name some of {list(known)}. Received: {names}"
+            f"Argument `{argument}` must name some of {list(known)}. Received: {argument}={names}"
         )
     return names

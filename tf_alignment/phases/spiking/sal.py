@@ -43,7 +43,7 @@ class _Result:
 
 
 class SAL(DensePhase):
-    r"""Aligns dense layers by spikes alone: what W does to their timing teaches B.
+    r"""Learns the feedback kernels of dense layers from the relative timing of spikes.
 
     Dense layers that follow each other become a network of stochastic spiking neurons with their W,
     B and biases (the lowest neurons, the inputs of the first layer, have bias 0), in which spikes

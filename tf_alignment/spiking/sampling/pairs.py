@@ -105,7 +105,8 @@ def pair_sums(post: tf.Tensor, pre: tf.Tensor, kernel: np.ndarray, history: int 
         post: Spikes of postsynaptic neurons, `(history + steps, networks, n)`.
         pre: Spikes of presynaptic neurons, `(history + steps, networks, k)`.
         kernel: Weights of Δt = −m, ..., m.
-        history: So many first steps are old: pairs that lie in them altogether do not count.
+        history: Number of initial steps that belong to the window before; pairs with both spikes in
+            these steps are not counted.
 
     Returns:
         `(n, k)`.
