@@ -4,13 +4,14 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 import tf_alignment as ta
 from examples import common
 from examples.imperfect_feedback import study
-from examples.own_activity import train
+from examples.own_activity import conditioning, train
 
 PATHS = [(None, 0.0), *((d, v) for d, values in study.QUICK.items() for v in values)]
 
@@ -85,6 +86,20 @@ def test_seeds_of_the_kept_file_are_not_made_again(script, options, tmp_path, mo
     run("3")
     assert wanted == [[0], [1, 2]]
     assert shown == kept * 2
+
+
+def test_the_spectrum_is_that_of_the_inputs_of_a_unit():
+    images = np.random.default_rng(0).standard_normal((20, 5, 5, 2)).astype("float32")
+    model = keras.Sequential(
+        [keras.Input((5, 5, 2)), ta.layers.Conv2D(3, 3, feedback="backprop", name="last")]
+    )
+    with ta.probe.probe() as seen:
+        model(images)
+    found = conditioning.spectrum(seen.activities[model.get_layer("last").connections[0]][0])
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), (1, 2)).reshape(-1, 2, 9)
+    rows = windows.transpose(0, 2, 1).reshape(-1, 18)
+    values = np.linalg.eigvalsh(rows.T @ rows)
+    np.testing.assert_allclose(found, values / values.sum(), rtol=1e-3)
 
 
 def test_kept_runs_of_own_activity_are_read():

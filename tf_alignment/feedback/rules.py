@@ -200,9 +200,9 @@ class ActivationAlignment(_Named):
     `ActivationAlignment(2e-3, 2e-3, normalize=None, response_bias=True)`, with an adaptive
     optimizer for B.
 
-    On the layer's own input, plain gradient steps are unstable or slow: 40 to 97 % of the trace of
-    the input's covariance lies in one direction, and its median eigenvalue is a five-hundredth of
-    the trace or less. Adam gives each layer a scale of its own. The recipe is
+    On the layer's own input, plain gradient steps are unstable or slow: 18 to 80 % of the trace of
+    the input's second moments lies in one direction, and their median eigenvalue is a
+    four-hundredth of the trace or less (docs/results/own_activity.md). Adam gives each layer a scale of its own. The recipe is
     `ActivationAlignment(normalize=None)` with B under `keras.optimizers.Adam(0.01)`
     (argument `feedback` of `tf_alignment.optimizers.split`). On MNIST it came within half a point
     of backpropagation at learning rates of W up to 0.03 (docs/results/where_rules_train.md), and
