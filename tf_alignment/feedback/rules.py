@@ -202,13 +202,13 @@ class ActivationAlignment(_Named):
 
     On the layer's own input, plain gradient steps are unstable or slow: 18 to 80 % of the trace of
     the input's second moments lies in one direction, and their median eigenvalue is a
-    four-hundredth of the trace or less (docs/results/own_activity.md). Adam gives each layer a scale of its own. The recipe is
-    `ActivationAlignment(normalize=None)` with B under `keras.optimizers.Adam(0.01)`
-    (argument `feedback` of `tf_alignment.optimizers.split`). On MNIST it came within half a point
-    of backpropagation at learning rates of W up to 0.03 (docs/results/where_rules_train.md), and
-    diverged at 0.05 (docs/results/own_activity.md): try more than one rate. B learns W only in the
-    directions in which the input varies. A warning says that momentum makes B oscillate; it also
-    applies to Adam.
+    four-hundredth of the trace or less (docs/results/own_activity.md). Adam gives each layer a
+    scale of its own. The recipe is `ActivationAlignment(normalize=None)` with B under
+    `keras.optimizers.Adam(0.01)` (argument `feedback` of `tf_alignment.optimizers.split`). On MNIST
+    it came within half a point of backpropagation at learning rates of W up to 0.03
+    (docs/results/where_rules_train.md), and diverged at 0.05 (docs/results/own_activity.md): try
+    more than one rate. B learns W only in the directions in which the input varies. A warning says
+    that momentum makes B oscillate; it also applies to Adam.
 
     With `noise="rademacher"` the rule learns from noise, normalised for it: the defaults give the
     fastest step in every layer, B is 1 + d/n steps behind W, with d inputs per unit and n examples
