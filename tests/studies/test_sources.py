@@ -57,6 +57,22 @@ def test_datasets_that_cannot_be_laid_open(tmp_path, data):
         opened((tf.data.Dataset.range(3), tf.data.Dataset.range(3)), tmp_path)
 
 
+def ragged(*lengths):
+    """Sequences of vectors with a label for each step, of which the specification is a batch's."""
+    return tf.data.Dataset.from_generator(
+        lambda: ((np.zeros((n, 3), "float32"), np.zeros(n, "int32")) for n in lengths),
+        output_signature=(tf.TensorSpec((None, 3)), tf.TensorSpec((None,), tf.int32)),
+    )
+
+
+def test_sequences_of_different_lengths_are_no_batches(tmp_path):
+    for lengths in ((4, 6, 5), (4, 6), (6, 5, 4)):
+        data = ragged(*lengths), ragged(6, 6)
+        with pytest.raises(ValueError, match=f"Received: elements of sizes {str(lengths)[1:-1]}$"):
+            opened(data, tmp_path)
+    assert len(opened((ragged(6, 6, 4), ragged(5, 5)), tmp_path).train.x) == 16
+
+
 def test_names_and_library_data(tmp_path):
     digits = ta.data.load("digits")
     for data in ("digits", digits):

@@ -195,6 +195,15 @@ def _materialised(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     if not batched:
         dataset = dataset.batch(1024)
     parts = list(zip(*dataset.as_numpy_iterator(), strict=True))
+    sizes = [len(part) for part in parts[0]] if batched and parts else []
+    if len(set(sizes[:-1])) > 1 or (sizes and sizes[-1] > sizes[0]):
+        raise ValueError(
+            "Argument `data` must hold datasets of batches of one size, of which only the last one "
+            "is smaller, since sequences of different lengths look like other batches: call "
+            "`unbatch()` if these are batches, or bring the sequences to one length and batch "
+            f"them. Received: elements of sizes {', '.join(map(str, sizes[:8]))}"
+            f"{', ...' if sizes[8:] else ''}"
+        )
     x, y = (np.concatenate(part) for part in parts)
     return x, y
 
