@@ -272,7 +272,7 @@ def ta_loss():
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
 
 
-@pytest.mark.parametrize(("every", "steps"), [("epoch", 2), ("step", 1)])
+@pytest.mark.parametrize(("every", "steps"), [(1, 2), ("step", 1)])
 def test_phases_learn_the_feedback(tmp_path, data, network, here, every, steps):
     phase = functools.partial(mirrored, steps=steps)
     if every == "step":
@@ -318,6 +318,18 @@ def test_layers_may_have_different_methods(tmp_path, data, here):
     assert sa in [f"SymmetricAlignment(alpha={a}, beta=1.0)" for a in (0.5, 2.0)]
     with pytest.raises(ValueError, match=r"feedback='fb'"):
         ta.studies.Variant("both", {"b": "fb"})
+
+
+def test_phases_run_in_every_epoch_by_default(tmp_path, data, network, here):
+    variant = ta.studies.Variant("np", "fa", phases=[functools.partial(mirrored, steps=1)])
+    options = {**SMALL, "seeds": 1, "epochs": 1}
+    [run] = ta.studies.Study(network, data, [variant], **options).run(tmp_path, here).runs
+    assert (variant.every, run["warnings"]) == (1, [])
+    with pytest.warns(DeprecationWarning, match="Use `every=1`") as caught:
+        assert ta.studies.Variant("np", "fa", every="epoch").every == 1
+    assert caught[0].filename == __file__
+    with pytest.raises(ValueError, match="Received: every='batch'"):
+        ta.studies.Variant("np", "fa", every="batch")
 
 
 def feedback_size(run):

@@ -376,18 +376,21 @@ def tensor(
     return found
 
 
-def deprecated(value: Any, old: str, new: str) -> Any:
+def deprecated(value: Any, old: str, new: str, level: int = 3) -> Any:
     """Warn of a former spelling of an argument, and return the argument's value.
 
     Args:
         value: Value in its present form.
         old: Former spelling.
         new: Present spelling.
+        level: Number of calls between this function and the code that is warned of, as in
+            `warnings.warn`; by default, the warning points at the code that called the caller.
 
     Warns:
-        DeprecationWarning: Always; it points at the code that called the caller.
+        DeprecationWarning: Always.
     """
-    warnings.warn(f"`{old}` is going to be removed. Use `{new}`", DeprecationWarning, stacklevel=3)
+    text = f"`{old}` is going to be removed. Use `{new}`"
+    warnings.warn(text, DeprecationWarning, stacklevel=level)
     return value
 
 

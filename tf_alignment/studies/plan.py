@@ -176,7 +176,7 @@ class Plan:
             "feedback": encode("feedback", method),
             **{
                 name: encode(name, getattr(variant, name))
-                for name in ("include", "exclude", "feedback_initializer", "every", "warmup")
+                for name in ("include", "exclude", "feedback_initializer", "warmup")
             },
             "phases": encode("phases", variant.phases),
             "compile": encode("compile", options),
@@ -186,6 +186,8 @@ class Plan:
                 name: encode(name, getattr(study, name))
                 for name in ("measure", "finish", "prepare")
             },
+            # what 1 was called before, so that finished runs keep their names
+            "every": encode("every", "epoch" if variant.every == 1 else variant.every),
             "probe": 0 if trial and "angle" not in study.metric else study.probe,
             "measure_every": study.measure_every,
             "on_divergence": study.on_divergence,

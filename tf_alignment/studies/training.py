@@ -217,6 +217,7 @@ def _phase_callbacks(
         for phase in made:
             phases.interleave(model, phase)
         return []
+    every = 1 if every == "epoch" else every  # see `Plan`
     return [FeedbackCallback(phase, every=every, warmup=warmup, verbose=0) for phase in made]
 
 

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tf_alignment import feedback as methods
-from tf_alignment._support.arguments import is_config
+from tf_alignment._support.arguments import deprecated, integer, is_config
 from tf_alignment.studies.encoding import load_reference
 
 __all__ = ["Case", "Run", "Variant", "as_variants", "construct", "method_of"]
@@ -38,8 +38,8 @@ class Variant:
             initializer of each layer's kernel.
         phases: Phases in which feedback weights learn: `functools.partial`s of phase classes, or
             functions of the `Run` that return a phase.
-        every: Interval of the phases, see `ta.callbacks.FeedbackCallback`; or `"step"` to run them
-            within every training step (`ta.phases.interleave`).
+        every: Epochs between runs of the phases, or None, see `ta.callbacks.FeedbackCallback`; or
+            `"step"` to run them within every training step (`ta.phases.interleave`).
         warmup: Number of runs of the phases before training.
         optimizer: Keras optimizer, its id, or a function of the `Run`.
         compile: Entries that replace entries of the study's `compile`.
@@ -52,7 +52,7 @@ class Variant:
         settings: Dict of settings that functions read from `run.settings`.
 
     Raises:
-        ValueError: If the name cannot name a file.
+        ValueError: If the name cannot name a file, or `every` is no interval.
 
     Example:
     >>> import tf_alignment as ta
@@ -66,7 +66,7 @@ class Variant:
     exclude: Any = None
     feedback_initializer: Any = "glorot_uniform"
     phases: Sequence[Any] = ()
-    every: str | int | None = "epoch"
+    every: str | int | None = 1
     warmup: int = 0
     optimizer: Any = None
     compile: Mapping[str, Any] | None = None
@@ -79,6 +79,11 @@ class Variant:
 
     def __post_init__(self) -> None:
         _check_name("name", self.name)
+        if self.every == "epoch":
+            every = deprecated(1, "every='epoch'", "every=1", level=4)  # over dataclass' __init__
+            object.__setattr__(self, "every", every)
+        if self.every not in (None, "step"):
+            integer("every", self.every)
         for name in ("phases", "callbacks"):
             value = getattr(self, name)
             if not isinstance(value, Sequence) or isinstance(value, str):
