@@ -58,7 +58,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
             f"Argument `name` must be one of {NAMES} or 'tpu:NAME'. Received: name={name!r}"
         )
     if kind == "auto":
-        kind, address = _found()
+        kind, address = found()
     if kind == "default":
         return tf.distribute.get_strategy()
     if kind == "mirrored":
@@ -68,9 +68,9 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
         tf.config.experimental_connect_to_cluster(tpu)
         tf.tpu.experimental.initialize_tpu_system(tpu)
         return tf.distribute.TPUStrategy(tpu)
-    found = cluster()
+    resolver = cluster()
     _mend_fit()
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=found)
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 
 def cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
@@ -79,15 +79,15 @@ def cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
     Raises:
         ValueError: If the environment describes none.
     """
-    found = _cluster()
-    if found is None:
+    resolver = _cluster()
+    if resolver is None:
         raise ValueError(
             "Strategy 'multi_worker' needs the environment variable TF_CONFIG, e.g. "
             '\'{"cluster": {"worker": ["host0:1234", "host1:1234"]}, '
             '"task": {"type": "worker", "index": 0}}\', or a Slurm job step with several tasks. '
             "Received: neither"
         )
-    return found
+    return resolver
 
 
 def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def worker(of: tf.distribute.Strategy) -> tuple[int, int]:
     return int(number), max(1, chiefs + workers)
 
 
-def _found() -> tuple[str, str]:
+def found() -> tuple[str, str]:
     """Kind of strategy that the environment offers, and the name of the TPU."""
     # no logical devices are listed here: that starts them, after which no worker can join others
     if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):

@@ -38,13 +38,13 @@ def test_defaults(asked, capsys):
 def test_arguments(asked, rule_file):
     words = (
         f"study --model small perceptron --methods fa {rule_file}:HalfSign --seeds 2 --epochs 4 "
-        "--learning-rate 0.05 --tune learning_rate=0.1,0.2 --tune momentum=0,0.9 --shard 2/3 "
+        "--learning-rate 0.05 --tune learning-rate=0.1,0.2 --tune momentum=0,0.9 --shard 2/3 "
         "--jobs 4 --interval"
     )
     assert cli.main(words.split()) == 0
     study = asked["study"]
     assert [case.name for case in study.cases] == ["small", "perceptron"]
-    assert study.tuning.budget() == 4
+    assert study.tuning.space == {"learning_rate": [0.1, 0.2], "momentum": [0.0, 0.9]}
     assert study.compile["optimizer"].keywords == {"learning_rate": 0.05}
     assert (asked["shard"], asked["jobs"]) == ((2, 3), 4)
 
@@ -77,6 +77,7 @@ def test_a_file_says_the_same_and_the_command_line_goes_first(asked, tmp_path, n
         ("study --epochs 0", "Received: epochs=0"),
         ("study --seeds 0", "Received: seeds=0"),
         ("study --tune rate", "--tune must be"),
+        ("study --tune lr=1,2", "Received: ['lr']"),
         ("study --shard 3", "--shard must be"),
         ("study --config nowhere.toml", "--config must be a file"),
         ("report nowhere", "has no study.json"),

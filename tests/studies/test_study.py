@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import tf_alignment as ta
-from tf_alignment.studies.encoding import load_reference
+from tf_alignment.studies.encoding import digest, load_reference
 from tf_alignment.studies.plan import Plan
 from tf_alignment.studies.store import Store
 
+Glorot = keras.initializers.GlorotUniform
 FAST = {"run_eagerly": True}  # compilation takes longer than all the training
 SMALL = {"epochs": 2, "batch_size": 16, "seeds": 2, "probe": 0, "cost": False}
 SMALL["compile"] = FAST
@@ -26,6 +27,12 @@ def plain(run, learning_rate=0.1):
 
 def kernel_norm(run):
     return {"norm": np.linalg.norm(np.asarray(run.model.layers[0].kernel))}
+
+
+def seeded_network():
+    """A network whose initializers have seeds; dropout has none."""
+    dense = [keras.layers.Dense(n, kernel_initializer=Glorot(seed=n)) for n in (8, 3)]
+    return keras.Sequential([keras.Input((6,)), dense[0], keras.layers.Dropout(0.1), dense[1]])
 
 
 def first_entry(run):
@@ -129,12 +136,32 @@ def test_what_a_result_depends_on_decides_its_name(tmp_path, data, network, rule
     assert not names(data=((x + 1, y), test)) & first
     assert not names(epochs=3) & first
     assert not names(compile={"optimizer": "adam"}) & first
+    assert not names(strategy="mirrored") & first
+    assert names(strategy="auto") == first  # here there is one device
     assert not names(variants=[ta.studies.Variant("fa", "fa", include=".*")]) & first
     deeper = functools.partial(ta.models.perceptron, (6, 8, 8, 8, 3))
     assert not names(network=deeper) & first
     rule = load_reference(f"{rule_file}:HalfSign")
     assert names([rule(1.0)]) == names([rule(1.0)])
     assert not names([rule(1.0)]) & names([rule(2.0)])
+
+
+def test_finished_runs_keep_their_names(tmp_path, data, network):
+    """The digest of runs of version 0.1, which knew no strategy and wrote "epoch" for 1."""
+    variants = [ta.studies.Variant(f"every {n}", "fa", every=n) for n in (1, 2)]
+    plan = Plan(ta.studies.Study(network, data, variants, **SMALL), Store(tmp_path))
+    plan.ready()
+    tasks = {task.name: task.content for task in plan.runs}
+    for name, content in tasks.items():
+        known = {key: content[key] for key in ("run", "start", "sources", "versions")}
+        assert name.endswith(digest(known))
+    assert {content["run"]["every"] for content in tasks.values()} == {"epoch", 2}
+
+
+def test_the_strategy_is_a_setting_that_is_shown(tmp_path, data, network, pretend):
+    study = ta.studies.Study(network, data, ["fa"], strategy="mirrored", **SMALL)
+    results = study.run(tmp_path, pretend(), verbose=0)
+    assert results.description["settings"]["strategy"] == "mirrored"
 
 
 def test_what_was_made_before_decides_no_name(tmp_path, data, network):
@@ -157,6 +184,16 @@ def test_what_was_made_before_decides_no_name(tmp_path, data, network):
         return {task.name for task in plan.runs}
 
     assert names(0.1, 0.2, 0.3) > names(0.3) > set()
+
+
+def test_seeds_with_the_same_weights_are_named(tmp_path, data, network, pretend):
+    cases = {"drawn": network, "seeded": seeded_network}
+    study = ta.studies.Study(cases, data, ["backprop", "fa"], **SMALL)
+    with pytest.warns(UserWarning, match="case 'seeded'.*same weights.*seeds 0, 1,") as caught:
+        results = study.run(tmp_path, pretend(), verbose=0)
+    [text] = {str(w.message) for w in caught if "same weights" in str(w.message)}
+    assert results.description["warnings"] == [text]
+    ta.studies.Study(cases, data, ["fa"], **{**SMALL, "seeds": 1}).run(tmp_path, pretend())
 
 
 def test_a_run_that_fails_is_a_row_and_is_tried_again(tmp_path, data, network, pretend, capsys):
@@ -283,6 +320,18 @@ def test_phases_learn_the_feedback(tmp_path, data, network, here, every, steps):
     assert results.weight_angle("np").mean != results.weight_angle("fa").mean
 
 
+def test_phases_run_in_every_epoch_by_default(tmp_path, data, network, here):
+    variant = ta.studies.Variant("np", "fa", phases=[functools.partial(mirrored, steps=1)])
+    options = {**SMALL, "seeds": 1, "epochs": 1}
+    [run] = ta.studies.Study(network, data, [variant], **options).run(tmp_path, here).runs
+    assert (variant.every, run["warnings"]) == (1, [])
+    with pytest.warns(DeprecationWarning, match="Use `every=1`") as caught:
+        assert ta.studies.Variant("np", "fa", every="epoch").every == 1
+    assert caught[0].filename == __file__
+    with pytest.raises(ValueError, match="Received: every='batch'"):
+        ta.studies.Variant("np", "fa", every="batch")
+
+
 def sizes(run):
     return {"sizes": [len(run.source.train.x), len(run.source.test.x)]}
 
@@ -318,18 +367,6 @@ def test_layers_may_have_different_methods(tmp_path, data, here):
     assert sa in [f"SymmetricAlignment(alpha={a}, beta=1.0)" for a in (0.5, 2.0)]
     with pytest.raises(ValueError, match=r"feedback='fb'"):
         ta.studies.Variant("both", {"b": "fb"})
-
-
-def test_phases_run_in_every_epoch_by_default(tmp_path, data, network, here):
-    variant = ta.studies.Variant("np", "fa", phases=[functools.partial(mirrored, steps=1)])
-    options = {**SMALL, "seeds": 1, "epochs": 1}
-    [run] = ta.studies.Study(network, data, [variant], **options).run(tmp_path, here).runs
-    assert (variant.every, run["warnings"]) == (1, [])
-    with pytest.warns(DeprecationWarning, match="Use `every=1`") as caught:
-        assert ta.studies.Variant("np", "fa", every="epoch").every == 1
-    assert caught[0].filename == __file__
-    with pytest.raises(ValueError, match="Received: every='batch'"):
-        ta.studies.Variant("np", "fa", every="batch")
 
 
 def feedback_size(run):
@@ -369,6 +406,99 @@ def test_a_grid_is_searched_on_held_out_data_with_its_own_seeds(tmp_path, data, 
     assert {t["run"]["seed"] for t in trials} == {10_000}
     assert {t["run"]["held_out"] for t in trials} == {0.1}
     assert all(run["values"] == {"learning_rate": 0.1} for run in results.runs)
+
+
+def rates(run):
+    """Learning rates of all optimizers of the run's model."""
+    optimizer = run.model.optimizer
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    each = getattr(optimizer, "optimizers", [optimizer])
+    return {"rates": sorted(round(float(inner.learning_rate), 3) for inner in each)}
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda sgd: ta.optimizers.split(sgd), [0.25, 0.5]),
+        (lambda sgd: keras.optimizers.LossScaleOptimizer(ta.optimizers.split(sgd)), [0.25, 0.5]),
+        (lambda sgd: ta.optimizers.NoisyUpdates(sgd, 0.01, seed=1), [0.25]),
+    ],
+)
+def test_what_is_tuned_is_the_optimizer_of_the_forward_weights(
+    tmp_path, data, network, here, make, expected
+):
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [rates], "tuning": {}}
+    options["compile"] = {**FAST, "optimizer": make(keras.optimizers.SGD(0.1, momentum=0.9))}
+    options["tuning"] = {"learning_rate": (0.25,)}
+    [run] = ta.studies.Study(network, data, ["fa"], **options).run(tmp_path, here, verbose=0).runs
+    assert run["finish"]["rates"] == expected
+
+
+def by_settings(run):
+    return keras.optimizers.SGD(learning_rate=run.settings.get("pace", 0.1))
+
+
+def by_arguments(run):
+    return plain_rate(**run.settings)
+
+
+def plain_rate(pace=0.1, **others):
+    return keras.optimizers.SGD(learning_rate=pace)
+
+
+def fixed(run):
+    """An optimizer that has no pace."""
+    return keras.optimizers.SGD(learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lr", {}),
+        ("learning-rate", {}),
+        ("optimizer.lr", {}),
+        ("alpha", {}),
+        ("feedback.alhpa", {}),
+        ("learning_rate", {"compile": {"optimizer": fixed}}),
+        ("pace", {"compile": {"optimizer": fixed}}),
+        ("lr", {"compile": {"optimizer": ta.optimizers.split("sgd")}}),
+        ("lr", {"compile": {"optimizer": by_settings}, "measure": [kernel_norm]}),
+    ],
+)
+def test_what_is_tuned_must_change_something(data, network, name, options):
+    message = rf"Argument `tuning` must .*Received: \['{name}'\]"
+    with pytest.raises(ValueError, match=message):
+        ta.studies.Study(network, data, ["fa", "sa"], tuning={name: (0.1, 0.2)}, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("feedback.alpha", {}),
+        ("settings.lr", {}),
+        ("lr", {"settings": {"lr": 0.3}}),
+        ("pace", {"compile": {"optimizer": by_settings}}),
+        ("pace", {"measure": [functools.partial(by_arguments)]}),
+        ("pace", {"variants": ["sa", ta.studies.Variant("own", "fa", optimizer=by_settings)]}),
+        ("pace", {"variants": ["sa", ta.studies.Variant("own", "fa", phases=[by_settings])]}),
+    ],
+)
+def test_what_some_method_or_function_reads_may_be_tuned(data, network, name, options):
+    options = {"variants": ["fa", "sa"], **options}
+    study = ta.studies.Study(network, data, tuning={name: (0.1, 0.2)}, **options)
+    assert study.tuning.budget() == 2
+
+
+def settings_of(run):
+    return {"settings": run.settings}
+
+
+def test_settings_are_tuned_without_their_prefix(tmp_path, data, network, here):
+    options = {**SMALL, "seeds": 1, "epochs": 1, "finish": [settings_of]}
+    tuning = {"settings.width": (3,)}
+    study = ta.studies.Study(network, data, ["fa"], tuning=tuning, **options)
+    [run] = study.run(tmp_path, here, verbose=0).runs
+    assert run["finish"]["settings"] == {"width": 3}
 
 
 def test_every_variant_has_the_same_budget(data, network):

@@ -248,6 +248,7 @@ def _tuning(asked: dict[str, Any]) -> Tuning | None:
     space = asked["tune"]
     if not isinstance(space, dict):
         space = dict(map(_space, space))
+    space = {name.replace("-", "_"): values for name, values in space.items()}
     return Tuning(space, sampler=asked["sampler"], trials=asked["trials"])
 
 

@@ -28,11 +28,14 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["Encoder", "decode", "digest", "load_reference", "own_objects"]
+__all__ = ["Encoder", "decode", "digest", "load_reference", "mentions", "own_objects"]
 
 _FUNCTION, _KERAS = "<function>", "<keras>"
 _UNSEEN = keras.optimizers.Optimizer, keras.losses.Loss
 """Classes whose names no result contains."""
+
+_IDENTIFIER = re.compile(r"(?:\b(?:id|attr|name)|\bkeyword\(arg)='[^']*'")
+"""Names in the text of a syntax tree that are neither strings nor arguments of a function."""
 
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[kind]).resolve()) for kind in ("stdlib", "purelib", "platlib")
@@ -144,7 +147,9 @@ class Encoder:
         known, file = _name_and_file(name, module, value)
         self.files[known] = file
         reference = f"{known}:{path}"
-        self.sources[reference] = digest(_sources(value))
+        # a script is `__main__` where it runs, and a module of its name elsewhere
+        sources = {key.partition(":")[2] or key: text for key, text in _sources(value).items()}
+        self.sources[reference] = digest(sources)
         return reference
 
 
@@ -251,6 +256,28 @@ def _from_file(name: str, file: str) -> types.ModuleType:
     return module
 
 
+def mentions(function: Any, name: str) -> bool:
+    """Whether a function may use a name, as a string or as an argument, and so read a setting.
+
+    This is looked for in the user's code to which the function refers; a module to which it refers
+    as a whole may contain anything.
+
+    Args:
+        function: Function, class, or a `functools.partial` of either.
+        name: Name of a setting.
+    """
+    while isinstance(function, functools.partial):
+        if repr(name) in repr((function.args, function.keywords)):
+            return True
+        function = function.func
+    if not isinstance(function, type | types.FunctionType):
+        return False
+    return any(
+        ":" not in reference or text == "unknown" or repr(name) in _IDENTIFIER.sub("", text)
+        for reference, text in _sources(function).items()
+    )
+
+
 def _is_own(module: str) -> bool:
     """Whether a module is the user's own: neither part of this library nor installed."""
     top = module.partition(".")[0]
@@ -312,8 +339,7 @@ def _sources(value: Any) -> dict[str, str]:
         if isinstance(item, type):
             todo.extend(base for base in item.__mro__[1:] if base is not object)
         _add_references(tree, sys.modules[module], found, todo)
-    # a script is `__main__` where it runs, and a module of its name elsewhere
-    return {name.partition(":")[2] or name: text for name, text in found.items()}
+    return found
 
 
 def _add_references(

@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_alignment import distribute
+from tf_alignment._support.arguments import is_config
 from tf_alignment._version import __version__
-from tf_alignment.studies.encoding import Encoder, digest
+from tf_alignment.studies.encoding import Encoder, digest, mentions
 from tf_alignment.studies.sources import encode_data
 from tf_alignment.studies.starts import Start, build_model, save_start
 from tf_alignment.studies.store import Store
 from tf_alignment.studies.tuning import Values
 from tf_alignment.studies.variants import Case, Variant, method_of
 
-__all__ = ["Plan", "Task", "versions"]
+__all__ = ["Plan", "Task", "unread", "versions"]
 
+_SETTINGS = "settings."  # prefix of tuned names
 _TRIAL_SEED = 10_000  # the first of trials: none of the study's
 
 
@@ -65,6 +69,9 @@ class Plan:
     Args:
         study: `Study` to be planned.
         store: Files of the study.
+
+    Attributes:
+        warnings: Warnings of the study as a whole.
     """
 
     def __init__(self, study: Any, store: Store) -> None:
@@ -74,6 +81,7 @@ class Plan:
         self._data: dict[int, tuple[Any, Encoder]] = {}
         self._results: dict[str, Any] = {}
         self.given_up: set[str] = set()
+        self.warnings: list[str] = []
         self.chosen: list[dict[str, Any]] = []
         self.trials: list[dict[str, Any]] = []
         self.runs: list[Task] = []
@@ -178,6 +186,8 @@ class Plan:
                 name: encode(name, getattr(variant, name))
                 for name in ("include", "exclude", "feedback_initializer", "warmup")
             },
+            # what 1 was called before, so that finished runs keep their names
+            "every": encode("every", "epoch" if variant.every == 1 else variant.every),
             "phases": encode("phases", variant.phases),
             "compile": encode("compile", options),
             "optimizer_values": encode("tuning", chosen),
@@ -186,15 +196,17 @@ class Plan:
                 name: encode(name, getattr(study, name))
                 for name in ("measure", "finish", "prepare")
             },
-            # what 1 was called before, so that finished runs keep their names
-            "every": encode("every", "epoch" if variant.every == 1 else variant.every),
             "probe": 0 if trial and "angle" not in study.metric else study.probe,
             "measure_every": study.measure_every,
             "on_divergence": study.on_divergence,
         }
-        start = self._start(variant.build or case.build, seed)
+        start = self._start(variant, case, seed)
         sources = {**start.sources, **data_encoder.sources, **encoder.sources}
         decided = {"run": run, "start": start.name, "sources": sources, "versions": versions()}
+        kind = study.strategy.partition(":")[0]
+        kind = distribute.found()[0] if kind == "auto" else kind
+        if kind != "default":  # which finished runs do not name
+            decided["kind of strategy"] = kind
         name = f"{case.name}-{variant.name}-{seed}"
         if trial:
             name += f"-trial-{_shown(values)[:40]}"
@@ -229,11 +241,61 @@ class Plan:
             self._data[id(data)] = encode_data(data, self.store.directory, encoder), encoder
         return self._data[id(data)]
 
-    def _start(self, build: Any, seed: int) -> Start:
+    def _start(self, variant: Variant, case: Case, seed: int) -> Start:
+        build = variant.build or case.build
         key = id(build), seed
         if key not in self._starts:
             self._starts[key] = save_start(build_model(build, seed), self.store)
+            if seed == self.study.seeds[-1]:
+                owner = f"variant '{variant.name}'" if variant.build else f"case '{case.name}'"
+                self._check_starts(build, owner)
         return self._starts[key]
+
+    def _check_starts(self, build: Any, owner: str) -> None:
+        """Warn of seeds of the study whose models start from the same weights."""
+        shared: dict[str, list[int]] = {}
+        for seed in self.study.seeds:
+            shared.setdefault(self._starts[id(build), seed].weights, []).append(seed)
+        for weights, seeds in shared.items():
+            if weights and len(seeds) > 1:
+                text = (
+                    f"The model of {owner} starts from the same weights with seeds "
+                    f"{', '.join(map(str, seeds))}, whose runs differ by little more than the "
+                    "order of the examples. Initializers with a seed of their own do not depend "
+                    "on the seed of the run; `build` may take it as its argument."
+                )
+                self.warnings.append(text)
+                warnings.warn(text, stacklevel=2)
+
+
+def unread(study: Any) -> list[str]:
+    """Tuned names that change nothing: no argument has such a name, and no function reads it.
+
+    Args:
+        study: `Study` with a search.
+    """
+    names = [name for name in study.tuning.space if not name.startswith(_SETTINGS)]
+    functions = [study.data, *study.callbacks, *study.measure, *study.finish, *study.prepare]
+    for case in study.cases:
+        functions.append(case.data)
+        for variant in study.variants:
+            method = method_of(variant.feedback)
+            methods = method.values() if isinstance(method, dict) else [method]
+            optimizer = _options(study, case, variant)["optimizer"]
+            known = {f"feedback.{n}" for one in methods if one for n in one.get_config()}
+            known |= {*study.settings, *case.settings, *variant.settings}
+            names = [n for n in names if n not in known and not _of_optimizer(optimizer, n)]
+            functions += [optimizer, *variant.phases, *variant.callbacks]
+    return [n for n in names if not any(mentions(f, n) for f in functions if callable(f))]
+
+
+def _options(study: Any, case: Case, variant: Variant) -> dict[str, Any]:
+    """Arguments of `compile`."""
+    options = {**study.compile, **(variant.compile or {})}
+    for given in (case.optimizer, variant.optimizer):
+        if given is not None:
+            options["optimizer"] = given
+    return options
 
 
 def _ids(method: Any) -> str | None:
@@ -247,10 +309,7 @@ def _applied(
 ) -> tuple[Any, dict[str, Any], Values, Values]:
     """Method, `compile`, arguments of the optimizer's function, and settings, with tuned values."""
     method = method_of(variant.feedback)
-    options = {**study.compile, **(variant.compile or {})}
-    for given in (case.optimizer, variant.optimizer):
-        if given is not None:
-            options["optimizer"] = given
+    options = _options(study, case, variant)
     optimizer = options["optimizer"]
     keywords: Values = {}
     others: Values = {}
@@ -259,17 +318,20 @@ def _applied(
         owner, _, argument = name.rpartition(".")
         if owner == "feedback":
             own[argument] = value
-        elif _has(optimizer, argument) and owner in ("", "optimizer"):
+        elif _of_optimizer(optimizer, name):
             keywords[argument] = value
         else:
-            others[name] = value
+            others[name.removeprefix(_SETTINGS)] = value
     if isinstance(method, dict):
         method = {layers: _with(one, own) for layers, one in method.items()}
     elif method is not None:
         method = _with(method, own)
     if keywords and not callable(optimizer):
         optimizer = keras.optimizers.get(optimizer)
-        options["optimizer"] = type(optimizer).from_config({**optimizer.get_config(), **keywords})
+        config = optimizer.get_config()
+        for name, value in keywords.items():
+            next(part for part in _levels(config) if name in part)[name] = value
+        options["optimizer"] = type(optimizer).from_config(config)
         keywords = {}
     return method, options, keywords, others
 
@@ -281,13 +343,27 @@ def _with(method: Any, values: Values) -> Any:
     return type(method).from_config({**method.get_config(), **known}) if known else method
 
 
-def _has(optimizer: Any, argument: str) -> bool:
+def _of_optimizer(optimizer: Any, name: str) -> bool:
+    """Whether a tuned name is an argument of an optimizer, or of the function that makes it."""
+    owner, _, argument = name.rpartition(".")
+    if owner not in ("", "optimizer"):
+        return False
     if isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
-        return argument in keras.optimizers.get(optimizer).get_config()
+        config = keras.optimizers.get(optimizer).get_config()
+        return any(argument in part for part in _levels(config))
     try:
         return argument in inspect.signature(optimizer).parameters
     except (TypeError, ValueError):
         return False
+
+
+def _levels(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Config of an optimizer, then those of the optimizer of forward weights that it wraps."""
+    yield config
+    for name in ("inner_optimizer", "optimizer", "optimizer_map", "default_optimizer"):
+        inner: Any = config.get(name)
+        if is_config(inner) and isinstance(inner["config"], dict):
+            yield from _levels(inner["config"])
 
 
 def _shown(values: Mapping[str, Any]) -> str:

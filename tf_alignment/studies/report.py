@@ -158,9 +158,11 @@ def _warnings(page: Any, results: Any) -> None:
         texts = run["warnings"] + ([run["error"]] if run["status"] == "failed" else [])
         for text in texts:
             lines.setdefault(text, []).append(where)
-    if lines:
+    texts = [f"{'; '.join(places)}: {text}" for text, places in lines.items()]
+    texts = [*results.description.get("warnings", ()), *texts]
+    if texts:
         page.heading("Warnings")
-        page.list([f"{'; '.join(places)}: {text}" for text, places in lines.items()])
+        page.list(texts)
 
 
 def _tuning(page: Any, results: Any) -> None:

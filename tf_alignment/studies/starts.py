@@ -26,6 +26,7 @@ class Start:
         files: Files of the modules that are needed to load the model, see `Encoder`.
         sources: Digests of the code of the user's layers in the model, see `Encoder`.
         parameters: Number of parameters.
+        weights: Digest of the trainable weights alone; empty if there are none.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -39,6 +40,10 @@ class Start:
         self.name = content.hexdigest()[:16]
         self.files, self.sources = encoder.files, encoder.sources
         self.parameters = int(model.count_params())
+        weights = hashlib.sha256()
+        for variable in model.trainable_variables:
+            weights.update(np.asarray(variable).tobytes())
+        self.weights = weights.hexdigest() if model.trainable_variables else ""
 
 
 def build_model(build: Any, seed: int) -> keras.Model:

@@ -20,7 +20,7 @@ from tf_alignment._support.arguments import boolean, file_path, integer, integer
 from tf_alignment.studies.encoding import Encoder, decode
 from tf_alignment.studies.executors import LocalProcesses, carry_out
 from tf_alignment.studies.optimizers import sgd
-from tf_alignment.studies.plan import Plan, Task, versions
+from tf_alignment.studies.plan import Plan, Task, unread, versions
 from tf_alignment.studies.results import Results
 from tf_alignment.studies.store import Store, worker_number, write_json
 from tf_alignment.studies.tuning import as_tuning
@@ -78,8 +78,8 @@ class Study:
 
     Raises:
         TypeError: If an argument has a wrong type.
-        ValueError: If an argument is out of range, names clash, or variants would be tuned with
-            different budgets.
+        ValueError: If an argument is out of range, names clash, variants would be tuned with
+            different budgets, or a tuned value would change nothing.
 
     Example:
     ```python
@@ -261,6 +261,13 @@ class Study:
         names = [case.name for case in self.cases]
         if self.tuning.on is not None:
             one_of("tuning.on", self.tuning.on, names)
+        if lost := unread(self):
+            raise ValueError(
+                "Argument `tuning` must have names of arguments of an optimizer or of the function "
+                "that makes it ('learning_rate'), of a method ('feedback.<argument>'), or of what "
+                "functions read from `run.settings` ('settings.<name>'); otherwise all trials are "
+                f"the same. Received: {lost}"
+            )
 
     def _check_encoding(self) -> None:
         """Raise an error if another process could not read all arguments."""
@@ -293,12 +300,14 @@ class Study:
             "settings": {
                 "epochs": self.epochs,
                 "batch size": self.batch_size,
+                "strategy": self.strategy,
                 "data": self.data if isinstance(self.data, str) else type(self.data).__name__,
                 **{k: encoder.encode("compile", v) for k, v in self.compile.items()},
                 **encoder.encode("settings", self.settings),
             },
             "tuning": {"chosen": plan.chosen, "trials": plan.trials},
             "runs": [task.name for task in plan.runs],
+            "warnings": plan.warnings,
             "versions": versions(),
         }
         write_json(store.directory / "study.json", content)

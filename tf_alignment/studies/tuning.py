@@ -24,8 +24,11 @@ class Tuning:
     and train on all training data.
 
     A name may be an argument of the optimizer, or of the function that makes the optimizer
-    (`"learning_rate"`), or an argument of the method (`"feedback.<argument>"`). The values of other
-    names go into `run.settings`.
+    (`"learning_rate"`), or an argument of the method (`"feedback.<argument>"`). Of
+    `ta.optimizers.split` and of optimizers that wrap another, it is an argument of the optimizer of
+    the forward weights. The values of other names go into `run.settings`, from where functions read
+    them; the name must occur in their code, or be given as `"settings.<name>"`. A name that reaches
+    no variant is an error.
 
     Attributes:
         space: Values to search, `{name: values}`; for "tpe" also
