@@ -124,6 +124,26 @@ def test_a_model_that_is_built_in_fit(digits):
     assert "mean/weight_angle" in fit(model, digits, AlignmentMonitor())
 
 
+def test_a_dead_network_has_no_gradient_angle(digits, tmp_path):
+    x, y = (a[:64] for a in digits)
+    model = classifier("backprop", depth=2, optimizer=SGD(0.0))
+    top = model.get_layer("top")
+    top.kernel.assign(np.zeros(top.kernel.shape))  # no error below
+    monitor = AlignmentMonitor((x, y), log_dir=tmp_path / "logs", csv=tmp_path / "a.csv")
+    history = fit(model, (x, y), monitor)
+    assert np.isnan(history["net/hidden_1/gradient_angle"]).all()
+    assert history["mean/gradient_angle"] == [pytest.approx(0.0, abs=1e-4)]  # the top's
+    hidden = model.get_layer("hidden_1")
+    hidden.bias.assign(np.full(hidden.bias.shape, -100.0))
+    history = fit(model, (x, y), monitor)
+    angles = [n for n in history if n.endswith(("gradient_angle", "error_angle"))]
+    assert "mean/gradient_angle" in angles and "mean/error_angle" in angles
+    assert np.isnan([history[n] for n in angles]).all()
+    with open(tmp_path / "a.csv") as file:
+        [row] = csv.DictReader(file)
+    assert math.isnan(float(row["mean/gradient_angle"]))
+
+
 def test_every_measures_first_and_last_epoch_and_fills_with_nan(digits):
     monitor = AlignmentMonitor(every=3)
     history = fit(classifier(), digits, monitor, epochs=6)

@@ -184,6 +184,59 @@ def test_sample_weights_select_examples(own_loss):
     assert found["low"]["kernel"] == pytest.approx(alone["low"]["kernel"], abs=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(16, 1), (16, 4), (1,)])
+def test_sample_weights_have_the_shapes_that_keras_takes(shape):
+    model, (x, y) = network("fa"), batch()
+    y = np.eye(4, dtype="float32")[y]
+    weight = np.array([1.0] * 4 + [0.0] * 12, "float32")
+    if shape == (16, 4):  # of a loss for each output
+        weight = np.repeat(weight[:, None], 4, 1)
+
+        def loss(y, p):
+            return (y - p) ** 2
+
+    elif shape == (16, 1):
+        loss, weight = "mse", weight[:, None]
+    else:  # one weight for all
+
+        def loss(y, p):
+            return tf.reduce_mean((y - p) ** 2)
+
+        weight = np.ones(1, "float32")
+    chosen = slice(None) if shape == (1,) else slice(4)
+    found = metrics.gradient_angle(model, x, y, loss, sample_weight=weight)
+    alone = metrics.gradient_angle(model, x[chosen], y[chosen], loss)
+    assert found["low"]["kernel"] == pytest.approx(alone["low"]["kernel"], abs=1e-3)
+
+
+def test_weights_of_examples_need_a_loss_of_each_example():
+    x, y = batch()
+    for loss, weight in (
+        (lambda y, p: tf.reduce_mean(p), np.ones(16, "float32")),
+        ("sparse_categorical_crossentropy", np.ones((16, 4), "float32")),
+    ):
+        with pytest.raises(ValueError, match=r"`sample_weight` .* Received: .*\(16"):
+            metrics.gradient_angle(network("fa"), x, y, loss, sample_weight=weight)
+
+
+def test_two_zero_gradients_have_no_angle():
+    model = network("fa")
+    x, y = batch()
+    top = model.get_layer("top")
+    top.kernel.assign(np.zeros(top.kernel.shape))
+    found = metrics.GradientProbe(model)(x, y)
+    assert found["top"]["kernel"] == pytest.approx(0.0, abs=1e-4)
+    for path, name in (("low", "kernel"), ("mid", "kernel"), ("top", "error")):
+        assert found[path][name] == 90.0  # only backpropagation's is zero
+    assert np.isnan(found["top"]["error_per_example"])  # of examples with an error
+    assert np.isinf(found["top"]["error_norm_ratio"])
+    model.get_layer("mid").bias.assign(np.full(12, -100.0))  # no unit is active
+    dead = metrics.GradientProbe(model)(x, y)
+    for path in ("low", "mid"):
+        assert np.isnan([v for n, v in dead[path].items() if n != "input_norm"]).all()
+    assert np.isnan(dead["top"]["kernel"]) and np.isnan(dead["top"]["kernel_norm_ratio"])
+
+
 def test_shared_layers_several_heads_and_nested_models():
     keras.utils.set_random_seed(0)
     shared = keras.layers.Dense(6, "tanh", name="shared")

@@ -47,15 +47,16 @@ class AlignmentMonitor(keras.callbacks.Callback):
     and without `sequential_3`, the name of a model that was given none.
     `gradient_angle` and `error_angle` are measured on `probe_data`, the gradient for every layer
     with a kernel: in a stock layer it shows the quality of the error that arrives from above.
-    `mean/gradient_angle` is a
-    mean over all layers with a kernel, the output's 0° among them. Methods without a feedback
-    kernel of the forward kernel's shape (DFA, brSF) have no other measures, and DFA has no
-    `error_angle`. The `error_angle` of the lowest layer has no effect on learning.
+    `mean/gradient_angle` is a mean over all layers with a kernel, the output's 0° among them. Where
+    a layer has no gradient, because none of its units are active, the angle is NaN and is left out
+    of the mean. Methods without a feedback kernel of the forward kernel's shape (DFA, brSF) have no
+    other measures, and DFA has no `error_angle`. The `error_angle` of the lowest layer has no
+    effect on learning.
 
     `logs`, and the line that `fit` prints, contain only the mean angles; with `layers=True`, all
-    measures. List the callback before `keras.callbacks.CSVLogger` and `TensorBoard`:
-    their files then contain what `logs` contain. `log_dir` and `csv` name files to which the
-    monitor writes all its measures.
+    measures. List the callback before `keras.callbacks.CSVLogger` and `TensorBoard`: their files
+    then contain what `logs` contain. `log_dir` and `csv` name files to which the monitor writes all
+    its measures.
 
     **Watches** the loss and the norms of kernels and feedback weights: NaN or infinity, a norm
     that grew `max_growth`-fold, feedback weights `max_norm_ratio` times larger or smaller than
@@ -234,7 +235,9 @@ class AlignmentMonitor(keras.callbacks.Callback):
         }
         for name in dict.fromkeys(name for values in found.values() for name in values):
             values = [values[name] for values in found.values() if name in values]
-            measured[f"mean/{name}"] = sum(values) / len(values)
+            if name in _GRADIENT_NAMES.values():  # NaN where there is no gradient to compare
+                values = [value for value in values if not math.isnan(value)]
+            measured[f"mean/{name}"] = sum(values) / len(values) if values else math.nan
         return measured
 
     def _measure_kernels(self) -> dict[str, dict[str, tf.Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -112,11 +113,15 @@ class GradientProbe:
             - `"kernel_norm_ratio"`, `"error_norm_ratio"`: norm divided by backpropagation's norm;
             - `"input_norm"`: mean over examples of the norm of the layer's input.
 
+            Two zero gradients, as in a network whose units are all inactive, have neither an angle
+            nor a ratio: the values are NaN, and so is the mean over no examples.
+
             Stock layers have only the quantities of the kernel. The same holds for a model under
             direct feedback alignment, where the layers send no error down.
 
         Raises:
-            ValueError: If an input has no axes.
+            ValueError: If an input has no axes, or if the weights of the examples do not fit the
+                values of a loss that is a function.
         """
         batch = keras.tree.map_structure(
             lambda a: None if a is None else tf.convert_to_tensor(a), (x, y, sample_weight)
@@ -157,7 +162,8 @@ class GradientProbe:
             found = measured[path] = {}
             if path in gradients and path in true_gradients:
                 a, b = pair(gradients[path], true_gradients[path])
-                found |= {"kernel": angle(a, b), "kernel_norm_ratio": ratio(norm(a), norm(b), 1.0)}
+                found["kernel"] = _angle(a, b)
+                found["kernel_norm_ratio"] = ratio(norm(a), norm(b), math.nan)
             if path in errors and path in true_errors:
                 found |= _compare_errors(errors[path], true_errors[path])
         return measured
@@ -207,7 +213,7 @@ class GradientProbe:
         else:
             loss = self._loss(y, y_pred)
             if sample_weight is not None:
-                loss *= tf.cast(sample_weight, loss.dtype)
+                loss *= _aligned(tf.cast(sample_weight, loss.dtype), loss)
         loss = tf.reduce_mean(loss)
         optimizer = getattr(self.model, "optimizer", None)
         return loss if optimizer is None else optimizer.scale_loss(loss)
@@ -217,6 +223,29 @@ def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     """Keyword arguments that `function` takes."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def _aligned(weight: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
+    """Weights of examples with the axes of a loss, as Keras adds and removes axes of length 1."""
+    fitted = weight
+    while fitted.shape.rank > loss.shape.rank and fitted.shape[-1] == 1:
+        fitted = tf.squeeze(fitted, -1)
+    while fitted.shape.rank < loss.shape.rank:
+        fitted = fitted[..., None]
+    axes = zip(fitted.shape, loss.shape, strict=False)
+    if fitted.shape.rank > loss.shape.rank or any(a not in (1, b) for a, b in axes):
+        raise ValueError(
+            "Argument `sample_weight` must have one value per example, or per value of the loss, "
+            f"and the loss one value per example. Received: sample_weight of shape {weight.shape}, "
+            f"loss of shape {loss.shape}"
+        )
+    return fitted
+
+
+def _angle(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Angle in degrees of two gradients; NaN if both are zero, for nothing is aligned then."""
+    some = tf.reduce_any(tf.not_equal(a, 0)) | tf.reduce_any(tf.not_equal(b, 0))
+    return tf.where(some, angle(a, b), tf.constant(math.nan, a.dtype))
 
 
 def _rows(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
@@ -238,9 +267,9 @@ def _compare_errors(
     counted = tf.where(counts, angles, tf.zeros_like(angles))
     number = tf.cast(tf.math.count_nonzero(counts), angles.dtype)
     return {
-        "error": angle(a, b),
-        "error_per_example": tf.math.divide_no_nan(tf.reduce_sum(counted), number),
-        "error_norm_ratio": ratio(norm(a), norm(b), 1.0),
+        "error": _angle(a, b),
+        "error_per_example": tf.reduce_sum(counted) / number,
+        "error_norm_ratio": ratio(norm(a), norm(b), math.nan),
         "input_norm": tf.reduce_mean(tf.concat([norm(x, 1) for x in inputs], 0)),
     }
 
@@ -273,7 +302,8 @@ def gradient_angle(
         Dict `{path: {"kernel": degrees, "error": degrees}}` with an entry for every kernel, by the
         path of its layer or connection. `"kernel"` is the angle between the gradients of the
         kernel; `"error"` is the angle between the errors sent down, the whole batch as one vector.
-        `"error"` is missing in stock layers and under direct feedback alignment.
+        `"error"` is missing in stock layers and under direct feedback alignment. An angle is NaN
+        if both gradients, or both errors, are zero.
 
     Raises:
         TypeError: If `model` is no Keras model.
