@@ -133,6 +133,38 @@ def test_two_replicas_draw_the_same_noise(on, two_replicas):
         np.testing.assert_array_equal(*copies)
 
 
+def optimizers_of_keras():
+    found = [c for c in vars(keras.optimizers).values() if isinstance(c, type)]
+    wrappers = keras.optimizers.LossScaleOptimizer, ta._support.compat.MultiOptimizer
+    return [c for c in found if issubclass(c, keras.Optimizer) and not issubclass(c, wrappers)]
+
+
+def test_every_optimizer_of_keras_steps_as_it_does_alone_or_is_refused():
+    gradients = np.random.default_rng(0).standard_normal((3, 4))
+    refused = set()
+    for made in optimizers_of_keras():
+        if made is keras.Optimizer:
+            continue
+        try:
+            noisy = NoisyUpdates(made(0.01, weight_decay=0.3))
+        except ValueError as error:
+            refused.add(made.__name__)
+            assert "`update_step` alone" in str(error) and made.__name__ in str(error)
+        else:
+            plain = step(made(0.01, weight_decay=0.3), gradients)
+            np.testing.assert_allclose(step(noisy, gradients), plain, rtol=1e-6)
+    assert refused <= {"Muon", "Nadam"} and "Nadam" in refused
+
+
+def test_an_optimizer_with_an_apply_of_its_own_is_refused():
+    class Halving(keras.optimizers.SGD):
+        def apply(self, grads, trainable_variables=None):
+            super().apply([g / 2 for g in grads], trainable_variables)
+
+    with pytest.raises(ValueError, match="Received: optimizer=.*Halving.* overrides `apply`"):
+        NoisyUpdates(Halving(0.1), 0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -447,6 +447,24 @@ def test_gradients_without_their_variables(two_replicas):
     assert int(optimizer.iterations.numpy()) == 2
 
 
+def test_the_scale_of_the_loss_is_divided_out(two_replicas):
+    with two_replicas.scope():
+        weight = keras.Variable(np.ones(2, "float32"))
+        feedback = ta.optimizers.ReplicatedSGD(0.25)
+        scaled = keras.optimizers.SGD(0.0, loss_scale_factor=4.0)
+        optimizer = ta.optimizers.split(scaled, feedback)
+        assert feedback.loss_scale_factor == 4.0
+        feedback.build([weight])
+
+    @tf.function
+    def step():  # the gradient is 1, and a half on each replica
+        gradient = optimizer.scale_loss(tf.fill((2,), 0.5))
+        two_replicas.run(lambda: feedback.apply([gradient]))
+
+    step()
+    np.testing.assert_allclose(weight, [0.75, 0.75])
+
+
 def test_a_split_of_both_is_saved_and_loaded(tmp_path):
     model = trained(ta.optimizers.ReplicatedSGD(0.4))
     model.save(tmp_path / "m.keras")

@@ -14,6 +14,13 @@ from tf_alignment._support.seeds import derived_seed
 
 __all__ = ["NoisyUpdates"]
 
+_BASE = keras.optimizers.Optimizer
+# What the new optimizer does itself; a template's own version would never be called.
+_AROUND = (
+    *("apply", "_backend_apply_gradients", "_backend_update_step"),
+    *("_clip_gradients", "_apply_weight_decay"),
+)
+
 
 @keras.saving.register_keras_serializable(package="tf_alignment")
 class NoisyUpdates(keras.optimizers.Optimizer):
@@ -48,8 +55,8 @@ class NoisyUpdates(keras.optimizers.Optimizer):
 
     Raises:
         TypeError: If `optimizer` is no optimizer, id or config, or `noise` is of no listed kind.
-        ValueError: For values out of range, an unknown id or config, or an optimizer that wraps
-            others.
+        ValueError: For values out of range, an unknown id or config, an optimizer that wraps
+            others, or one whose rule is not in `update_step` alone (Nadam, Muon).
 
     Reference: Kunin et al. 2020, "Two Routes to Scalable Credit Assignment without Weight
     Symmetry", figure 5 (noise on updates of the feedback weights; noise on backpropagation's
@@ -76,6 +83,12 @@ class NoisyUpdates(keras.optimizers.Optimizer):
             raise ValueError(
                 "Argument `optimizer` must not be one with noise already. "
                 f"Received: optimizer={optimizer!r}"
+            )
+        own = [n for n in _AROUND if getattr(type(given), n, None) is not getattr(_BASE, n, None)]
+        if own:
+            raise ValueError(
+                "Argument `optimizer` must have its rule in `update_step` alone, around which "
+                f"noise is added. Received: optimizer={given!r}, which overrides `{own[0]}`"
             )
         if variance is not None:
             noise = _of_variance(variance)

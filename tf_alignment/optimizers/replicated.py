@@ -65,7 +65,7 @@ class ReplicatedSGD(keras.optimizers.Optimizer):
             self.build(variables)
         given = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
         # the loss was divided by the number of replicas, so that sums over them are means
-        rate = self.learning_rate * context.num_replicas_in_sync
+        rate = self.learning_rate * context.num_replicas_in_sync / (self.loss_scale_factor or 1.0)
         grads, values = [g for g, _ in given], [v.value for _, v in given]
         constraints = [v.constraint for _, v in given]
         context.merge_call(_descend, args=(grads, values, rate, constraints))
