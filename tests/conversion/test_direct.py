@@ -430,6 +430,19 @@ def test_one_kernel_for_all_places_of_a_map():
         ta.feedback.DirectFeedback("some")
 
 
+@pytest.mark.parametrize(("over_space", "places"), [("shared", False), ("each", True)])
+def test_maps_with_channels_first_are_refused_where_axes_count(over_space, places):
+    first = {"data_format": "channels_first"}
+    layers = [K.Conv2D(4, 3, **first, name=n, padding="same", activation="relu") for n in "ab"]
+    top = [K.Conv2D(4, 1, **first, name="top")] if places else [K.Flatten(), K.Dense(2)]
+    stock = keras.Sequential([keras.Input((3, 5, 7)), *layers, *top])
+    with pytest.raises(ValueError, match=r"'channels_last'. Received: layers \['a', 'b'"):
+        ta.convert(stock, ta.feedback.DirectFeedback(over_space))
+    if not places:  # every unit of the map has its own coefficients, in any order
+        shapes = [tuple(b.shape) for b in tap_of(ta.convert(stock, "dfa")).feedback_weights.values()]
+        assert shapes == [(4 * 5 * 7, 2)] * 2
+
+
 def test_too_much_memory_is_refused_with_numbers(monkeypatch):
     monkeypatch.setattr(ta.layers.direct, "available_memory", lambda: 10**9)
     stock = keras.Sequential(

@@ -192,6 +192,7 @@ def _convert_direct(
     elif feedback_layers(model):
         model, _, before = copy_model(model)
         _take_all(model, fused=True)
+    _refuse_channels_first(model, method.over_space)
     initializer = feedback_initializer or "glorot_uniform"
     converted, weights = convert_direct(model, initializer, method.over_space)
     left = transported(sites(converted), direct=True)
@@ -199,6 +200,18 @@ def _convert_direct(
     compile_like(original, converted, _chained(before, weights) if before else weights)
     watch(converted)
     return converted
+
+
+def _refuse_channels_first(model: keras.Model, over_space: str) -> None:
+    """Raise for layers whose channels a kernel for places, or positions, would take for places."""
+    places = any(len(t.shape) > 2 for t in getattr(model, "outputs", None) or ())
+    found = [v.name for v, _ in walk(model) if getattr(v, "data_format", "") == "channels_first"]
+    if found and (places or over_space == "shared"):
+        raise ValueError(
+            "Direct feedback with one kernel for all places of a map, or for all positions of an "
+            "output, finds the channels on the last axis: build the model with "
+            f"data_format='channels_last'. Received: layers {found}"
+        )
 
 
 def _without_surgery(model: keras.Model) -> tuple[keras.Model, dict[int, keras.Variable]]:

@@ -28,6 +28,7 @@ class DirectFeedback(Feedback):
             convolutions in BioTorch: one small `B_l` of shape (channels, outputs) sends the same
             error, divided by the number of places, to each place of the map. For a feature map of
             112 x 112 x 64 and a thousand outputs, `"each"` needs 3.2 GB and `"shared"` 256 kB.
+            Channels must be the last axis; `convert` refuses `data_format="channels_first"`.
 
     Raises:
         ValueError: If `over_space` is neither `"each"` nor `"shared"`.
