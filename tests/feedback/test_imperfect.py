@@ -147,6 +147,20 @@ def test_seeds():
     np.testing.assert_array_equal(stored(one, "gain"), stored(two, "gain"))
 
 
+def test_a_model_of_layers_with_names_has_the_same_defects_when_it_is_made_again():
+    def gains(*names, name=None):
+        layers = [keras.layers.Dense(9, name=name) for name in names]
+        stock = keras.Sequential([keras.Input((9,)), *layers], name=name)
+        model = ta.convert(stock, Imperfect("fa", density=0.5, seed=1))
+        return [stored(layer, "gain") for layer in ta.layers.feedback_layers(model)]
+
+    one, again = gains("a", "b", "c", name="net"), gains("a", "b", "c", name="net")
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one[0], one[1])
+    # as the docstring says: names that Keras counts are others
+    assert not np.array_equal(gains(None, None), gains(None, None))
+
+
 def test_a_rule_that_measures_its_synapses_learns_around_the_defects():
     """SA ends with the path at W, KP with the stored weights there."""
     defects = {"mismatch": 0.3, "stuck_off": 0.1, "seed": 1}

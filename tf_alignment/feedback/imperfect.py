@@ -112,8 +112,10 @@ class Imperfect(Feedback):
             the error through positive feedback synapses only, any other unit through negative ones
             only; synapses with the wrong sign are 0. None means no such law.
         seed: Integer from which, together with the path of the layer's kernel, the defects are
-            drawn, so that runs with other weights have the same defects. None takes the kernel's
-            seed.
+            drawn, so that runs with other weights have the same defects. The layers, and the model,
+            need names for this: a name that Keras makes by counting (`dense_3`, `sequential_1`) is
+            different in the next model of the same process, and so are the defects. None takes the
+            kernel's seed.
 
     Raises:
         ValueError: For numbers out of range, and for "dfa", None or another `Imperfect` as method.
