@@ -439,8 +439,8 @@ def test_maps_with_channels_first_are_refused_where_axes_count(over_space, place
     with pytest.raises(ValueError, match=r"'channels_last'. Received: layers \['a', 'b'"):
         ta.convert(stock, ta.feedback.DirectFeedback(over_space))
     if not places:  # every unit of the map has its own coefficients, in any order
-        shapes = [tuple(b.shape) for b in tap_of(ta.convert(stock, "dfa")).feedback_weights.values()]
-        assert shapes == [(4 * 5 * 7, 2)] * 2
+        kernels = tap_of(ta.convert(stock, "dfa")).feedback_weights.values()
+        assert [tuple(b.shape) for b in kernels] == [(4 * 5 * 7, 2)] * 2
 
 
 def test_too_much_memory_is_refused_with_numbers(monkeypatch):

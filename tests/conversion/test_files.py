@@ -142,6 +142,14 @@ def test_a_stock_file_loads_as_in_keras(tmp_path):
     assert not hasattr(keras.layers.Layer, "load_assets")  # left as it was
 
 
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_file_of_another_kind_is_refused(compiles, tmp_path):
+    model = compiled(sequential(), "fa")
+    model.save(tmp_path / "m.h5")  # without optimizer and records, as far as anyone reads it
+    with pytest.raises(ValueError, match=r"`filepath` .*`\.keras` file.* Received: .*m\.h5'"):
+        ta.load_model(tmp_path / "m.h5", compile=compiles)
+
+
 def test_a_copy_in_memory_is_stock_where_a_file_is():
     with keras.saving.custom_object_scope(OWN), pytest.warns(UserWarning, match="plain Keras"):
         assert not ta.layers.feedback_layers(copy.deepcopy(ta.convert(subclassed(), "fa")))

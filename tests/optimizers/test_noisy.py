@@ -147,9 +147,8 @@ def test_every_optimizer_of_keras_steps_as_it_does_alone_or_is_refused():
             continue
         try:
             noisy = NoisyUpdates(made(0.01, weight_decay=0.3))
-        except ValueError as error:
+        except ValueError:
             refused.add(made.__name__)
-            assert "`update_step` alone" in str(error) and made.__name__ in str(error)
         else:
             plain = step(made(0.01, weight_decay=0.3), gradients)
             np.testing.assert_allclose(step(noisy, gradients), plain, rtol=1e-6)
@@ -161,7 +160,7 @@ def test_an_optimizer_with_an_apply_of_its_own_is_refused():
         def apply(self, grads, trainable_variables=None):
             super().apply([g / 2 for g in grads], trainable_variables)
 
-    with pytest.raises(ValueError, match="Received: optimizer=.*Halving.* overrides `apply`"):
+    with pytest.raises(ValueError, match=r"Received: optimizer=.*Halving.* overrides `apply`"):
         NoisyUpdates(Halving(0.1), 0.1)
 
 

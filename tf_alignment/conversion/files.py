@@ -42,7 +42,7 @@ def load_model(
     no warning.
 
     Args:
-        filepath: Path of a `.keras` file that `model.save` wrote.
+        filepath: Path of a `.keras` file on this machine that `model.save` wrote.
         custom_objects: Custom classes and functions by name, as in `keras.models.load_model`.
         compile: Whether to compile the model with the settings it was saved with.
 
@@ -50,7 +50,7 @@ def load_model(
         Model with its feedback weights and, if it is compiled, the state of its optimizer.
 
     Raises:
-        ValueError: If Keras cannot load the file.
+        ValueError: If Keras cannot load the file, or if it is of another kind (`.h5`) or remote.
 
     Example:
     >>> import keras, tempfile, warnings, tf_alignment as ta
@@ -72,6 +72,12 @@ def load_model(
     path = str(filepath)
     with _records() as records:
         model = keras.models.load_model(path, custom_objects, compile=False)
+    config = _config(path)
+    if not config:  # nothing would tell how the model was compiled, or of feedback inside layers
+        raise ValueError(
+            "Argument `filepath` must be the path of a `.keras` file on this machine; other files "
+            f"are for `keras.models.load_model`. Received: filepath={path!r}"
+        )
     missing = [(layer, record) for layer, record in records if not _has_method(layer)]
     with keras.saving.custom_object_scope(custom_objects or {}):
         for layer, record in missing:
@@ -83,7 +89,6 @@ def load_model(
             give_holders(carrying, found)
             adapt_loops(carrying)
             remember(model, carrying)
-        config = _config(path)
         if compile and config.get("compile_config"):
             model.compile_from_config(config["compile_config"])
     if missing or (compile and model.compiled):
