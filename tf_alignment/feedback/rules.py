@@ -200,7 +200,7 @@ class ActivationAlignment(_Named):
     `ActivationAlignment(2e-3, 2e-3, normalize=None, response_bias=True)`, with an adaptive
     optimizer for B.
 
-    On the layer's own input, plain gradient steps are unstable or slow: 18 to 80 % of the trace of
+    On the layer's own input, plain gradient steps are unstable or slow: 16 to 75 % of the trace of
     the input's second moments lies in one direction, and their median eigenvalue is a
     four-hundredth of the trace or less (docs/results/own_activity.md). Adam gives each layer a
     scale of its own. The recipe is `ActivationAlignment(normalize=None)` with B under
