@@ -420,6 +420,55 @@ def test_schedules_count_calls_of_the_layer_not_of_its_connections():
     assert int(step) == 3
 
 
+class FineTuned(keras.Model):
+    """A network that calls its base as in inference, so that batch normalisation is held."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = network()
+        self.head = K.Dense(2, name="head")
+
+    def call(self, x, training=None):
+        return self.head(self.base(x, training=False))
+
+
+def streams_and_steps(model):
+    layers = ta.layers.feedback_layers(model)
+    streams = [v.seed_generator.state.numpy().tolist() for v in layers if v.feedback.random]
+    counters = [w for v in layers for w in v.feedback_store.weights if w.name == "step"]
+    return streams, [int(counter) for counter in counters]
+
+
+RAMP = ta.feedback.SymmetricAlignment(keras.optimizers.schedules.PolynomialDecay(1.0, 100))
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_randomness_and_schedules_go_on_in_layers_that_are_called_as_in_inference(eagerly):
+    model = FineTuned()
+    x, _ = data()
+    model(x[:2])
+    ta.convert(model, {"head": RAMP, ".+/.+": "brsf"}, inplace=True)
+    model.compile(ta.optimizers.split("sgd"), "mse", run_eagerly=eagerly)
+    streams, counters = streams_and_steps(model)
+    assert streams and counters == [0]
+    model.fit(x[:32], np.ones((32, 2)), batch_size=16, verbose=0)
+    after, counters = streams_and_steps(model)
+    assert counters == [2]
+    assert all(a != b for a, b in zip(streams, after, strict=True))
+    model.predict(x[:32], verbose=0)
+    assert streams_and_steps(model) == (after, [2])
+
+
+def test_schedules_count_the_steps_of_a_loop_that_leaves_training_unset():
+    model = ta.convert(network(), RAMP)
+    x, _ = data()
+    for _ in range(3):
+        with tf.GradientTape():
+            model(x)
+    model(x)
+    assert set(streams_and_steps(model)[1]) == {3}
+
+
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
 @pytest.mark.parametrize("method", ta.feedback.METHODS)
 def test_training_in_double_precision(method, floatx):

@@ -54,6 +54,48 @@ def test_it_is_known_where_a_function_is_called():
         assert whereabouts.records()
 
 
+class Told(keras.layers.Layer):
+    """Notes whether it is trained, where its model tells it otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def call(self, x, training=None):
+        self.seen.append((training, whereabouts.trains(training)))
+        return x
+
+
+class Within(keras.Model):
+    """Calls a layer as in inference, as fine-tuning with frozen statistics does."""
+
+    def __init__(self, inner=None):
+        super().__init__()
+        self.inner = inner or Told()
+
+    def call(self, x, training=None):
+        return self.inner(x, training=False)
+
+
+def test_it_is_known_whether_a_step_of_training_takes_place():
+    model, alone = Within(), Told()
+    model(X)
+    model.inner.seen.clear()
+    ways = [{}, {"training": True}, {"training": False}]
+    for told in ways:
+        model(X, **told)
+        alone(X, **told)
+    assert model.inner.seen == [(False, False)] * 3
+    assert alone.seen == [(None, False), (True, True), (False, False)]
+    with tf.GradientTape():
+        for told in ways:
+            model(X, **told)
+            alone(X, **told)
+        alone.call(X, training=False)
+    assert model.inner.seen[3:] == [(False, True), (False, True), (False, False)]
+    assert alone.seen[3:] == [(None, True), (True, True), (False, False), (False, False)]
+
+
 @pytest.fixture(params=["fa", "sa", "usf"])
 def layer(request):
     layer = ta.layers.Dense(4, feedback=request.param)
@@ -66,6 +108,8 @@ def test_training_inside_vectorized_map_is_refused(layer):
         tf.vectorized_map(lambda x: layer(x, training=True), X)
     with tf.GradientTape(), pytest.raises(ValueError, match="drops its backward pass"):
         tf.vectorized_map(layer, X)
+    with tf.GradientTape(), pytest.raises(ValueError, match="drops its backward pass"):
+        tf.vectorized_map(Within(layer), X)
     outputs = tf.vectorized_map(lambda x: layer(x, training=False), X)  # inference is right
     np.testing.assert_allclose(outputs, layer(X), atol=1e-6)
     tf.map_fn(lambda x: layer(x, training=True), X)

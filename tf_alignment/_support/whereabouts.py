@@ -21,6 +21,7 @@ __all__ = [
     "in_vectorized_map",
     "outermost_layer",
     "records",
+    "trains",
 ]
 
 _MAPPED = (os.path.join("parallel_for", "control_flow_ops.py"), ("_pfor_impl",))
@@ -28,6 +29,7 @@ _RECOMPUTED = (
     os.path.join("ops", "custom_gradient.py"),
     ("inner", "inner_recompute_grad"),
 )
+_LAYER_CALLED = (os.path.join("keras", "src", "layers", "layer.py"), ("__call__",))
 
 
 def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bool) -> None:
@@ -36,7 +38,8 @@ def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bo
     Args:
         name: Name of the layer.
         x: Input of the layer.
-        training: Training mode of the call. With False, only forward mode is refused.
+        training: Training mode of the call. In a call that is no step of training, see `trains`,
+            only forward mode is refused.
         aligns: Whether the layer has feedback weights that learn by alignment.
 
     Raises:
@@ -48,7 +51,7 @@ def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bo
             "through them: take `tf_alignment.strip(model)` for derivatives of the model's "
             "function. Received: a call inside `tf.autodiff.ForwardAccumulator`"
         )
-    if (training or (training is None and records())) and in_vectorized_map():
+    if trains(training) and in_vectorized_map():
         raise ValueError(
             f"Layer '{name}' cannot be trained inside `vectorized_map`, which drops its backward "
             "pass: no error would reach the layers below. Fold the mapped axis into the batch "
@@ -56,7 +59,7 @@ def check_whereabouts(name: str, x: tf.Tensor, training: bool | None, aligns: bo
             "inside `vectorized_map`, as of `keras.layers.TimeDistributed` with an unknown number "
             "of steps"
         )
-    if aligns and training is not False and in_recomputation():
+    if aligns and (training is not False or trains(training)) and in_recomputation():
         raise ValueError(
             f"Layer '{name}' learns by a loss of its forward pass, which `tf.recompute_grad` "
             "loses: its feedback weights would stand still. Leave the layer out of the recomputed "
@@ -93,6 +96,40 @@ def records() -> bool:
         return bool(record.could_possibly_record())
     except (ImportError, AttributeError):
         return False
+
+
+def trains(training: bool | None) -> bool:
+    """Whether a layer is called in a step of training.
+
+    A model may call layers with `training=False` while it is trained itself, to hold the statistics
+    of batch normalisation, and Keras passes that on to all layers called later. What counts under a
+    gradient tape is therefore what the outermost layer was told.
+
+    Args:
+        training: Training mode of the layer's own call.
+    """
+    if training or not records():
+        return bool(training)
+    return training is None or _told_outermost() is not False
+
+
+def _told_outermost() -> bool | None:
+    """Argument `training` of the outermost call of a layer; None if it was left out.
+
+    False outside of all calls, and if Keras no longer has what is read here.
+    """
+    outermost = outermost_layer()
+    if outermost is None:
+        return False
+    file, functions = _LAYER_CALLED
+    for frame in _frames():
+        code = frame.f_code
+        if code.co_name in functions and code.co_filename.endswith(file):
+            names = frame.f_locals
+            given = getattr(names.get("call_spec"), "user_arguments_dict", None)
+            if given is not None and names.get("self") is outermost:
+                return given.get("training")
+    return False
 
 
 def outermost_layer() -> Any:

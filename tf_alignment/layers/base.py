@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tf_alignment import feedback as methods
 from tf_alignment._support.seeds import named_initializer, per_replica
-from tf_alignment._support.whereabouts import records
+from tf_alignment._support.whereabouts import trains
 from tf_alignment.layers.connection import Connection, FeedbackWeights
 from tf_alignment.maps.base import LinearMap
 
@@ -225,12 +225,11 @@ class FeedbackLayer(keras.layers.Layer):
     def draw_seed(self, training: bool | None) -> tf.Tensor:
         """Two int32 numbers, new at every training step, and per replica if the method says so.
 
-        If a custom training loop leaves `training` unset, the layer takes a forward pass under a
-        gradient tape for a training step.
+        If `training` is unset, as in some custom training loops, or False only for a part of a
+        model, the layer takes a forward pass under a gradient tape for a training step.
         """
         generator = self.seed_generator
-        trains = training or (training is None and records())
-        seed = generator.next() if trains else generator.state.value
+        seed = generator.next() if trains(training) else generator.state.value
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
         return per_replica(seed) if self.feedback.random == "replica" else seed
 
@@ -254,7 +253,7 @@ class FeedbackLayer(keras.layers.Layer):
             return None
         [counter] = [w for w in self.feedback_store.weights if w.name == "step"]
         step = tf.identity(tf.convert_to_tensor(counter))
-        if not training:
+        if not trains(training):
             return step
         if any(connection.has_aligned() for connection in self._connections):
             return step - 1

@@ -25,7 +25,7 @@ from tf_alignment import ops
 from tf_alignment import probe as probing
 from tf_alignment._support import watching
 from tf_alignment._support.seeds import derived_seed, reseeded
-from tf_alignment._support.whereabouts import check_whereabouts
+from tf_alignment._support.whereabouts import check_whereabouts, trains
 from tf_alignment.maps.base import LinearMap
 
 __all__ = ["RECORD", "Connection", "FeedbackWeights"]
@@ -429,7 +429,7 @@ class Connection:
         method, look = self.layer.feedback, probing.current()
         if look is not None:
             look.activities.setdefault(self, []).append(activity)
-        if training:
+        if trains(training):
             self.layer.begin_training()
         if self.aligned and method.learns == "alignment" and not self.has_aligned():
             if look is None:
