@@ -182,12 +182,14 @@ class Phase:
     def build(self, model: keras.Model) -> None:
         """Give the phase what it needs for `model`, once, and let it count from 0.
 
+        It is given anew if the connections were replaced, as by `convert(model, inplace=True)`.
+
         Args:
             model: A built model with feedback.
         """
+        receivers = self._receiving(model)
         if self._model is not None and self._model() is model:
             return
-        receivers = self._receiving(model)
         # by order, not by path: Keras counts up the names of equal models
         self._seeds = {path: derived_seed(self.seed, i) for i, path in enumerate(receivers)}
         with model.distribute_strategy.scope():
@@ -217,9 +219,14 @@ class Phase:
         raise NotImplementedError(f"{type(self).__name__} does not define `update`.")
 
     def _receiving(self, model: keras.Model) -> dict[str, Receiver]:
-        """`connections`, found once per model: looking through all layers takes time."""
-        if self._receivers is None or self._receivers[0]() is not model:
+        """`connections`, found once per model: looking through all layers takes time.
+
+        They are looked for again if a layer has other connections by now.
+        """
+        held = self._receivers
+        if held is None or held[0]() is not model or not all(map(_in_use, held[1].values())):
             self._receivers = weakref.ref(model), self.connections(model)
+            self._model = None  # what was made is for other connections
         return self._receivers[1]
 
     def connections(self, model: keras.Model) -> dict[str, Receiver]:
@@ -273,6 +280,12 @@ class Phase:
                 f"{sorted(found)}. Received: {unknown}"
             )
         return chosen
+
+
+def _in_use(connection: Receiver) -> bool:
+    """Whether the layer still has the connection; those of direct feedback stay."""
+    present = getattr(connection.layer, "connections", (connection,))
+    return any(connection is one for one in present)
 
 
 def _finite(weight: Any) -> bool:
