@@ -116,3 +116,23 @@ def test_momenta_go_with_their_weights_from_direct_feedback_and_back():
         assert after.keys() == before.keys()
         for weight, momentum in before.items():
             same(after[weight], momentum)
+
+
+@pytest.mark.parametrize(("method", "inplace"), HOW)
+@pytest.mark.parametrize("split", [False, True])
+def test_weights_without_decay_stay_without_decay(method, inplace, split):
+    def by_name(variable):
+        return variable.name == "bias"
+
+    for exclude in ({"var_names": ["bias"]}, {"var_list": True}):
+        old = model()
+        if "var_list" in exclude:
+            exclude["var_list"] = [v for v in old.trainable_variables if by_name(v)]
+        inner = keras.optimizers.SGD(0.1, weight_decay=0.5)
+        inner.exclude_from_weight_decay(**exclude)
+        old.compile(ta.optimizers.split(inner) if split else inner, "mse")
+        old.optimizer.build(old.trainable_variables)
+        new = ta.convert(old, method, inplace=inplace)
+        found = new.optimizer.owner.default_optimizer if split else new.optimizer
+        weights = [v for v in new.trainable_variables if "feedback" not in v.path]
+        assert [not found._use_weight_decay(v) for v in weights] == [by_name(v) for v in weights]

@@ -33,6 +33,7 @@ def renew(model: keras.Model) -> None:
     if known == {id(v) for v in model.trainable_variables}:
         return
     new = type(old).from_config(old.get_config())
+    _carry_exclusions(old, new, model.variables, {})
     new.build(model.trainable_variables)
     _carry(old, new, {id(v): v for v in model.trainable_variables})
     model.optimizer = new
@@ -68,8 +69,11 @@ def compile_like(model: Any, target: Any, weights: dict[int, keras.Variable]) ->
             arguments[name] = keras.tree.map_structure(_anew, arguments.get(name))
         target.compile(**arguments)
     old, new = getattr(model, "optimizer", None), getattr(target, "optimizer", None)
-    known = isinstance(old, keras.optimizers.Optimizer) and old.built
-    if known and new is not None and not new.built:
+    if not isinstance(old, keras.optimizers.Optimizer):
+        return
+    if new is not None:
+        _carry_exclusions(old, new, model.variables, weights)
+    if old.built and new is not None and not new.built:
         new.build(target.trainable_variables)
         _carry(old, new, weights)
 
@@ -103,6 +107,32 @@ def _carry(old: Any, new: Any, weights: dict[int, keras.Variable]) -> None:
         target = ours.get((id(weights[weight]) if weight in weights else weight, name))
         if target is not None:
             target.assign(variable)
+
+
+def _carry_exclusions(
+    old: Any, new: Any, variables: list[keras.Variable], weights: dict[int, keras.Variable]
+) -> None:
+    """Exclude the same weights from the decay as in another optimizer.
+
+    The configuration of an optimizer does not have what was given to `exclude_from_weight_decay`,
+    and Keras has no public way to read it. Where the attributes of Keras 3.15 that are read here are
+    missing, nothing is carried; `tests/conversion/test_compiled` detects this.
+
+    Args:
+        old: Optimizer, built or not.
+        new: Optimizer with the same configuration.
+        variables: Variables of the model of the old optimizer.
+        weights: `{id of a weight of the old model: the weight of the new one}`.
+    """
+    for one, other in zip(_parts(old), _parts(new), strict=False):
+        listed = getattr(one, "_exclude_from_weight_decay", set())
+        pattern = getattr(one, "_exclude_from_weight_decay_pattern", None)
+        if not listed and pattern is None:
+            continue
+        excluded = [weights.get(id(v), v) for v in variables if one._var_key(v) in listed]
+        other._exclude_from_weight_decay = {other._var_key(v) for v in excluded}
+        other._exclude_from_weight_decay_pattern = pattern
+        other._exclude_from_weight_decay_cache = {}
 
 
 def _state(optimizer: Any) -> dict[tuple[int, str], keras.Variable]:
