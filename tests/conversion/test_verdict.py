@@ -236,6 +236,34 @@ def test_frozen_converted_unfrozen():
     assert last_line(model).startswith("No weight transport remains")
 
 
+@pytest.mark.parametrize("method", ["kp", "pfa"])
+def test_what_copies_the_learning_of_a_frozen_kernel_is_named(method):
+    model = ta.convert(mlp(K.Dense(4, name="b"), K.Dense(2)), method)
+    model.get_layer("b").kernel.trainable = False
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match=r"'[a-z/_0-9]*b' learn .* kernels .* frozen.*drift"):
+        fit(model)
+
+
+def test_a_change_after_the_first_training_is_noticed():
+    model = ta.convert(mlp(K.Dense(4, name="b"), K.Dense(2)), "sa")
+
+    def trained(optimizer, message):
+        if optimizer is not None:
+            model.compile(optimizer, "mse")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            fit(model)
+        assert [message in str(s.message) for s in said] == [True] * bool(message)
+
+    trained(ta.optimizers.split("sgd"), "")
+    trained(keras.optimizers.SGD(0.05, momentum=0.9), "split")
+    trained(keras.optimizers.SGD(0.05, momentum=0.8), "split")
+    model.get_layer("b").trainable = False
+    trained(ta.optimizers.split("sgd"), "are frozen")
+    trained(None, "")
+
+
 def test_a_frozen_layer_cannot_align():
     model = mlp(K.Dense(4, name="b"), K.Dense(2, name="head"))
     model.get_layer("b").trainable = False

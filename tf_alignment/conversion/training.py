@@ -24,6 +24,8 @@ from tf_alignment.layers.inspection import connections, feedback_layers, output_
 
 __all__ = ["unwatch", "warn_of_frozen", "watch"]
 
+_Seen = list[Callable[[], Any]]
+
 
 def watch(model: keras.Model) -> None:
     """Arrange that a converted model is checked when its training begins.
@@ -37,18 +39,14 @@ def watch(model: keras.Model) -> None:
         known = {id(layer) for layer in _stock_kernels(model)}
     reference = weakref.ref(model)
 
-    unchecked = [True]
-    roots: weakref.WeakSet[Any] = weakref.WeakSet()
+    seen: _Seen = []
+    roots: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
 
     def check() -> None:
         model = reference()
         _check_root(model, roots)
-        if model is None or not model.compiled or model.optimizer is None or not unchecked:
-            return
-        unchecked.clear()
-        optimizers.check(model)
-        warn_of_frozen(model)
-        _warn_of_new_transport(model, known)
+        if model is not None and _check(model, seen):
+            _warn_of_new_transport(model, known)
 
     for layer in feedback_layers(model):
         layer.on_training(check)
@@ -67,22 +65,44 @@ def unwatch(model: keras.Model) -> None:
         del model.train_step
 
 
-def _check_root(model: Any, checked: weakref.WeakSet[Any]) -> None:
+def _check(model: keras.Model, seen: _Seen) -> bool:
+    """Check the optimizer and the frozen layers, once for each time that the model is compiled.
+
+    Args:
+        model: Keras model.
+        seen: The optimizer and the compiled step of the last check; the present ones take their
+            place.
+
+    Returns:
+        Whether the model was checked.
+    """
+    if not model.compiled or model.optimizer is None:
+        return False
+    now = [model.optimizer, model.train_function]  # the step is made anew after `compile`
+    if seen and all(held() is one for held, one in zip(seen, now, strict=True)):
+        return False
+    seen[:] = [(lambda: None) if one is None else weakref.ref(one) for one in now]
+    optimizers.check(model)
+    warn_of_frozen(model)
+    return True
+
+
+def _check_root(model: Any, checked: weakref.WeakKeyDictionary[Any, _Seen]) -> None:
     """Check a model that a converted one, or layers of it, were put into, as in transfer learning.
 
     Args:
         model: The model that was converted.
-        checked: The models that this was done for.
+        checked: The models that this was done for, with what `_check` keeps of each.
     """
     root = outermost_layer()
-    if root is model or not isinstance(root, keras.Model) or root in checked:
+    if root is model or not isinstance(root, keras.Model):
         return
-    checked.add(root)
     if getattr(vars(root).get("train_step"), "watches", False):  # it was converted itself
         return
-    if root.compiled and root.optimizer is not None:
-        optimizers.check(root)
-        warn_of_frozen(root)
+    known = root in checked
+    _check(root, checked.setdefault(root, []))
+    if known:
+        return
     left = [f"'{site.path}' ({why})" for site, why in transported(sites(root))]
     if left and not output_taps(root):
         warnings.warn(
@@ -94,17 +114,34 @@ def _check_root(model: Any, checked: weakref.WeakSet[Any]) -> None:
 
 
 def warn_of_frozen(model: keras.Model) -> None:
-    """Warn of frozen layers whose feedback weights should learn by alignment, once per layer.
+    """Warn of feedback weights that freezing keeps from following the kernel, once per layer.
+
+    Those that learn by alignment stand still in a frozen layer. Those that receive the learning of
+    a kernel go on without it if the kernel alone is frozen.
 
     Args:
         model: Keras model.
     """
-    names = []
+    names, drifting = [], []
     for layer in feedback_layers(model):
-        frozen = not layer.trainable and layer.feedback.learns == "alignment"
-        if frozen and not vars(layer).get("_said_frozen", False):
-            names.append(f"'{layer.path}'")
-        layer._said_frozen = frozen
+        learns = layer.feedback.learns
+        stands = not layer.trainable and learns == "alignment"
+        drifts = learns == "error" and any(
+            weight.trainable and not connection.kernel.trainable
+            for connection in layer.connections
+            for weight in connection.weights.values()
+        )
+        if not vars(layer).get("_said_frozen", False):
+            names += [f"'{layer.path}'"] * stands
+            drifting += [f"'{layer.path}'"] * drifts
+        layer._said_frozen = stands or drifts
+    if drifting:
+        warnings.warn(
+            f"The feedback weights of {listed(drifting)} learn what the kernels learn, and these "
+            "kernels are frozen: the feedback weights go on alone and drift away from them. Freeze "
+            "the layers (`layer.trainable = False`), which freezes both.",
+            stacklevel=3,
+        )
     if names:
         warnings.warn(
             f"The feedback weights of {listed(names)} learn by alignment, and their layers are "
