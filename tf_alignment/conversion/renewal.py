@@ -115,8 +115,8 @@ def _carry_exclusions(
     """Exclude the same weights from the decay as in another optimizer.
 
     The configuration of an optimizer does not have what was given to `exclude_from_weight_decay`,
-    and Keras has no public way to read it. Where the attributes of Keras 3.15 that are read here are
-    missing, nothing is carried; `tests/conversion/test_compiled` detects this.
+    and Keras has no public way to read it. Where the attributes of Keras 3.15 that are read here
+    are missing, nothing is carried; `tests/conversion/test_compiled` detects this.
 
     Args:
         old: Optimizer, built or not.
@@ -125,7 +125,7 @@ def _carry_exclusions(
         weights: `{id of a weight of the old model: the weight of the new one}`.
     """
     for one, other in zip(_parts(old), _parts(new), strict=False):
-        listed = getattr(one, "_exclude_from_weight_decay", set())
+        listed: set[Any] = getattr(one, "_exclude_from_weight_decay", set())
         pattern = getattr(one, "_exclude_from_weight_decay_pattern", None)
         if not listed and pattern is None:
             continue

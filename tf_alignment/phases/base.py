@@ -225,9 +225,9 @@ class Phase:
         """
         held = self._receivers
         if held is None or held[0]() is not model or not all(map(_in_use, held[1].values())):
-            self._receivers = weakref.ref(model), self.connections(model)
+            held = self._receivers = weakref.ref(model), self.connections(model)
             self._model = None  # what was made is for other connections
-        return self._receivers[1]
+        return held[1]
 
     def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.
