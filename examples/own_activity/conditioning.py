@@ -32,7 +32,9 @@ def spectrum(activity: Any) -> np.ndarray:
     Args:
         activity: Forward pass of a connection.
     """
-    rows = np.asarray(patches_of(activity.map).inputs(activity.x, activity.kernel.shape))
+    patches = patches_of(activity.map)
+    assert patches is not None  # dense layers and convolutions have them
+    rows = np.asarray(patches.inputs(activity.x, activity.kernel.shape))
     [x] = rows.astype(float)  # one group of inputs, seen by all units
     values = np.linalg.eigvalsh(x.T @ x)
     return values / values.sum()

@@ -195,12 +195,6 @@ def regularized_head():
     return keras.Model(inputs, head(x))
 
 
-def with_features():
-    x = inputs = keras.Input((6,))
-    h = K.Dense(5, activation="tanh")(K.Dense(5, activation="tanh")(x))
-    return keras.Model(inputs, [K.Dense(3)(h), h])
-
-
 def with_probabilities():
     x = inputs = keras.Input((6,))
     y = K.Dense(3)(K.Dense(5, activation="tanh")(K.Dense(5)(x)))
@@ -219,7 +213,6 @@ def fully_convolutional():
         recurrent,
         one_layer_thrice,
         regularized_head,
-        with_features,
         with_probabilities,
         fully_convolutional,
     ],
@@ -236,6 +229,21 @@ def test_odd_graphs_keep_their_outputs_losses_and_gradients(make):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(keras.tree.flatten(converted(x))[0]))  # of the first output
     assert all(g is not None for g in tape.gradient(loss, converted.trainable_weights))
+
+
+@pytest.mark.parametrize("onward", [False, True])
+@pytest.mark.parametrize("after", [None, K.ReLU])
+def test_an_output_on_the_way_to_another_is_refused(onward, after):
+    """Its tap would send on the errors that come down to its block from the other output."""
+    x = inputs = keras.Input((6,))
+    h = K.Dense(5, activation="tanh", name="features")(K.Dense(5, activation="tanh")(x))
+    if after is not None:
+        h = after()(h)
+    logits = K.Dense(3, name="logits")(K.Dense(4)(h) if onward else h)
+    with pytest.raises(ValueError, match=r"no other output.*Received: outputs at \['features'\]"):
+        ta.convert(keras.Model(inputs, [logits, h]), "dfa")
+    first = K.Dense(5, name="first")(inputs)  # nothing is below, to which errors could be sent on
+    ta.convert(keras.Model(inputs, [K.Dense(3)(first), first]), "dfa")
 
 
 def feedback_shapes(model):

@@ -28,6 +28,9 @@ def test_the_mean_angle_leaves_the_top_out():
     curves |= {"n/c/gradient_angle": [0.0, 0.0], "mean/gradient_angle": [40.0, 80 / 3]}
     assert hidden_means(curves, ["n/c"]) == {"hidden/gradient_angle": [60.0, 40.0]}
     assert hidden_means({"n/c/gradient_angle": [0.0]}, ["n/c"]) == {}
+    curves = {"a/gradient_angle": [np.nan, np.nan], "b/gradient_angle": [30.0, np.nan]}
+    [means] = hidden_means(curves, []).values()
+    np.testing.assert_array_equal(means, [30.0, np.nan])
 
 
 def test_samples_are_pairs_of_the_same_entries(network):

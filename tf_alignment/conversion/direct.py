@@ -294,9 +294,51 @@ def _plan(graph: Graph) -> _Plan:
                 )
             name = _free_name(names[id(calls[head].layer)], {other for _, other in hidden})
             hidden.append((tapped, name))
+    _refuse_outputs_on_the_way(calls, producer, ends, taps)
     split = {layer for layer, found in at_logits.items() if _can_split(layer, found, calls)}
     heads = {i for i in ends if any(learns[ref] for ref in calls[i].inputs)}
     return _Plan(heads, {logits: hidden for logits, hidden in taps.items() if hidden}, split, names)
+
+
+def _refuse_outputs_on_the_way(
+    calls: list[Call],
+    producer: dict[Ref, int],
+    ends: dict[int, int],
+    taps: dict[Ref, list[tuple[Ref, str]]],
+) -> None:
+    """Raise for an output inside a block that another output taps.
+
+    The tap of such an output would take the error that comes to its block from the other output for
+    an error of its own, and send it on by its own feedback weights.
+    """
+    found = []
+    for logits, hidden in taps.items():
+        others = {ref for other, tapped in taps.items() if other != logits for ref, _ in tapped}
+        for head, last in ends.items():
+            [*ends_at] = _refs(calls[last].outputs)
+            index = producer[logits]
+            if (
+                hidden
+                and others.intersection(ends_at)
+                and _in_block(calls, producer, head, last, index)
+            ):
+                found.append(calls[index].path)
+    if found:
+        raise ValueError(
+            "Direct feedback needs outputs that lead to no other output: the error of the other "
+            "output would be sent on by the feedback weights of the one on its way. Take such "
+            "features from a second model, `keras.Model(model.inputs, features)`. Received: "
+            f"outputs at {found}"
+        )
+
+
+def _in_block(
+    calls: list[Call], producer: dict[Ref, int], head: int, last: int, index: int
+) -> bool:
+    """Whether a call belongs to the block that goes in a single line from `head` to `last`."""
+    while last != index and last != head:
+        last = producer[calls[last].inputs[0]]
+    return last == index
 
 
 def _blocks(

@@ -138,7 +138,7 @@ def _layers(results: Any, case: str) -> dict[str, Any]:
         curves = {
             name: padded([r["curves"][name] for r in runs if name in r["curves"]]) for name in names
         }
-        if any(np.nanmax(values) > 0.01 for values in curves.values() if values.size):
+        if any(np.any(values > 0.01) for values in curves.values()):
             found[variant] = curves
     return found
 

@@ -279,14 +279,16 @@ def hidden_means(curves: dict[str, list[float]], top: Sequence[str]) -> dict[str
         top: Paths that `top_kernels` returned.
 
     Returns:
-        Dict `{"hidden/gradient_angle": values}`; empty if there is no other kernel.
+        Dict `{"hidden/gradient_angle": values}`; empty if there is no other kernel. An angle that
+        is NaN, because the layer has no gradient, is left out of the mean, as in the monitor.
     """
     ending = "/gradient_angle"
     paths = [name.removesuffix(ending) for name in curves if name.endswith(ending)]
     rows = [curves[path + ending] for path in paths if path != "mean" and path not in top]
     if not rows:
         return {}
-    return {"hidden" + ending: [float(f"{v:.6g}") for v in np.mean(np.array(rows), axis=0)]}
+    values = np.ma.masked_invalid(np.array(rows, float)).mean(axis=0)  # NaN: no gradient
+    return {"hidden" + ending: [float(f"{v:.6g}") for v in np.ma.filled(values, np.nan)]}
 
 
 def samples(model: keras.Model) -> dict[str, list[list[float]]]:
