@@ -423,9 +423,9 @@ def test_schedules_count_calls_of_the_layer_not_of_its_connections():
 class FineTuned(keras.Model):
     """A network that calls its base as in inference, so that batch normalisation is held."""
 
-    def __init__(self):
+    def __init__(self, base):
         super().__init__()
-        self.base = network()
+        self.base = base
         self.head = K.Dense(2, name="head")
 
     def call(self, x, training=None):
@@ -444,7 +444,7 @@ RAMP = ta.feedback.SymmetricAlignment(keras.optimizers.schedules.PolynomialDecay
 
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_randomness_and_schedules_go_on_in_layers_that_are_called_as_in_inference(eagerly):
-    model = FineTuned()
+    model = FineTuned(network())
     x, _ = data()
     model(x[:2])
     ta.convert(model, {"head": RAMP, ".+/.+": "brsf"}, inplace=True)
@@ -457,6 +457,19 @@ def test_randomness_and_schedules_go_on_in_layers_that_are_called_as_in_inferenc
     assert all(a != b for a, b in zip(streams, after, strict=True))
     model.predict(x[:32], verbose=0)
     assert streams_and_steps(model) == (after, [2])
+
+
+@pytest.mark.filterwarnings("ignore:.*was not converted itself")
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_schedules_go_on_in_a_converted_part_of_a_model(eagerly):
+    """When the first layer begins training, the whole model is checked in a call of its own."""
+    model = FineTuned(ta.convert(network(), RAMP))
+    x, _ = data()
+    model(x[:2])
+    model.compile(ta.optimizers.split("sgd"), "mse", run_eagerly=eagerly)
+    model.fit(x[:32], np.ones((32, 2)), batch_size=16, verbose=0)
+    counters = streams_and_steps(model.base)[1]
+    assert len(counters) > 1 and set(counters) == {2}
 
 
 def test_schedules_count_the_steps_of_a_loop_that_leaves_training_unset():

@@ -209,6 +209,19 @@ def test_sample_weights_have_the_shapes_that_keras_takes(shape):
     assert found["low"]["kernel"] == pytest.approx(alone["low"]["kernel"], abs=1e-3)
 
 
+def test_weights_and_a_loss_whose_first_axis_is_unknown():
+    model, (x, y) = network("fa"), batch()
+
+    def loss(y, p):
+        found = keras.losses.sparse_categorical_crossentropy(y, p, from_logits=True)
+        return tf.boolean_mask(found, tf.ones(16, bool))
+
+    weight = np.array([[1.0]] * 4 + [[0.0]] * 12, "float32")
+    found = metrics.gradient_angle(model, x, y, loss, sample_weight=weight)
+    alone = metrics.gradient_angle(model, x[:4], y[:4])
+    assert found["low"]["kernel"] == pytest.approx(alone["low"]["kernel"], abs=1e-3)
+
+
 def test_weights_of_examples_need_a_loss_of_each_example():
     x, y = batch()
     for loss, weight in (

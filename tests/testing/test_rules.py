@@ -337,7 +337,7 @@ def test_checks_and_layers_are_chosen_by_name():
     [
         (lambda t: t.check_rule("fa", checks=["speed"]), ValueError, r"`checks`.*\['speed'\]"),
         (lambda t: t.check_rule("fa", layers=["gpt"]), ValueError, r"`layers`.*\['gpt'\]"),
-        (lambda t: t.check_rule("fa", layers=[]), ValueError, r"`layers`.*Received: \[\]"),
+        (lambda t: t.check_rule("fa", layers=[]), ValueError, r"`layers`.*Received: layers=\[\]"),
         (lambda t: t.check_rule("dfa"), ValueError, r"belongs to a network"),
         (lambda t: t.check_rule(None), TypeError, r"`rule`.*Received: rule=None"),
         (lambda t: t.check_rule(3), TypeError, r"Received: feedback=3"),

@@ -118,18 +118,15 @@ def _told_outermost() -> bool | None:
 
     False outside of all calls, and if Keras no longer has what is read here.
     """
-    outermost = outermost_layer()
-    if outermost is None:
-        return False
+    given: dict[str, Any] = {"training": False}
     file, functions = _LAYER_CALLED
+    # not Keras' own record of the outermost call, which a call that is traced on the way resets
     for frame in _frames():
         code = frame.f_code
         if code.co_name in functions and code.co_filename.endswith(file):
-            names = frame.f_locals
-            given = getattr(names.get("call_spec"), "user_arguments_dict", None)
-            if given is not None and names.get("self") is outermost:
-                return given.get("training")
-    return False
+            found = getattr(frame.f_locals.get("call_spec"), "user_arguments_dict", None)
+            given = given if found is None else found
+    return given.get("training")
 
 
 def outermost_layer() -> Any:

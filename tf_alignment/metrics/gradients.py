@@ -227,13 +227,13 @@ def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 def _aligned(weight: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
     """Weights of examples with the axes of a loss, as Keras adds and removes axes of length 1."""
-    fitted = weight
-    while fitted.shape.rank > loss.shape.rank and fitted.shape[-1] == 1:
+    fitted, rank = weight, loss.shape.rank or 0
+    while fitted.shape.rank > rank and fitted.shape[-1] == 1:
         fitted = tf.squeeze(fitted, -1)
-    while fitted.shape.rank < loss.shape.rank:
+    while fitted.shape.rank < rank:
         fitted = fitted[..., None]
-    axes = zip(fitted.shape, loss.shape, strict=False)
-    if fitted.shape.rank > loss.shape.rank or any(a not in (1, b) for a, b in axes):
+    axes = zip(fitted.shape, loss.shape if rank else (), strict=False)
+    if fitted.shape.rank > rank or any(a != 1 and b not in (None, a) for a, b in axes):
         raise ValueError(
             "Argument `sample_weight` must have one value per example, or per value of the loss, "
             f"and the loss one value per example. Received: sample_weight of shape {weight.shape}, "
@@ -313,7 +313,7 @@ def gradient_angle(
     Example:
     >>> import keras, numpy as np, tf_alignment as ta
     >>> model = keras.Sequential([keras.Input((4,)), ta.layers.Dense(3, feedback="backprop")])
-    >>> angles = gradient_angle(model, np.ones((2, 4)), np.ones((2, 3)), loss="mse")
+    >>> angles = ta.metrics.gradient_angle(model, np.ones((2, 4)), np.ones((2, 3)), loss="mse")
     >>> [{name: round(value, 3) for name, value in found.items()} for found in angles.values()]
     [{'kernel': 0.0, 'error': 0.0}]
 

@@ -25,13 +25,15 @@ Results = dict[str, dict[str, float]]
 
 
 class Phase:
-    """Something that changes feedback kernels, and nothing else, between training steps.
+    """Base class of phases: learning of feedback kernels between training steps.
+
+    A phase changes no other weight.
 
     A subclass overrides `update`. One that keeps something from run to run (running sums, an
     optimizer) makes its variables in `create`; `tf_alignment.callbacks.Resume` stores them.
 
-    Every layer whose method stores a feedback kernel can receive one; with `"fa"` the layer keeps
-    it until the next run.
+    A phase works with every layer whose method stores a feedback kernel. With `"fa"` the kernel
+    does not change between runs.
 
     Args:
         layers: Names of the layers, or paths of the connections, whose feedback kernels are
@@ -127,7 +129,7 @@ class Phase:
         return self.update(model, connections, verbose) or {}
 
     def report(self, model: keras.Model, extra: Results | None = None) -> Results:
-        """Measure now what `run` returns.
+        """Measure the alignment of all connections of the phase.
 
         Args:
             model: A built model with feedback.
@@ -168,7 +170,7 @@ class Phase:
                 )
 
     def create(self, model: keras.Model, connections: dict[str, Receiver]) -> list[keras.Variable]:
-        """Make what the phase needs for `model`, in the scope of the model's strategy.
+        """Create the variables of the phase, in the scope of the model's strategy.
 
         Args:
             model: A built model with feedback.
@@ -180,9 +182,9 @@ class Phase:
         return []
 
     def build(self, model: keras.Model) -> None:
-        """Give the phase what it needs for `model`, once, and let it count from 0.
+        """Create the variables for `model`, if this has not been done, and set the step count to 0.
 
-        It is given anew if the connections were replaced, as by `convert(model, inplace=True)`.
+        They are created anew if the connections were replaced, as by `convert(..., inplace=True)`.
 
         Args:
             model: A built model with feedback.
@@ -239,8 +241,8 @@ class Phase:
             model: A built model with feedback.
 
         Raises:
-            ValueError: If there is none, not those named in `layers`, or, for a phase that needs
-                what they receive, if some are inside of recurrent layers.
+            ValueError: If no connection stores a feedback kernel, if a name in `layers` is unknown,
+                or if a chosen connection is inside a recurrent layer and the phase needs its input.
         """
         found = {p: c for p, c in connections(model).items() if "feedback_kernel" in c.weights}
         if not found:
@@ -277,7 +279,7 @@ class Phase:
         if unknown:
             raise ValueError(
                 f"Argument `layers` must name layers with a feedback kernel, out of "
-                f"{sorted(found)}. Received: {unknown}"
+                f"{sorted(found)}. Received: layers={unknown}"
             )
         return chosen
 

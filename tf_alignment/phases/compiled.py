@@ -249,7 +249,7 @@ class CompiledPhase(Phase, abc.ABC):
         if len(sizes) > 1:
             raise ValueError(
                 "Argument `dataset` must hold arrays with the same number of examples. "
-                f"Received: {sorted(sizes)}"
+                f"Received: arrays of {sorted(sizes)} examples"
             )
         [size] = sizes
         if size == 0:

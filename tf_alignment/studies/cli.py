@@ -32,8 +32,9 @@ examples:
   python -m tf_alignment study --config study.toml --tune learning_rate=0.03,0.1,0.3
 
 A rule of one's own is 'module:Class' or 'path/to/file.py:Class', and a model 'module:function'. The
-file has the same names without dashes (TOML or YAML): methods = ["backprop", "fa"]. A second call
-makes what is missing; several calls, here or on other machines, divide the runs among them.
+file has the same names without dashes (TOML or YAML): methods = ["backprop", "fa"]. Calling the
+command again runs only what is missing; several calls, here or on other machines, divide the runs
+among them.
 """
 _DEFAULTS: dict[str, Any] = {
     "model": ["small"],
@@ -110,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _study_arguments(parser: argparse.ArgumentParser) -> None:
     add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
-    add("--config", type=Path, help="TOML or YAML with these settings; the command line goes first")
+    add(
+        "--config",
+        type=Path,
+        help="TOML or YAML with these settings; the command line takes precedence",
+    )
     add("--model", nargs="+", metavar="NAME", help=f"{', '.join(NAMES)}, module:function (small)")
     add("--dataset", metavar="NAME", help=f"out of {', '.join(data.NAMES)} (digits)")
     add("--data-dir", metavar="DIR", help="where the TensorFlow Datasets are")
@@ -118,7 +123,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, help="runs of each method (3)")
     add("--epochs", type=int, help="passes over the training data (10)")
     add("--batch-size", type=int, help="examples per step (32)")
-    add("--learning-rate", type=float, help="the highest, of SGD with momentum (0.1)")
+    add("--learning-rate", type=float, help="highest learning rate of SGD with momentum (0.1)")
     add("--weight-decay", type=float, help="decoupled, as Keras has it (0.01)")
     add(
         *("--tune",),
@@ -127,14 +132,14 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
         help="search a setting on held-out data, each method alike; for tpe also NAME=LOW..HIGH",
     )
     add("--sampler", choices=("grid", "tpe"), help="how settings are searched (grid)")
-    add("--trials", type=int, help="of each method, for tpe (20)")
+    add("--trials", type=int, help="number of trials per method, for tpe (20)")
     add("--baseline", metavar="ID", help="what the others are compared with (backprop)")
     add("--strategy", help=f"within a run: {', '.join(distribute.NAMES)} (default)")
     add("--jobs", type=int, help="runs at a time (one per core)")
-    add("--threads", type=int, help="of TensorFlow in a run (1)")
+    add("--threads", type=int, help="number of TensorFlow's threads per run (1)")
     add("--shard", metavar="I/N", help="make only the i-th of n parts, for job arrays")
-    add("--output", type=Path, metavar="DIR", help="for all files (results/study)")
-    add("--title", help="of the report")
+    add("--output", type=Path, metavar="DIR", help="directory for all files (results/study)")
+    add("--title", help="title of the report")
     add("--tensorboard", action="store_true", help="write all runs for TensorBoard too")
     _spread(parser)
 

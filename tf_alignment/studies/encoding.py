@@ -191,7 +191,10 @@ def load_reference(reference: str) -> Any:
     """
     module, _, path = reference.rpartition(":")
     if not module or not path:
-        raise ValueError(f"A reference must be 'module:name'. Received: {reference!r}")
+        raise ValueError(
+            "A rule, model or function is named as 'module:name' or 'file.py:name'. "
+            f"Received: {reference!r}"
+        )
     try:
         if module.endswith(".py"):
             file = Path(module).expanduser().resolve()
@@ -200,11 +203,15 @@ def load_reference(reference: str) -> Any:
             found = importlib.import_module(module)
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise ValueError(
-            f"There must be a module {module!r}: {error}. Received: {reference!r}"
+            f"A rule, model or function must be in a module or file that exists: {error}. "
+            f"Received: {reference!r}"
         ) from None
     for name in path.split("."):
         if not hasattr(found, name):
-            raise ValueError(f"There must be {path!r} in {module!r}. Received: {reference!r}")
+            raise ValueError(
+                "A rule, model or function must be named as 'module:name' or 'file.py:name', and "
+                f"{module!r} has no {path!r}. Received: {reference!r}"
+            )
         found = getattr(found, name)
     return found
 
