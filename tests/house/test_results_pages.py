@@ -125,12 +125,15 @@ def test_mixtures():
 
 def test_two_routes_on_digits():
     runs = kept("two_routes/depth-digits-v1")["runs"]
+    runs += kept("two_routes/aa-adam-digits-v1")["runs"]
+    names = {"AA on activity, Adam on B": "aa-adam"}
     pages = list(rows("results/two_routes.md", "### Digits"))
     for cells in pages:
-        own = [run for run in runs if run["settings"]["method"] == cells[0].split("`")[0]]
+        method = names.get(cells[0], cells[0].split("`")[0])
+        own = [run for run in runs if run["settings"]["method"] == method]
         by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
         assert_rows(cells, [last(some, "val_accuracy", 100.0) for some in by_depth])
-    assert len(pages) == 8
+    assert len(pages) == 9
 
 
 def test_two_routes_at_full_width():
