@@ -239,7 +239,7 @@ def main() -> None:
     for one in simulated:
         print(
             f"expansion {one['expansion']:6.2f}  angle {np.mean(one['angle']):5.2f}° "
-            f"± {np.std(one['angle']):.2f}, theory "
+            f"± {np.std(one['angle'], ddof=1):.2f}, theory "
             f"{float(ta.analysis.product_path_angle(one['expansion'])):5.2f}°",
             flush=True,
         )

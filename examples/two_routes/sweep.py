@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from examples import command_line, common
-from examples.curves import with_error
+from examples.curves import with_deviation
 from examples.two_routes import residual
 
 __all__ = ["accuracies", "arguments", "chosen", "runs", "table", "write"]
@@ -92,7 +92,7 @@ def accuracies(
 
 
 def table(found: list[common.Numbers], name: str, curve: str = "val_accuracy") -> str:
-    """Return a Markdown table of test accuracies in percent: mean and standard error over seeds.
+    """Return a Markdown table of test accuracies in percent: mean ± standard deviation over seeds.
 
     Args:
         found: Runs of `runs`.
@@ -108,7 +108,7 @@ def table(found: list[common.Numbers], name: str, curve: str = "val_accuracy") -
             if (run["settings"]["method"], run["settings"][name]) == (method, value)
         )
         note = f" ({diverged} of {len(own)} diverged)" if diverged else ""
-        return with_error(own, 1) + note
+        return with_deviation(own, 1) + note
 
     rows = [
         (f"`{method}`", *(cell(method, value, own.get(value, [])) for value in values))

@@ -230,7 +230,7 @@ def test_a_run_is_kept_and_not_done_again(tmp_path, capsys):
     assert "1 of 1 runs were made before" in scripts.run("two_routes.train", *arguments)
 
 
-def test_the_table_has_means_errors_and_what_diverged():
+def test_the_table_has_means_deviations_and_what_diverged():
     def made(method, depth, seed, accuracy, diverged=False):
         settings = {"method": method, "depth": depth, "seed": seed}
         return {"settings": settings, "diverged": diverged, "curves": {"val_accuracy": [accuracy]}}
@@ -238,7 +238,7 @@ def test_the_table_has_means_errors_and_what_diverged():
     runs = [made("sa", 8, 0, 0.5), made("sa", 8, 1, 0.7), made("wm", 14, 0, 0.1, diverged=True)]
     lines = sweep.table(runs, "depth").splitlines()
     assert lines[0] == "| method | 8 | 14 |"
-    assert lines[2:] == ["| `sa` | 60.0 ± 10.0 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
+    assert lines[2:] == ["| `sa` | 60.0 ± 14.1 | - |", "| `wm` | - | 10.0 (1 of 1 diverged) |"]
 
 
 @pytest.fixture
