@@ -142,7 +142,7 @@ def test_layers_are_named_one_by_one_or_together():
     model = towers()
     assert list(Alignment("sa", layers=["b/hid"]).connections(model)) == ["b/hid"]
     assert list(Alignment("sa", layers=["hid"]).connections(model)) == ["a/hid", "b/hid"]
-    with pytest.raises(ValueError, match=r"out of \['a/hid', .*Received: \['c/hid'\]"):
+    with pytest.raises(ValueError, match=r"out of \['a/hid', .*Received: layers=\['c/hid'\]"):
         Alignment("sa", layers=["c/hid"]).connections(model)
 
 
