@@ -86,7 +86,9 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_bit(
     rng, kills, writing, runs = random.Random(name), 0, 0, 0
     while True:
         directory, result = tmp_path / f"run_{runs}", tmp_path / f"run_{runs}.npz"
-        kill = (rng.randint(1, 24), 0.15 * rng.random() ** 2) if kills < KILLS[name] else None
+        # on a busy machine it can take more kills until one meets a file being written
+        enough = kills >= KILLS[name] and (writing or kills >= 4 * KILLS[name])
+        kill = None if enough else (rng.randint(1, 24), 0.15 * rng.random() ** 2)
         if attempt(processes, name, directory, result, kill):
             kills += 1
             writing += look_at(directory)
@@ -100,4 +102,4 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_bit(
     record_property("kills", kills)
     record_property("while writing", writing)
     record_property("trainings", runs)
-    assert kills == KILLS[name] and writing > 0 and runs > 1
+    assert kills >= KILLS[name] and writing > 0 and runs > 1
