@@ -12,14 +12,13 @@ trace.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 import tf_alignment as ta
 from examples import command_line, common
-from examples.own_activity.train import SETTINGS, data, load, network, optimizer
+from examples.own_activity.train import SETTINGS, load, study
 from tf_alignment.maps.patches import patches_of
 
 NETWORKS = ("digits", "mnist", "resnet8")
@@ -61,18 +60,13 @@ def main() -> None:
     given = parser.parse_args()
     rows = []
     for name in NETWORKS[:1] if given.quick else NETWORKS:
-        settings = SETTINGS[name]
-        results = common.study(
+        results = study(
             given,
             f"conditioning-{name}",
-            functools.partial(network, name),
-            data,
+            name,
             [ta.studies.Variant("backprop", "backprop", include=".*")],
-            compile={"optimizer": optimizer, "steps_per_execution": 4},
             seeds=range(given.seeds),
-            epochs=given.epochs or settings.epochs,
-            batch_size=settings.batch_size,
-            settings={"network": name, "rate": settings.rate},
+            epochs=given.epochs or SETTINGS[name].epochs,
             probe=0,
             finish=[spectra],
         )

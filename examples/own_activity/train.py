@@ -106,6 +106,36 @@ def table(runs: list[common.Numbers]) -> str:
     return common.markdown(head, rows)
 
 
+def study(
+    given: argparse.Namespace,
+    folder: str,
+    name: str,
+    variants: list[ta.studies.Variant],
+    **options: Any,
+) -> ta.studies.Results:
+    """Train a network by its settings with all variants.
+
+    Args:
+        given: Parsed command line.
+        folder: Folder of the study in the output directory.
+        name: Name of the network in `SETTINGS`.
+        variants: Rows of the study.
+        **options: Further arguments of `common.study`.
+    """
+    settings = SETTINGS[name]
+    return common.study(
+        given,
+        folder,
+        functools.partial(network, name),
+        data,
+        variants,
+        compile={"optimizer": optimizer, "steps_per_execution": 4},
+        batch_size=settings.batch_size,
+        settings={"network": name, "rate": settings.rate},
+        **options,
+    )
+
+
 def train(
     given: argparse.Namespace, variants: Iterable[str], epochs: int, seeds: Iterable[int]
 ) -> list[common.Numbers]:
@@ -120,18 +150,13 @@ def train(
     Returns:
         One dict per run, with its settings and its `MEASURES` after the last epoch.
     """
-    settings = SETTINGS[given.data]
-    results = common.study(
+    results = study(
         given,
         given.data,
-        functools.partial(network, given.data),
-        data,
+        given.data,
         [ta.studies.Variant(name, VARIANTS[name]) for name in variants],
-        compile={"optimizer": optimizer, "steps_per_execution": 4},
         seeds=sorted(seeds),
         epochs=epochs,
-        batch_size=settings.batch_size,
-        settings={"network": given.data, "rate": settings.rate},
         probe=256,
         on_divergence="warn",
     )

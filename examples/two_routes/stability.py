@@ -9,17 +9,17 @@ The upper panels show the symmetrised flow of the scalar theory for x = 1: of a 
 feedback weights against forward weights of a network that was trained with a weight mirror without
 division by the power of its input: on the layers' own activity or, with `--input-noise` as in the
 paper, on Gaussian noise. The script trains this network unless `--model` names one that `train.py`
-saved. The first convolution sends no error down and has no
-feedback weights, so that the first panel shows the second convolution.
+saved. The first convolution sends no error down and has no feedback weights, so that the first
+panel shows the second convolution.
 
 The table tests whether the theory predicts which layers diverge. x² is the mean square of an entry
 of the layer's input, times the number of positions of a convolution, over which the mirror sums. It
 is measured in an untrained copy of the network and in the trained network. A third prediction
 takes into account that inputs are not white, so that for fixed W, B rests at xᵀx W / (λ N): it uses
 ‖xᵀx W‖ / (N ‖W‖) in place of x². For noise, all three are the variance of the noise times the
-number of positions. The predicted ratio is x²/λ, the measured ratio is ‖B‖/‖W‖. A
-ratio that differs from 1 by at most the factor `--factor` counts as stable. Training continues when
-a kernel diverges or collapses, as long as the loss is finite.
+number of positions. The predicted ratio is x²/λ, the measured ratio is ‖B‖/‖W‖. A ratio that
+differs from 1 by at most the factor `--factor` counts as stable. Training continues when a kernel
+diverges or collapses, as long as the loss is finite.
 
 Paper: Kunin et al. 2020.
 """

@@ -119,13 +119,10 @@ def _told_outermost() -> bool | None:
     False outside of all calls, and if Keras no longer has what is read here.
     """
     given: dict[str, Any] = {"training": False}
-    file, functions = _LAYER_CALLED
     # not Keras' own record of the outermost call, which a call that is traced on the way resets
-    for frame in _frames():
-        code = frame.f_code
-        if code.co_name in functions and code.co_filename.endswith(file):
-            found = getattr(frame.f_locals.get("call_spec"), "user_arguments_dict", None)
-            given = given if found is None else found
+    for frame in _calls(*_LAYER_CALLED):
+        found = getattr(frame.f_locals.get("call_spec"), "user_arguments_dict", None)
+        given = given if found is None else found
     return given.get("training")
 
 
@@ -141,14 +138,13 @@ def outermost_layer() -> Any:
 
 
 def _called_by(file: str, functions: tuple[str, ...]) -> bool:
-    return any(
-        frame.f_code.co_name in functions and frame.f_code.co_filename.endswith(file)
-        for frame in _frames()
-    )
+    return any(True for _ in _calls(file, functions))
 
 
-def _frames() -> Iterator[FrameType]:
+def _calls(file: str, functions: tuple[str, ...]) -> Iterator[FrameType]:
+    """The present calls of some functions of a file, from the innermost to the outermost."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        yield frame
+        if frame.f_code.co_name in functions and frame.f_code.co_filename.endswith(file):
+            yield frame
         frame = frame.f_back

@@ -313,16 +313,14 @@ def _refuse_outputs_on_the_way(
     """
     found = []
     for logits, hidden in taps.items():
+        index = producer[logits]
         others = {ref for other, tapped in taps.items() if other != logits for ref, _ in tapped}
-        for head, last in ends.items():
-            [*ends_at] = _refs(calls[last].outputs)
-            index = producer[logits]
-            if (
-                hidden
-                and others.intersection(ends_at)
-                and _in_block(calls, producer, head, last, index)
-            ):
-                found.append(calls[index].path)
+        if hidden and any(
+            others.intersection(_refs(calls[last].outputs))
+            and _in_block(calls, producer, head, last, index)
+            for head, last in ends.items()
+        ):
+            found.append(calls[index].path)
     if found:
         raise ValueError(
             "Direct feedback needs outputs that lead to no other output: the error of the other "
