@@ -7,12 +7,14 @@ a gradient of 0, so that its momentum goes on, as in the implementation of "Two 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["AlternatingAdam", "AlternatingSGD"]
+__all__ = ["AlternatingAdam", "AlternatingSGD", "in_turns"]
 
 
 class _Alternating:
@@ -50,3 +52,18 @@ class AlternatingSGD(_Alternating, keras.optimizers.SGD):
 @keras.saving.register_keras_serializable(package="two_routes")
 class AlternatingAdam(_Alternating, keras.optimizers.Adam):
     """Keras' Adam, for one of two groups of weights that learn in turns."""
+
+
+def in_turns(name: str, between: int, aligns: bool) -> Callable[..., keras.optimizers.Optimizer]:
+    """Return a constructor of optimizers that take the learning rate.
+
+    Args:
+        name: `"sgd"` or `"adam"`.
+        between: Number of task steps between two steps of alignment. If it is not 0, the optimizer
+            learns only in its own kind of steps; if it is 0, the optimizer is Keras' own.
+        aligns: Whether the optimizer learns in the steps of alignment, if steps alternate.
+    """
+    if not between:
+        return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name]
+    kind = {"sgd": AlternatingSGD, "adam": AlternatingAdam}[name]
+    return functools.partial(kind, between=between, aligns=aligns)

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_alignment as ta
 from examples import command_line, common
 from examples.decay import FORGETTING, DecaySGD
-from examples.two_routes.alternation import AlternatingAdam, AlternatingSGD
+from examples.two_routes.alternation import in_turns
 from tf_alignment.studies.store import unwritten
 from tf_alignment.studies.tensorboard import write_tensorboard
 
@@ -209,11 +209,11 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         first = settings.nats / sum(float(rate(step)) for step in range(epoch))
         forward = DecaySGD(rate, first, decay, epoch, coupled=False, nesterov=True)
     else:
-        task = _of("sgd", settings.alternation, False)
+        task = in_turns("sgd", settings.alternation, False)
         forward = task(rate, momentum=MOMENTUM, nesterov=True, weight_decay=decay)
         forward.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     falling = WarmUpAndSteps(settings.feedback_rate, steps, warm_up=False)
-    learns = _of(settings.feedback_optimizer, settings.alternation, True)
+    learns = in_turns(settings.feedback_optimizer, settings.alternation, True)
     feedback = learns(falling, name="feedback")
     if settings.noise:
         noisy = functools.partial(ta.optimizers.NoisyUpdates, noise=settings.noise**0.5, seed=1)
@@ -222,21 +222,6 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
         else:
             feedback = noisy(feedback)
     return ta.optimizers.split(forward, feedback)
-
-
-def _of(name: str, alternation: int, aligns: bool) -> Callable[..., keras.optimizers.Optimizer]:
-    """Return a constructor of optimizers that take the learning rate.
-
-    Args:
-        name: `"sgd"` or `"adam"`.
-        alternation: Number of task steps between two steps of alignment. If it is not 0, the
-            optimizer learns only in its own kind of steps.
-        aligns: Whether the optimizer learns in the steps of alignment, if steps alternate.
-    """
-    if not alternation:
-        return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name]
-    kind = {"sgd": AlternatingSGD, "adam": AlternatingAdam}[name]
-    return functools.partial(kind, between=alternation, aligns=aligns)
 
 
 def of_run(run: Any) -> Settings:

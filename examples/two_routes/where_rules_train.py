@@ -10,8 +10,10 @@ weights W, which learn by SGD with momentum 0.9. The vertical axis is the rate o
 weights B, which learn by plain SGD or Adam and a rule whose coefficients are 1. A cell shows how
 many percentage points of test accuracy the rule is behind backpropagation at the same forward rate.
 Each rule is tried with sums over positions, as printed in the paper, and with the options of this
-library that divide by the scale of the layer. The published procedure has an adaptive optimizer for
-B (activation alignment) or alternating steps (local rules), see `search` and `depth_sweep`.
+library that divide by the scale of the layer. Rules whose name ends in "Adam" have an adaptive
+optimizer for B, as published for activation alignment. Rules whose name ends in "alternating" are
+trained as published for local rules: steps of alignment alternate with steps of the task, in twice
+as many epochs, so that W has as many steps as with the other rules.
 
 Finished runs are stored in the output directory and not repeated.
 """
@@ -30,13 +32,16 @@ from matplotlib import colormaps
 
 import tf_alignment as ta
 from examples import command_line, common, networks
+from examples.two_routes.alternation import in_turns
 from tf_alignment.studies.models import named_model
 
 FORWARD = (0.003, 0.01, 0.03, 0.1)
 FEEDBACK = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 CLOSE = 2.0  # points behind backpropagation that still count as trained
+ALTERNATING = "alternating"
 
 _ACTIVITY = {"noise": None, "normalize": None, "response_bias": True}
+_GAUSSIAN = {"noise": "gaussian", "normalize": None}
 RULES: dict[str, ta.feedback.Alignment] = {
     "SA": ta.feedback.SymmetricAlignment(1.0, 1.0),
     "AA, on activity, sums": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
@@ -54,12 +59,20 @@ RULES: dict[str, ta.feedback.Alignment] = {
     "IA, on noise, per input power": ta.feedback.InformationAlignment(
         1.0, 1.0, 0.1, normalize="variance"
     ),
-    # `optimizer` gives B Adam, as in the paper, if "Adam" is in the name
+    # Published ingredients, which `optimizer` and `measure` find in the name: Adam for B, and steps
+    # of alignment between those of the task.
     "AA, on activity, Adam": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
     "WM, on noise, Adam": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     "IA, on activity, Adam": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
+    "WM, on Gaussian noise, Adam, alternating": ta.feedback.WeightMirror(1.0, 1.0, **_GAUSSIAN),
+    "IA, on Gaussian noise, Adam, alternating": ta.feedback.InformationAlignment(
+        1.0, 1.0, 0.1, **_GAUSSIAN
+    ),
+    "WM, on activity, Adam, alternating": ta.feedback.WeightMirror(1.0, 1.0, **_ACTIVITY),
+    "IA, on activity, Adam, alternating": ta.feedback.InformationAlignment(
+        1.0, 1.0, 0.1, **_ACTIVITY
+    ),
 }
-
 
 # name: (network, dataset, epochs, batch size)
 NETWORKS: dict[str, tuple[Any, str, int, int]] = {
@@ -79,11 +92,11 @@ def optimizer(run: Any) -> keras.optimizers.Optimizer:
 
     W has SGD with momentum. B has Adam if the name of the variant has "Adam" in it, else plain SGD.
     """
-    rates = run.settings
-    learns = keras.optimizers.Adam if "Adam" in run.variant else keras.optimizers.SGD
+    rates, between = run.settings, int(ALTERNATING in run.variant)
+    forward = in_turns("sgd", between, aligns=False)
+    feedback = in_turns("adam" if "Adam" in run.variant else "sgd", between, aligns=True)
     return ta.optimizers.split(
-        keras.optimizers.SGD(rates["forward"], momentum=0.9),
-        learns(rates["feedback"], name="feedback"),
+        forward(rates["forward"], momentum=0.9), feedback(rates["feedback"], name="feedback")
     )
 
 
@@ -122,8 +135,14 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
         ],
         dataset,
         [
-            ta.studies.Variant(cell, rule, feedback_initializer=None, settings={"feedback": rate})
-            for cell, (_, rule, rate) in cells.items()
+            ta.studies.Variant(
+                cell,
+                rule,
+                feedback_initializer=None,
+                epochs=2 * epochs if ALTERNATING in name else epochs,
+                settings={"feedback": rate},
+            )
+            for cell, (name, rule, rate) in cells.items()
         ],
         compile={"optimizer": optimizer, "steps_per_execution": 10},
         epochs=epochs,

@@ -178,6 +178,33 @@ def test_what_is_chosen_is_not_exchanged_for_what_is_quick(monkeypatch):
     assert list(sweep.chosen(parser.parse_args([]))) == ["backprop", "sa", "kp"]
 
 
+def test_published_ingredients_of_a_map_follow_from_the_name_of_the_rule(monkeypatch, tmp_path):
+    made = []
+
+    def study(*arguments, epochs, **_):
+        made.extend(arguments[4])
+        assert epochs == 10
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where_rules_train.common, "study", study)
+    names = ["SA", "AA, on activity, Adam", "IA, on Gaussian noise, Adam, alternating"]
+    flags = ["--rules", *names, "--forward", "0.01", "--feedback", "0.1"]
+    monkeypatch.setattr(sys, "argv", ["where_rules_train", *flags, "--output", str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        where_rules_train.measure(where_rules_train.parse())
+    # W has as many steps of the task with alternation as without, hence twice the epochs
+    assert [variant.epochs for variant in made] == [10, 10, 10, 20]
+    kinds = {}
+    for variant in made[1:]:
+        run = types.SimpleNamespace(
+            variant=variant.name, settings={"forward": 0.01, "feedback": 0.1}
+        )
+        kinds[variant.name] = [type(o) for o in where_rules_train.optimizer(run).optimizers]
+    keras_sgd, adam = keras.optimizers.SGD, keras.optimizers.Adam
+    turns = [alternation.AlternatingSGD, alternation.AlternatingAdam]
+    assert list(map(set, kinds.values())) == [{keras_sgd}, {keras_sgd, adam}, set(turns)]
+
+
 def test_images_become_means_over_squares_of_pixels():
     images = np.random.default_rng(0).random((3, 8, 8, 2))
     small = residual.averaged(images, 4)
