@@ -1,5 +1,7 @@
 """A step of a phase inside of every training step."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -98,3 +100,47 @@ def test_interleave_says_what_it_needs():
         ta.phases.interleave(network(), ta.phases.Phase())
     with pytest.raises(ValueError, match=r"arrays.*tf\.data"):
         ta.phases.interleave(network(), NodePerturbation(squared, dataset=stream(*data())))
+
+
+@pytest.mark.parametrize("first", ["interleaved", "converted"])
+def test_a_phase_goes_on_in_a_model_that_is_converted_again_in_place(first):
+    model = compiled(network()) if first == "interleaved" else compiled(ta.convert(network(), "fa"))
+    phase = NodePerturbation(squared, seed=5)
+    ta.phases.interleave(model, phase)
+    model.fit(*data(4 * N), batch_size=N, verbose=0)
+    stepping = model.train_step.alone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is wrong with the model
+        assert ta.convert(model, "fa", inplace=True) is model
+        kernel = model.get_layer("top").feedback_weights["feedback_kernel"]
+        before = kernel.numpy()
+        model.fit(*data(4 * N), batch_size=N, verbose=0)
+    assert np.any(before != kernel.numpy()) and int(phase.variables[0]) == 4
+    assert model.train_step.alone is not stepping
+    ta.phases.interleave(model, None)
+    before = kernel.numpy()
+    model.fit(*data(4 * N), batch_size=N, verbose=0)
+    np.testing.assert_array_equal(before, kernel)
+
+
+def test_a_conversion_names_a_phase_that_it_takes_out():
+    model = compiled(network())
+    ta.phases.interleave(model, NodePerturbation(squared, seed=5))
+    with pytest.warns(UserWarning, match="'net' was taken out.* layers that store a feedback"):
+        ta.convert(model, "backprop", inplace=True)
+    model.fit(*data(4 * N), batch_size=N, verbose=0)
+    model = compiled(network())
+    ta.phases.interleave(model, NodePerturbation(squared, seed=5))
+    ta.strip(model, inplace=True).fit(*data(4 * N), batch_size=N, verbose=0)
+
+
+def test_a_training_step_of_the_model_itself_survives_conversions_in_place():
+    model, calls = compiled(ta.strip(network())), []
+    own = model.train_step
+    model.train_step = lambda batch: calls.append(1) or own(batch)
+    for _ in range(2):
+        ta.convert(model, "fa", inplace=True)
+        model.fit(*data(N), batch_size=N, verbose=0)
+    assert len(calls) == 2
+    ta.strip(model, inplace=True).fit(*data(N), batch_size=N, verbose=0)
+    assert len(calls) == 3

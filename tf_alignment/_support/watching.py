@@ -53,7 +53,7 @@ def note(what: str, connection: Any) -> None:
 
 @contextlib.contextmanager
 def watch() -> Iterator[Seen]:
-    """Watch what runs, or is traced, inside the block.
+    """Watch what runs, or is traced, inside the block; a block around it sees the same.
 
     Yields:
         `Seen` object, which is filled as connections run.
@@ -64,3 +64,6 @@ def watch() -> Iterator[Seen]:
         yield inner
     finally:
         _state.seen = outer
+        if outer is not None:
+            for name, connections in vars(inner).items():
+                getattr(outer, name).update(connections)

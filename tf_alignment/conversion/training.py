@@ -50,19 +50,44 @@ def watch(model: keras.Model) -> None:
 
     for layer in feedback_layers(model):
         layer.on_training(check)
-    unwatch(model)
+    interleave_again = unwatch(model)
     if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
         model.train_step = _watched(model, check)
+    if interleave_again is not None:
+        try:
+            interleave_again()
+        except ValueError as error:
+            warnings.warn(
+                f"The phase that was interleaved into the training of model '{model.name}' was "
+                f"taken out, because it cannot learn in the model as it is now. {error}",
+                stacklevel=3,
+            )
 
 
-def unwatch(model: keras.Model) -> None:
-    """Remove the wrapper around a model's `train_step`.
+def unwatch(model: keras.Model) -> Callable[[], Any] | None:
+    """Remove what `watch` and `tf_alignment.phases.interleave` put around a model's `train_step`.
 
     Args:
         model: Keras model.
+
+    Returns:
+        Function that interleaves the same phase into the model again, or None if there was none.
     """
-    if getattr(vars(model).get("train_step"), "watches", False):
+    step = vars(model).get("train_step")
+    again: Callable[[], Any] | None = getattr(step, "again", None)
+    if again is not None:
+        model.train_step = step = step.alone
+    if getattr(step, "watches", False):
+        _put_back(model, step.before)
+    return again
+
+
+def _put_back(model: keras.Model, before: Callable[..., Any] | None) -> None:
+    """Set the `train_step` that a model had, which is that of its class if `before` is None."""
+    if before is None:
         del model.train_step
+    else:
+        model.train_step = before
 
 
 def _check(model: keras.Model, seen: _Seen) -> bool:
@@ -182,7 +207,7 @@ def _watched(model: keras.Model, check: Callable[[], None]) -> Callable[..., Any
     does not tell its layers that they are being trained.
     """
     reference, own = weakref.ref(model), type(model).train_step
-    before = vars(model).get("train_step")  # set on the model itself, e.g. an interleaved phase
+    before = vars(model).get("train_step")  # set on the model itself
     said: set[Any] = set()
 
     def train_step(*args: Any, **kwargs: Any) -> Any:
@@ -193,11 +218,12 @@ def _watched(model: keras.Model, check: Callable[[], None]) -> Callable[..., Any
             result = before(*args, **kwargs) if before else own(model, *args, **kwargs)
         if model is not None:
             _warn_of_lost(model, seen, said)
-            if tf.executing_eagerly():  # nothing new is to be seen in the steps that follow
-                unwatch(model)
+            outermost = vars(model).get("train_step") is train_step
+            if outermost and tf.executing_eagerly():  # the steps that follow show nothing new
+                _put_back(model, before)
         return result
 
-    train_step.watches = True  # type: ignore[attr-defined]
+    train_step.watches, train_step.before = True, before  # type: ignore[attr-defined]
     return train_step
 
 

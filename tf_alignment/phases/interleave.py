@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -20,9 +21,11 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     between. A phase without data of its own learns from the training batch. To run a phase once an
     epoch, or every k batches, use `tf_alignment.callbacks.FeedbackCallback`.
 
-    The change holds for this model object, until another phase is interleaved or `interleave(model,
-    None)` takes it out; it is not saved with the model. `Resume(phases=[phase])` stores the phase's
-    state. `AlignmentMonitor` measures what the phase does, and watches for divergence.
+    The change holds for this model object, until another phase is interleaved, `interleave(model,
+    None)` takes it out, or `strip` makes a stock model of it; `convert(..., inplace=True)` builds
+    the phase anew for the model's new feedback weights. It is not saved with the model.
+    `Resume(phases=[phase])` stores the phase's state. `AlignmentMonitor` measures what the phase
+    does, and watches for divergence.
 
     Args:
         model: A built model with feedback. Its `train_step` is wrapped.
@@ -72,5 +75,8 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
         return train_step(data)
 
     interleaved.alone = train_step  # type: ignore[attr-defined]
+    interleaved.watches = getattr(train_step, "watches", False)  # type: ignore[attr-defined]
+    # a conversion in place wraps the training step that is inside, and then calls this
+    interleaved.again = functools.partial(interleave, model, phase)  # type: ignore[attr-defined]
     model.train_step = interleaved
     return model
