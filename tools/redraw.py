@@ -35,6 +35,7 @@ from examples.node_perturbation import (  # noqa: E402
     fixed_weights,
     perceptron,
 )
+from examples.own_activity import conditioning  # noqa: E402
 from examples.product_feedback import brain, expansion  # noqa: E402
 from examples.product_feedback import figures as product  # noqa: E402
 from examples.rdd import figures as discontinuity  # noqa: E402
@@ -114,6 +115,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "node_perturbation/cifar10-quarter": of_runs(cifar.figure),
     "node_perturbation/fixed-weights": of_runs(fixed_weights.draw),
     "node_perturbation/perceptron": of_runs(perceptron.figure),
+    "own_activity/conditioning": lambda found: conditioning.draw(found["layers"]),
     "product_feedback/brain-digits": of_mixtures,
     "product_feedback/cifar10": of_product,
     "product_feedback/expansion": of_expansions,
@@ -138,10 +140,13 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "two_routes/wm-published-tuned": lambda found: search.draw(found["trials"]),
     "where_rules_train/convolutional": of_rates,
     "where_rules_train/convolutional-adam": of_rates,
+    "where_rules_train/convolutional-alternating": of_rates,
     "where_rules_train/perceptron": of_rates,
     "where_rules_train/perceptron-adam": of_rates,
+    "where_rules_train/perceptron-alternating": of_rates,
     "where_rules_train/resnet20": of_rates,
     "where_rules_train/resnet20-adam": of_rates,
+    "where_rules_train/resnet20-alternating": of_rates,
 }
 """Functions that return a figure, by the name of the JSON file whose content they take."""
 

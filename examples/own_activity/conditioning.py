@@ -7,7 +7,7 @@ The networks of `examples.own_activity.train` are trained by backpropagation, wi
 that script. Then, for each layer above the lowest, the second moments xᵀx of the layer's inputs are
 measured on 256 test images; the inputs of a convolution are the patches that one unit sees. The
 table has the share of their trace in the first direction, and the median eigenvalue in units of the
-trace.
+trace; the figure has all eigenvalues.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from examples.own_activity.train import SETTINGS, load, study
 from tf_alignment.maps.patches import patches_of
 
 NETWORKS = ("digits", "mnist", "resnet8")
+SMALLEST = 1e-8  # of the figure; eigenvalues below this are rounding
 HEAD = ("network", "seed", "layer", "first direction", "median eigenvalue / trace")
 
 
@@ -40,7 +41,7 @@ def spectrum(activity: Any) -> np.ndarray:
 
 
 def spectra(run: Any) -> common.Numbers:
-    """Return the first and the median eigenvalue of each layer above the lowest."""
+    """Return all eigenvalues of each layer above the lowest, from the largest to the smallest."""
     images = load(run.settings["network"], run.data_dir).test.x[:256]
     with ta.probe.probe() as seen:
         run.model(images)
@@ -48,12 +49,31 @@ def spectra(run: Any) -> common.Numbers:
     found = {}
     for layer in layers[1:]:
         values = spectrum(seen.activities[layer.connections[0]][0])
-        found[layer.name] = {"first": float(values[-1]), "median": float(np.median(values))}
+        found[layer.name] = [float(f"{value:.4g}") for value in values[::-1]]
     return {"spectra": found}
 
 
+def draw(rows: list[common.Numbers]) -> Any:
+    """Draw the eigenvalues of each layer against their rank, with a panel per network.
+
+    Args:
+        rows: Layers, each with the names of `network` and `layer`, and its `eigenvalues`.
+    """
+    groups = common.grouped(rows, "network")
+    figure, [panels] = common.new_figure(1, len(groups), height=3.0)
+    for panel, (network, own) in zip(panels, groups.items(), strict=True):
+        for row in own:
+            values = row["eigenvalues"]
+            panel.loglog(np.arange(1, len(values) + 1), values, label=row["layer"])
+        panel.set(title=network, xlabel="rank of the eigenvalue", ylim=(SMALLEST, 1.5))
+        panel.legend(fontsize=6, loc="lower left")
+    panels[0].set_ylabel("eigenvalue of xᵀx / trace")
+    common.caption(figure, common.of_seeds({len({row["seed"] for row in rows})}))
+    return figure
+
+
 def main() -> None:
-    """Make the runs that are missing, print the table, and write the numbers."""
+    """Make the runs that are missing, print the table, and write numbers and figure."""
     parser = command_line.new_parser(
         __doc__, "own_activity", epochs="of the network", seeds=1, jobs=True
     )
@@ -71,16 +91,16 @@ def main() -> None:
             finish=[spectra],
         )
         rows += [
-            {"network": name, "seed": run["seed"], "layer": layer, **values}
+            {"network": name, "seed": run["seed"], "layer": layer, "eigenvalues": values}
             for run in common.ended(results)
             for layer, values in run["finish"]["spectra"].items()
         ]
     shown = [
-        {**row, "first": f"{row['first']:.2f}", "median": f"{row['median']:.1e}"} for row in rows
+        (*map(str, names), f"{values[0]:.2f}", f"{np.median(values):.1e}")
+        for *names, values in map(dict.values, rows)
     ]
-    print(common.markdown(HEAD, [list(map(str, row.values())) for row in shown]))
-    content = {"versions": common.versions(), "layers": rows}
-    common.write_json(given.output / "conditioning.json", content)
+    print(common.markdown(HEAD, shown))
+    common.write(given.output / "conditioning", {"layers": rows}, draw(rows))
 
 
 if __name__ == "__main__":

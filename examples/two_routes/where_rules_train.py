@@ -64,6 +64,8 @@ RULES: dict[str, ta.feedback.Alignment] = {
     "AA, on activity, Adam": ta.feedback.ActivationAlignment(1.0, 1.0, **_ACTIVITY),
     "WM, on noise, Adam": ta.feedback.WeightMirror(1.0, 1.0, normalize=None),
     "IA, on activity, Adam": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_ACTIVITY),
+    "WM, on Gaussian noise, Adam": ta.feedback.WeightMirror(1.0, 1.0, **_GAUSSIAN),
+    "IA, on Gaussian noise, Adam": ta.feedback.InformationAlignment(1.0, 1.0, 0.1, **_GAUSSIAN),
     "WM, on Gaussian noise, Adam, alternating": ta.feedback.WeightMirror(1.0, 1.0, **_GAUSSIAN),
     "IA, on Gaussian noise, Adam, alternating": ta.feedback.InformationAlignment(
         1.0, 1.0, 0.1, **_GAUSSIAN
@@ -205,7 +207,7 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
         maps: `{name of the rule: map of behind}`.
         arguments: Parsed command line.
     """
-    columns = min(3, len(maps))
+    columns = 2 if len(maps) == 4 else min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
     figure, axes = common.new_figure(rows, columns)
     for panel in axes.flat[len(maps) :]:
@@ -258,9 +260,9 @@ def main() -> None:
     arguments = parse()
     found = measure(arguments)
     maps = {name: behind(found, name, arguments) for name in arguments.rules}
-    print(f"\n{'rule':<36}cells within {CLOSE:g} points of backpropagation")
-    for name, values in maps.items():
-        print(f"{name:<36}{int(np.sum(values <= CLOSE))} of {values.size}")
+    rows = [(n, f"{int(np.sum(values <= CLOSE))} of {values.size}") for n, values in maps.items()]
+    head = ("rule", f"cells within {CLOSE:g} points of backpropagation")
+    print("", common.markdown(head, rows), sep="\n")
     path = arguments.output / f"{arguments.network}.png"
     common.save(draw(maps, arguments), path)
     print(f"\nFigure: {path}")

@@ -194,7 +194,7 @@ def test_what_the_convolution_costs_spike_based_alignment():
     for cells in pages:
         angles = [last(runs[cells[0]], f"conv{i}/gradient_angle") for i in (2, 1)]
         assert_rows(cells, [last(runs[cells[0]], "val_accuracy", 100.0), *angles])
-    assert len(pages) == len(runs) == 5
+    assert len(pages) == len(runs) == 8
 
 
 def test_tuned_rules_on_digits():
