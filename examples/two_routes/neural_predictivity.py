@@ -7,8 +7,9 @@ r"""Figure 6 of "Two Routes": how well networks of different rules predict corti
     python -m examples.two_routes.neural_predictivity --quick
 
 A network predicts a neuron with the correlation r. `--sessions` names recordings in area V4
-(`recordings.py`), whose neurons are pooled. Here r is not divided by a noise ceiling, since only
-one session has the repeats from which a ceiling is computed.
+(`recordings.py`), whose neurons are pooled. Their r is not divided by a noise ceiling, since only
+one session has the repeats from which a ceiling is computed; the neurons of this session have a
+column of their own, with r as a part of the ceiling.
 
 Other data are given as arrays. `--stimuli` has shape `(images, height, width, channels)`, with the
 image size and preprocessing with which the networks were trained. `--responses` has shape
@@ -104,8 +105,11 @@ def judge(
         Numbers of the network's row in the table, and the correlation `r` of every neuron.
     """
     layers = arguments.layers or ends_of_blocks(model)
-    parts, chosen = [], []
+    parts, chosen, ceilings = [], [], []
     for images, responses, ceiling in sources:
+        if arguments.sessions:  # pooled neurons are judged by r itself
+            ceilings.append(np.full(responses.shape[1], np.nan) if ceiling is None else ceiling)
+            ceiling = None
         features = ta.analysis.layer_activations(
             model, images, layers, width=arguments.features, seed=arguments.seed
         )
@@ -122,6 +126,24 @@ def judge(
         "layer": layer,
         "chosen": f"{count} of {len(chosen)}",
         "r": [None if np.isnan(value) else float(value) for value in r],
+        **({"of_ceiling": of_ceiling(r, np.concatenate(ceilings))} if ceilings else {}),
+    }
+
+
+def of_ceiling(r: np.ndarray, ceiling: np.ndarray) -> common.Numbers:
+    """Return the median of r divided by the noise ceiling, over the neurons that have a ceiling.
+
+    Args:
+        r: Correlation of each neuron.
+        ceiling: Largest correlation of each neuron, NaN where it is not known.
+    """
+    known = ceiling > 0
+    found = ta.analysis.Predictivity(r[known] / ceiling[known])
+    return {
+        "median": found.median,
+        "standard_error": found.standard_error,
+        "neurons": found.neurons,
+        "ceiling": float(np.median(ceiling[known])),
     }
 
 
@@ -151,12 +173,14 @@ def table(found: dict[str, common.Numbers]) -> str:
     Args:
         found: Numbers of `judge`, `{name of the network: numbers}`.
     """
-    head = ("network", "median r", "s.e.m.", "neurons", "layer", "chosen in")
+    head = ("network", "median r", "s.e.m.", "neurons", "r / ceiling", "layer", "chosen in")
     rows = []
     for name in sorted(found, key=lambda name: -found[name]["median"]):
         of = found[name]
         numbers = (f"{of['median']:.3f}", f"{of['standard_error']:.3f}", str(of["neurons"]))
-        rows.append((name, *numbers, f"`{of['layer']}`", f"{of['chosen']} splits"))
+        part = of.get("of_ceiling")
+        share = f"{part['median']:.3f} ± {part['standard_error']:.3f}" if part else "-"
+        rows.append((name, *numbers, share, f"`{of['layer']}`", f"{of['chosen']} splits"))
     return common.markdown(head, rows)
 
 
@@ -263,10 +287,8 @@ def read(arguments: argparse.Namespace) -> tuple[list[Path], list[recordings.Rec
         sources = []
         for session in arguments.sessions:
             source = recordings.read(session, arguments.data_dir, size)
-            if source.ceiling is not None:
-                print(f"session {session}: median noise ceiling {np.median(source.ceiling):.3f}")
             shown = ((source.images - mean) / deviation).astype(np.float32)
-            sources.append(source._replace(images=shown, ceiling=None))
+            sources.append(source._replace(images=shown))
         return arguments.models, sources
     images, responses = (
         np.load(file, allow_pickle=False) for file in (arguments.stimuli, arguments.responses)

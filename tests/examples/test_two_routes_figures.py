@@ -188,7 +188,7 @@ def test_networks_are_judged_on_files_of_arrays(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["neural_predictivity.py", *options, "--layers", "dense"])
     predictivity.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3].startswith("| small | 1.250 | 0.000 | 4 | `dense` | 5 of 5 splits")
+    assert lines[3].startswith("| small | 1.250 | 0.000 | 4 | - | `dense` | 5 of 5 splits")
     numbers = json.loads((tmp_path / "neural-predictivity.json").read_text())
     assert numbers["networks"]["random"]["median"] < 1.1
     assert (tmp_path / "neural-predictivity.png").stat().st_size > 5_000
@@ -208,6 +208,17 @@ def test_the_noise_ceiling_is_what_a_perfect_model_reaches():
     np.testing.assert_allclose(found, perfect, atol=0.02)
     noise = recordings.noise_ceiling(rng.standard_normal((4000, 1, 8)), splits=20)
     assert noise[0] < 0.25
+
+
+def test_neurons_without_repeats_have_no_part_in_the_share_of_the_ceiling():
+    r = np.array([0.3, 0.4, np.nan, 0.6])
+    found = predictivity.of_ceiling(r, np.array([np.nan, 0.8, 0.9, 0.6]))
+    assert (found["median"], found["neurons"], found["ceiling"]) == (0.75, 2, 0.8)
+    assert found["standard_error"] == pytest.approx(0.25)
+    row = {"median": 0.4, "standard_error": 0.1, "neurons": 3, "layer": "a", "chosen": "1 of 1"}
+    assert "| 3 | 0.750 ± 0.250 | `a` |" in predictivity.table(
+        {"one": {**row, "of_ceiling": found}}
+    )
 
 
 def test_recordings_that_are_missing_are_named(tmp_path):

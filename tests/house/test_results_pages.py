@@ -197,6 +197,16 @@ def test_what_the_convolution_costs_spike_based_alignment():
     assert len(pages) == len(runs) == 8
 
 
+def test_predictivity_of_neurons_and_its_share_of_the_noise_ceiling():
+    networks = kept("two_routes/neural-predictivity")["networks"]
+    pages = list(rows("results/two_routes.md", "## Neural predictivity"))
+    for name, median, _, share in pages:
+        own = networks["random" if name == "untrained" else f"cifar10-v1-8-{name}-0"]
+        for cell, found in ((median, own), (share, own["of_ceiling"])):
+            assert cell == f"{found['median']:.3f} ± {found['standard_error']:.3f}"
+    assert len(pages) == len(networks)
+
+
 def test_tuned_rules_on_digits():
     names = {"WM": "wm", "WM, Adam": "wm-adam"}
     names |= {f"{rule}, Adam, operations": f"{rule.lower()}-adam-ops" for rule in ("WM", "IA")}
