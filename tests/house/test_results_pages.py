@@ -138,10 +138,12 @@ def test_two_routes_on_digits():
 
 def test_noise_on_updates():
     pages = list(rows("results/two_routes.md", "## Noise on updates"))
-    names = {"backprop": "backprop", "sa`, 1": "sa-1", "sa`, 0.1": "sa-0.1", "sa`, 0.01": "sa-0.01"}
+    names = {f"sa`, {rate}": f"sa-{rate}" for rate in ("1", "0.1", "0.01", "0.001")}
+    names["backprop"] = "backprop"
     for own, name, variances in (
-        (pages[:4], "digits-v1", (0.0, 1e-3, 1e-2)),
-        (pages[4:], "digits-depth20", (0.0, 1e-2)),
+        (pages[:5], "digits-v1", (0.0, 1e-3, 1e-2)),
+        (pages[5:7], "digits-240", (0.0, 1e-3, 1e-2)),
+        (pages[7:], "digits-depth20", (0.0, 1e-2)),
     ):
         runs = kept(f"two_routes/noise-{name}")["runs"]
         for cells in own:
@@ -149,7 +151,7 @@ def test_noise_on_updates():
             groups = [[r for r in mine if r["settings"]["noise"] == v] for v in variances]
             shown = [cell.split(",")[0] for cell in cells[1:]]
             assert_rows(shown, [last(some, "val_accuracy", 100.0) for some in groups])
-    assert len(pages) == 7
+    assert len(pages) == 10
 
 
 def test_two_routes_at_full_width():
