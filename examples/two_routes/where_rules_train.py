@@ -24,6 +24,7 @@ import argparse
 import functools
 import json
 import math
+import textwrap
 from typing import Any
 
 import keras
@@ -219,7 +220,7 @@ def draw(maps: dict[str, np.ndarray], arguments: argparse.Namespace) -> Any:
             colour = "black" if value < 4 else "white"
             text = f"{value + 0.0:.1f}".replace("-0.0", "0.0")
             panel.text(column, row, text, ha="center", va="center", size=8, color=colour)
-        panel.set_title(name, size=8)
+        panel.set_title(textwrap.fill(name, 34), size=8)
         panel.set_xticks(range(len(arguments.forward)), [f"{r:g}" for r in arguments.forward])
         panel.set_yticks(range(len(arguments.feedback)), [f"{r:g}" for r in arguments.feedback])
         panel.set_xlabel("rate of W", size=8)

@@ -162,7 +162,7 @@ def test_two_routes_at_full_width():
         own = [run for run in runs if run["settings"]["method"] == method]
         own = [run for run in own if run["settings"]["forgetting"] == forgetting]
         expected = []
-        for depth in (8, 20):
+        for depth in (8, 14, 20):
             here = [run for run in own if run["settings"]["depth"] == depth]
             angles = [last(here, "mean/gradient_angle")] if method != "backprop" else []
             expected += [last(here, "val_accuracy", 100.0), *angles]
