@@ -124,16 +124,17 @@ def test_mixtures():
 
 
 def test_two_routes_on_digits():
-    runs = kept("two_routes/depth-digits-v1")["runs"]
-    runs += kept("two_routes/aa-adam-digits-v1")["runs"]
+    first = kept("two_routes/depth-digits-v1")["runs"]
+    first += kept("two_routes/aa-adam-digits-v1")["runs"]
+    second = kept("two_routes/depth-digits-v2")["runs"]
     names = {"AA on activity, Adam on B": "aa-adam"}
     pages = list(rows("results/two_routes.md", "### Digits"))
-    for cells in pages:
+    for i, cells in enumerate(pages):
         method = names.get(cells[0], cells[0].split("`")[0])
-        own = [run for run in runs if run["settings"]["method"] == method]
+        own = [run for run in (first if i < 9 else second) if run["settings"]["method"] == method]
         by_depth = [[r for r in own if r["settings"]["depth"] == depth] for depth in (8, 14, 20)]
         assert_rows(cells, [last(some, "val_accuracy", 100.0) for some in by_depth])
-    assert len(pages) == 9
+    assert len(pages) == 9 + 6
 
 
 def test_noise_on_updates():
