@@ -37,6 +37,7 @@ import tensorflow as tf
 
 import tf_alignment as ta
 from tf_alignment.layers.direct import OutputTap
+from tf_alignment.plots.style import caption, new_figure, save
 
 LIBRARIES = tuple(networks.VARIANTS)
 MEASURED = [name for name, network in networks.NETWORKS.items() if network.ways]
@@ -553,6 +554,38 @@ def tables(report: Report) -> list[str]:
     return [*found, *(time_table(rows) for rows in (others, timed_only) if rows)]
 
 
+def draw(report: Report) -> Any:
+    """Draw the processor time of each method over backpropagation's, with a panel per network.
+
+    Networks that were timed with backpropagation alone are left out.
+
+    Args:
+        report: Content of the JSON file.
+    """
+    feedback = set(networks.METHODS) - {"backprop"}
+    rows = [row for row in report["rows"] if row["method"] in feedback]
+    names = [name for name in MEASURED if any(row["network"] == name for row in rows)]
+    figure, [panels] = new_figure(1, len(names), height=3.0)
+    for panel, name in zip(panels, names, strict=True):
+        for shift, library in zip((-0.18, 0.18), LIBRARIES, strict=True):
+            own = {
+                row["method"]: (row["processor_ratio"], *row["processor_ratio_range"])
+                for row in rows
+                if (row["network"], row["library"]) == (name, library)
+            }
+            middle, low, high = np.transpose([*own.values()])
+            places = np.arange(len(own)) + shift
+            error = [middle - low, high - middle]
+            panel.bar(places, middle, 0.36, yerr=error, label=library, capsize=2)
+            panel.set_xticks(range(len(own)), own)
+        panel.axhline(1.0, color="gray", lw=0.5)
+        panel.grid(visible=False, axis="x")
+        panel.set(title=name, ylabel="time of a step over backprop's")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    caption(figure, f"processor time: median and range of {report['rounds']} rounds")
+    return figure
+
+
 def write_fixture(peer: Peer, path: Path) -> None:
     """Write the gradients of BioTorch in tiny networks, with which tests compare this library.
 
@@ -594,7 +627,10 @@ def parse() -> argparse.Namespace:
         "--seconds", type=float, default=0.5, help="processor time of a turn, about (default: 0.5)"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("results/peers.json"), help="JSON file to write"
+        "--output",
+        type=Path,
+        default=Path("results/peers.json"),
+        help="JSON file to write, with a figure of the times beside it",
     )
     parser.add_argument(
         "--fixture", type=Path, help="write the gradients that the tests compare with, and stop"
@@ -603,7 +639,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Compare gradients, time training steps, print the tables, and write the report."""
+    """Compare gradients, time training steps, print the tables, and write report and figure."""
     arguments = parse()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -641,6 +677,8 @@ def main() -> None:
     print("\n\n".join(tables(report)))
     print()
     files.write(arguments.output, report)
+    if arguments.rounds:
+        save(draw(report), arguments.output.with_suffix(".png"))
 
 
 if __name__ == "__main__":

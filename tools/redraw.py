@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import numpy as np  # noqa: E402
+import peers  # noqa: E402
 import report  # noqa: E402
 
 import tf_alignment as ta  # noqa: E402
@@ -100,12 +101,24 @@ def of_runs(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda found: draw(found["runs"])
 
 
+def of_full_width(found: Any) -> Any:
+    """Draw the picture of `examples.two_routes.depth_sweep` at full width, with its control."""
+    runs = []
+    for run in found["runs"]:
+        settings = run["settings"]
+        if settings["method"] == "backprop" and settings["forgetting"]:
+            settings = {**settings, "method": "backprop, forgetting"}
+        runs.append({**run, "settings": settings})
+    return depth_sweep.draw(runs)
+
+
 def of_product(found: Any) -> Any:
     """Draw the picture of `examples.product_feedback.mnist` or `cifar10`."""
     return product.draw(found["runs"], 10.0)
 
 
 PICTURES: dict[str, Callable[[Any], Any]] = {
+    "biotorch/peers": peers.draw,
     "classics/akrout": of_runs(akrout.draw),
     "classics/lillicrap": of_runs(lillicrap.draw),
     "classics/nokland": of_runs(nokland.draw),
@@ -132,6 +145,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "two_routes/depth-cifar10-v1": of_runs(depth_sweep.draw),
     "two_routes/depth-cifar10-v2": of_runs(depth_sweep.draw),
     "two_routes/depth-digits-v1": of_runs(depth_sweep.draw),
+    "two_routes/depth-full-width": of_full_width,
     "two_routes/ia-published-tuned": lambda found: search.draw(found["trials"]),
     "two_routes/neural-predictivity": lambda found: neural_predictivity.draw(found["networks"]),
     "two_routes/noise-cifar10-v1": of_runs(noise_robustness.draw),

@@ -144,7 +144,9 @@ def test_a_network_that_is_timed_only(benchmarks):
 def test_the_page_has_the_measured_tables(benchmarks):
     peers, _ = benchmarks
     page = (ROOT / "docs" / "results" / "biotorch.md").read_text(encoding="utf-8")
-    report = json.loads((ROOT / "benchmarks" / "peers.json").read_text(encoding="utf-8"))
+    report = json.loads(
+        (ROOT / "docs" / "results" / "biotorch" / "peers.json").read_text(encoding="utf-8")
+    )
     for table in peers.tables(report):
         assert table in page
     for name in ("biotorch", "torch", "tensorflow", "keras"):
