@@ -138,6 +138,7 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
     "sal/bias": lambda found: bias.figure(found["B"], found["biases"]),
     "sal/boltzmann": boltzmann.draw,
     "sal/deep-conv-cifar10": of_runs(deep.draw),
+    "sal/deep-conv-cifar10-decay": of_runs(deep.draw),
     "sal/deep-conv-cifar10-narrow": of_runs(deep.draw),
     "sal/deep-perceptron-mnist": of_runs(deep.draw),
     "sal/microcircuit": microcircuit.draw,

@@ -2,7 +2,8 @@
 
 Every (k + 1)-th step is for alignment of the feedback weights, and the k steps after it are for the
 task of the network. In the steps of the other optimizer, an optimizer still makes its update, with
-a gradient of 0, so that its momentum goes on, as in the implementation of "Two Routes".
+a gradient of 0, so that its momentum goes on, as in the implementation of "Two Routes". Weight
+decay (`weight_decay`) also goes on in all steps.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class _Alternating:
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable, with a gradient of 0 in the steps of the other optimizer."""
         alignment = tf.equal(tf.cast(self.iterations, tf.int32) % (self.between + 1), 0)  # type: ignore[attr-defined]
-        own = tf.cast(tf.equal(alignment, self.aligns), gradient.dtype)
-        super().update_step(own * gradient, variable, learning_rate)  # type: ignore[misc]
+        own = tf.equal(alignment, self.aligns)
+        gradient = tf.where(own, gradient, tf.zeros_like(gradient))  # 0 times infinity is NaN
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
@@ -54,6 +56,12 @@ class AlternatingAdam(_Alternating, keras.optimizers.Adam):
     """Keras' Adam, for one of two groups of weights that learn in turns."""
 
 
+_KINDS = {
+    "sgd": (keras.optimizers.SGD, AlternatingSGD),
+    "adam": (keras.optimizers.Adam, AlternatingAdam),
+}
+
+
 def in_turns(name: str, between: int, aligns: bool) -> Callable[..., keras.optimizers.Optimizer]:
     """Return a constructor of optimizers that take the learning rate.
 
@@ -62,8 +70,15 @@ def in_turns(name: str, between: int, aligns: bool) -> Callable[..., keras.optim
         between: Number of task steps between two steps of alignment. If it is not 0, the optimizer
             learns only in its own kind of steps; if it is 0, the optimizer is Keras' own.
         aligns: Whether the optimizer learns in the steps of alignment, if steps alternate.
+
+    Raises:
+        ValueError: If there is no such optimizer, or `between` is no number of steps.
     """
-    if not between:
-        return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name]
-    kind = {"sgd": AlternatingSGD, "adam": AlternatingAdam}[name]
-    return functools.partial(kind, between=between, aligns=aligns)
+    if name not in _KINDS:
+        raise ValueError(f"Argument `name` must be one of {sorted(_KINDS)}. Received: {name=}")
+    if between < 0 or between != int(between):
+        raise ValueError(
+            f"Argument `between` must be an integer of at least 0. Received: {between=}"
+        )
+    plain, alternating = _KINDS[name]
+    return functools.partial(alternating, between=between, aligns=aligns) if between else plain

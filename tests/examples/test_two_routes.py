@@ -112,6 +112,23 @@ def test_task_and_alignment_take_turns():
     assert 0 > moved["feedback"][1] > moved["feedback"][0]
 
 
+def test_a_gradient_of_the_other_steps_is_nothing_even_if_it_is_infinite():
+    optimizer = alternation.in_turns("sgd", 1, aligns=False)(1.0)
+    weight = keras.Variable([0.0], name="kernel")
+    optimizer.build([weight])
+    optimizer.apply([tf.constant([np.inf])])  # a step of alignment
+    assert float(weight[0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "between", "said"),
+    [("rmsprop", 1, "name='rmsprop'"), ("sgd", -1, "between=-1"), ("adam", 1.5, "between=1.5")],
+)
+def test_turns_that_cannot_be_taken_are_refused(name, between, said):
+    with pytest.raises(ValueError, match=f"Received: {said}"):
+        alternation.in_turns(name, between, aligns=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import types
 
 import keras
 import numpy as np
@@ -219,6 +220,19 @@ def test_neurons_without_repeats_have_no_part_in_the_share_of_the_ceiling():
     assert "| 3 | 0.750 ± 0.250 | `a` |" in predictivity.table(
         {"one": {**row, "of_ceiling": found}}
     )
+
+
+@pytest.mark.parametrize("ceiling", [None, np.full(2, 0.5)])
+def test_sessions_without_repeats_have_no_share_of_a_ceiling(ceiling):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="dense")])
+    images = np.random.default_rng(0).standard_normal((60, 3)).astype("float32")
+    responses = model.predict_on_batch(images)[:, :2]
+    chosen = types.SimpleNamespace(
+        sessions=["a"], layers=["dense"], features=None, seed=0, splits=2, inner_splits=2
+    )
+    chosen.components = 2
+    found = predictivity.judge(model, [(images, responses, ceiling)], chosen)
+    assert ("of_ceiling" in found) == (ceiling is not None)
 
 
 def test_recordings_that_are_missing_are_named(tmp_path):

@@ -191,13 +191,17 @@ def test_regression_discontinuity():
     assert seen == 36
 
 
-def test_what_the_convolution_costs_spike_based_alignment():
-    runs = kept("sal/deep-conv-cifar10-narrow")["runs"]
-    pages = list(rows("results/sal.md", "### What the convolution"))
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [("narrow", "### What the convolution"), ("decay", "### Kolen-Pollack's decay")],
+)
+def test_controls_of_spike_based_alignment(name, heading):
+    runs = kept(f"sal/deep-conv-cifar10-{name}")["runs"]
+    pages = list(rows("results/sal.md", heading))
     for cells in pages:
         angles = [last(runs[cells[0]], f"conv{i}/gradient_angle") for i in (2, 1)]
         assert_rows(cells, [last(runs[cells[0]], "val_accuracy", 100.0), *angles])
-    assert len(pages) == len(runs) == 8
+    assert len(pages) == len(runs) == 5
 
 
 def test_predictivity_of_neurons_and_its_share_of_the_noise_ceiling():

@@ -1,5 +1,6 @@
 """A step of a phase inside of every training step."""
 
+import functools
 import warnings
 
 import keras
@@ -10,6 +11,7 @@ from perturbed import (
     K,
     N,
     data,
+    feedback,
     network,
     squared,
     stream,
@@ -108,7 +110,6 @@ def test_a_phase_goes_on_in_a_model_that_is_converted_again_in_place(first):
     phase = NodePerturbation(squared, seed=5)
     ta.phases.interleave(model, phase)
     model.fit(*data(4 * N), batch_size=N, verbose=0)
-    stepping = model.train_step.alone
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing is wrong with the model
         assert ta.convert(model, "fa", inplace=True) is model
@@ -116,7 +117,6 @@ def test_a_phase_goes_on_in_a_model_that_is_converted_again_in_place(first):
         before = kernel.numpy()
         model.fit(*data(4 * N), batch_size=N, verbose=0)
     assert np.any(before != kernel.numpy()) and int(phase.variables[0]) == 4
-    assert model.train_step.alone is not stepping
     ta.phases.interleave(model, None)
     before = kernel.numpy()
     model.fit(*data(4 * N), batch_size=N, verbose=0)
@@ -134,6 +134,79 @@ def test_a_conversion_names_a_phase_that_it_takes_out():
     ta.strip(model, inplace=True).fit(*data(4 * N), batch_size=N, verbose=0)
 
 
+def moves(model, name="top"):
+    before = feedback(model, name).numpy()
+    model.fit(*data(2 * N), batch_size=N, verbose=0)
+    return np.any(before != feedback(model, name).numpy())
+
+
+def test_a_phase_whose_layer_became_stock_is_taken_out_by_name():
+    model = compiled(network())
+    ta.phases.interleave(model, ta.phases.Alignment("wm", layers=["top"], seed=1))
+    with pytest.warns(UserWarning, match=r"'net' was taken out.*Received: layers=\['top'\]"):
+        ta.convert(model, "fa", include="hidden1", inplace=True)
+    model.fit(*data(N), batch_size=N, verbose=0)
+
+
+def test_a_phase_with_nothing_to_learn_names_the_layers_of_now():
+    model = compiled(network())
+    ta.phases.interleave(model, NodePerturbation(squared, seed=5))
+    ta.convert(model, "fa", include="hidden0", inplace=True)
+    with pytest.raises(ValueError, match=r"needs a hidden layer.*\['net/hidden0'\]"):
+        model.fit(*data(N), batch_size=N, verbose=0)
+
+
+def test_a_phase_does_not_run_on_connections_that_are_gone():
+    model, phase = network(), ta.phases.Alignment("wm", seed=1, steps=2)
+    phase.run(model)
+    ta.convert(model, "fa", include="hidden1", inplace=True)
+    assert list(phase.run(model)) == ["net/hidden1"]
+    ta.strip(model, inplace=True)
+    with pytest.raises(ValueError, match="store a feedback kernel"):
+        phase.run(model)
+
+
+def test_a_phase_goes_on_in_a_model_inside_of_the_one_that_is_converted():
+    inner = compiled(network())
+    ta.phases.interleave(inner, NodePerturbation(squared, seed=5))
+    outer = keras.Sequential([keras.Input((6,)), inner, K.Dense(8, name="out")])
+    ta.convert(outer, "fa", inplace=True)
+    assert moves(inner)
+    ta.strip(compiled(outer), inplace=True).fit(*data(N), batch_size=N, verbose=0)
+    inner.fit(*data(N), batch_size=N, verbose=0)
+
+
+@pytest.mark.parametrize("wrap", [functools.wraps, lambda inner: lambda step: step])
+def test_a_function_around_an_interleaved_step_stays_and_the_phase_goes_on(wrap):
+    model, calls = compiled(network()), []
+    phase = NodePerturbation(squared, seed=5)
+    inner = ta.phases.interleave(model, phase).train_step
+
+    @wrap(inner)
+    def step(batch):
+        calls.append(1)
+        return inner(batch)
+
+    model.train_step = step
+    assert moves(model) and len(calls) == 1
+    ta.convert(model, "fa", inplace=True)
+    assert moves(model) and len(calls) == 2 and int(phase.variables[0]) == 2
+    ta.phases.interleave(model, None)
+    assert not moves(model) and len(calls) == 3
+    ta.strip(model, inplace=True).fit(*data(N), batch_size=N, verbose=0)
+    assert len(calls) == 4
+
+
+def test_a_phase_in_training_by_symmetric_alignment_says_nothing_false():
+    model = compiled(network("sa"))
+    ta.phases.interleave(model, NodePerturbation(squared, seed=5)).fit(*data(2 * N), verbose=0)
+
+
+def test_nothing_is_left_where_no_phase_was():
+    model = compiled(ta.strip(network()))
+    assert "train_step" not in vars(ta.phases.interleave(model, None))
+
+
 def test_a_training_step_of_the_model_itself_survives_conversions_in_place():
     model, calls = compiled(ta.strip(network())), []
     own = model.train_step
@@ -144,3 +217,28 @@ def test_a_training_step_of_the_model_itself_survives_conversions_in_place():
     assert len(calls) == 2
     ta.strip(model, inplace=True).fit(*data(N), batch_size=N, verbose=0)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("change", [ta.convert, ta.strip])
+def test_a_training_step_that_a_copy_has_not_is_named(change):
+    model = compiled(network())
+    own = model.train_step
+    model.train_step = lambda batch: own(batch)
+    arguments = ("fa",) if change is ta.convert else ()
+    with pytest.warns(UserWarning, match="copy of model 'net' .* class Sequential"):
+        change(model, *arguments)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: ta.convert(model, "fa", include="top", inplace=True),
+        lambda model: ta.strip(model, inplace=True),
+    ],
+    ids=["convert", "strip"],
+)
+def test_a_check_of_before_says_nothing_false_below_a_function_around_it(change):
+    model = compiled(network())
+    own = model.train_step
+    model.train_step = lambda batch: own(batch)
+    change(model).fit(*data(N), batch_size=N, verbose=0)

@@ -7,16 +7,17 @@ backward pass of every connection was traced.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_alignment import optimizers
-from tf_alignment._support import watching
+from tf_alignment._support import training_step, watching
 from tf_alignment._support.whereabouts import outermost_layer
 from tf_alignment.conversion.sites import matrices, sites
 from tf_alignment.conversion.verdict import listed, transported
@@ -31,7 +32,7 @@ def watch(model: keras.Model) -> None:
     """Arrange that a converted model is checked when its training begins.
 
     Args:
-        model: Model that has just been converted, whose `train_step` is wrapped.
+        model: Model that has just been converted.
     """
     if output_taps(model):
         known = {id(site.layer) for site, _ in transported(sites(model), direct=True)}
@@ -50,44 +51,53 @@ def watch(model: keras.Model) -> None:
 
     for layer in feedback_layers(model):
         layer.on_training(check)
-    interleave_again = unwatch(model)
-    if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
-        model.train_step = _watched(model, check)
-    if interleave_again is not None:
-        try:
-            interleave_again()
-        except ValueError as error:
-            warnings.warn(
-                f"The phase that was interleaved into the training of model '{model.name}' was "
-                f"taken out, because it cannot learn in the model as it is now. {error}",
-                stacklevel=3,
-            )
+    has_feedback = any(layer.connections for layer in feedback_layers(model))
+    if output_taps(model) or has_feedback:
+        training_step.install(model).check = _watcher(model, check)
+    else:
+        _take_out(model, "check")
+    _renew_phases(model)
 
 
-def unwatch(model: keras.Model) -> Callable[[], Any] | None:
-    """Remove what `watch` and `tf_alignment.phases.interleave` put around a model's `train_step`.
+def unwatch(model: keras.Model) -> None:
+    """Take the checks and interleaved phases out of a model and the models inside.
 
     Args:
         model: Keras model.
-
-    Returns:
-        Function that interleaves the same phase into the model again, or None if there was none.
     """
-    step = vars(model).get("train_step")
-    again: Callable[[], Any] | None = getattr(step, "again", None)
-    if again is not None:
-        model.train_step = step = step.alone
-    if getattr(step, "watches", False):
-        _put_back(model, step.before)
-    return again
+    for inner in _models(model):
+        _take_out(inner, "check", "phase")
 
 
-def _put_back(model: keras.Model, before: Callable[..., Any] | None) -> None:
-    """Set the `train_step` that a model had, which is that of its class if `before` is None."""
-    if before is None:
-        del model.train_step
-    else:
-        model.train_step = before
+def _models(model: keras.Model) -> list[keras.Model]:
+    """A model and all models inside."""
+    return [layer for layer, _ in walk(model) if isinstance(layer, keras.Model)]
+
+
+def _take_out(model: keras.Model, *names: str) -> None:
+    """Take what the names say out of a model's training step."""
+    step = training_step.installed(model)
+    if step is not None:
+        for name in names:
+            setattr(step, name, None)
+        training_step.tidy(model)
+
+
+def _renew_phases(model: keras.Model) -> None:
+    """Build interleaved phases for the new connections, and take out those that cannot learn."""
+    for inner in _models(model):
+        step = training_step.installed(inner)
+        if step is None or step.phase is None:
+            continue
+        try:
+            step.phase.build(inner)
+        except ValueError as error:
+            _take_out(inner, "phase")
+            warnings.warn(
+                f"The phase that was interleaved into the training of model '{inner.name}' was "
+                f"taken out, because it cannot learn in the model as it is now. {error}",
+                stacklevel=4,
+            )
 
 
 def _check(model: keras.Model, seen: _Seen) -> bool:
@@ -122,7 +132,8 @@ def _check_root(model: Any, checked: weakref.WeakKeyDictionary[Any, _Seen]) -> N
     root = outermost_layer()
     if root is model or not isinstance(root, keras.Model):
         return
-    if getattr(vars(root).get("train_step"), "watches", False):  # it was converted itself
+    step = training_step.installed(root)
+    if step is not None and step.check is not None:  # it was converted itself
         return
     known = root in checked
     _check(root, checked.setdefault(root, []))
@@ -200,31 +211,34 @@ def _stock_kernels(model: keras.Model) -> list[Any]:
     ]
 
 
-def _watched(model: keras.Model, check: Callable[[], None]) -> Callable[..., Any]:
-    """Wrapper of the model's `train_step` that warns if a backward pass was not traced.
+def _watcher(
+    model: keras.Model, check: Callable[[], None]
+) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Function for `TrainingStep.check`, which warns if a backward pass was not traced.
 
-    The wrapper also makes the other checks, since a model whose `call` has no argument `training`
-    does not tell its layers that they are being trained.
+    The other checks are made here too, since a model whose `call` has no argument `training` does
+    not tell its layers that they are being trained.
     """
-    reference, own = weakref.ref(model), type(model).train_step
-    before = vars(model).get("train_step")  # set on the model itself
+    reference = weakref.ref(model)
     said: set[Any] = set()
+    ran_eagerly = False
 
-    def train_step(*args: Any, **kwargs: Any) -> Any:
+    @contextlib.contextmanager
+    def watched() -> Iterator[None]:
+        nonlocal ran_eagerly
+        if ran_eagerly:  # further steps show nothing new
+            yield
+            return
         model = reference()
         with tf.init_scope():  # a step is being traced; a check may read variables
             check()
         with watching.watch() as seen:
-            result = before(*args, **kwargs) if before else own(model, *args, **kwargs)
+            yield
         if model is not None:
             _warn_of_lost(model, seen, said)
-            outermost = vars(model).get("train_step") is train_step
-            if outermost and tf.executing_eagerly():  # the steps that follow show nothing new
-                _put_back(model, before)
-        return result
+        ran_eagerly = tf.executing_eagerly()
 
-    train_step.watches, train_step.before = True, before  # type: ignore[attr-defined]
-    return train_step
+    return watched
 
 
 def _warn_of_lost(model: keras.Model, seen: watching.Seen, said: set[Any]) -> None:

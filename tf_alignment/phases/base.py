@@ -14,6 +14,7 @@ from tf_alignment._support import arguments
 from tf_alignment._support.seeds import derived_seed
 from tf_alignment.errors import DivergenceError
 from tf_alignment.layers.connection import Connection
+from tf_alignment.layers.direct import DirectConnection
 from tf_alignment.layers.inspection import connections
 from tf_alignment.layers.receiver import Receiver
 from tf_alignment.phases.state import state_variable
@@ -285,8 +286,10 @@ class Phase:
 
 
 def _in_use(connection: Receiver) -> bool:
-    """Whether the layer still has the connection; those of direct feedback stay."""
-    present = getattr(connection.layer, "connections", (connection,))
+    """Whether the layer still has the connection; that of direct feedback cannot be taken out."""
+    if isinstance(connection, DirectConnection):
+        return True
+    present = getattr(connection.layer, "connections", ())  # a stock layer has none
     return any(connection is one for one in present)
 
 

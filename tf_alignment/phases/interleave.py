@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import keras
 
+from tf_alignment._support import training_step
 from tf_alignment._support.arguments import instance
 from tf_alignment.phases.compiled import CompiledPhase
 
@@ -22,10 +20,11 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     epoch, or every k batches, use `tf_alignment.callbacks.FeedbackCallback`.
 
     The change holds for this model object, until another phase is interleaved, `interleave(model,
-    None)` takes it out, or `strip` makes a stock model of it; `convert(..., inplace=True)` builds
-    the phase anew for the model's new feedback weights. It is not saved with the model.
-    `Resume(phases=[phase])` stores the phase's state. `AlignmentMonitor` measures what the phase
-    does, and watches for divergence.
+    None)` takes it out, or `strip` makes a stock model of it. If `convert(..., inplace=True)`
+    changes the model, or one that it is part of, the phase is built anew for the new feedback
+    weights, and taken out with a warning where it cannot learn. The change is not saved with the
+    model. `Resume(phases=[phase])` stores the phase's state. `AlignmentMonitor` measures what the
+    phase does, and watches for divergence.
 
     Args:
         model: A built model with feedback. Its `train_step` is wrapped.
@@ -53,10 +52,11 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     True
     """
     instance("model", model, keras.Model, "a Keras model")
-    train_step = getattr(model.train_step, "alone", model.train_step)
-    model.train_function = None  # the one compiled before does what it did
     if phase is None:
-        model.train_step = train_step
+        step = training_step.installed(model)
+        if step is not None:
+            step.phase = model.train_function = None  # the one compiled before does what it did
+            training_step.tidy(model)
         return model
     if not isinstance(phase, CompiledPhase):
         raise TypeError(
@@ -69,14 +69,6 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
             "batches. Received: a phase with a tf.data.Dataset"
         )
     phase.build(model)
-
-    def interleaved(data: Any) -> Any:
-        phase.take_step(model, data)
-        return train_step(data)
-
-    interleaved.alone = train_step  # type: ignore[attr-defined]
-    interleaved.watches = getattr(train_step, "watches", False)  # type: ignore[attr-defined]
-    # a conversion in place wraps the training step that is inside, and then calls this
-    interleaved.again = functools.partial(interleave, model, phase)  # type: ignore[attr-defined]
-    model.train_step = interleaved
+    training_step.install(model).phase = phase
+    model.train_function = None
     return model
