@@ -54,8 +54,8 @@ def draw(found: list[common.Numbers]) -> Any:
         over_epochs(panel, label)
         panel.set_title(f"depth {deepest}")
     figure.legend(*against.get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    count = len({run["settings"]["seed"] for run in found})
-    common.caption(figure, common.of_seeds({count}, ", ± 1 standard deviation"))
+    counts = {len(own) for of in values.values() for own in of.values()}
+    common.caption(figure, common.of_seeds(counts, ", ± 1 standard deviation"))
     return figure
 
 

@@ -46,8 +46,8 @@ def draw(found: list[common.Numbers]) -> Any:
     ):
         panel.set(xlabel="variance of the noise", ylabel=label)
     absolute.legend(fontsize=8)
-    count = len({run["settings"]["seed"] for run in found})
-    common.caption(figure, common.of_seeds({count}, ", ± 1 standard deviation"))
+    counts = {len(own) for of in values.values() for own in of.values()}
+    common.caption(figure, common.of_seeds(counts, ", ± 1 standard deviation"))
     return figure
 
 

@@ -16,7 +16,15 @@ import scripts
 import tensorflow as tf
 
 import tf_alignment as ta
-from examples.two_routes import alternation, residual, search, sweep, where_rules_train
+from examples.two_routes import (
+    alternation,
+    depth_sweep,
+    noise_robustness,
+    residual,
+    search,
+    sweep,
+    where_rules_train,
+)
 
 SMALL = residual.Settings(
     "sa", depth=8, width=2, dataset="digits", epochs=1, batch_size=128, feedback_rate=0.4
@@ -220,6 +228,19 @@ def test_published_ingredients_of_a_map_follow_from_the_name_of_the_rule(monkeyp
     keras_sgd, adam = keras.optimizers.SGD, keras.optimizers.Adam
     turns = [alternation.AlternatingSGD, alternation.AlternatingAdam]
     assert list(map(set, kinds.values())) == [{keras_sgd}, {keras_sgd, adam}, set(turns)]
+
+
+@pytest.mark.parametrize(("script", "name"), [(depth_sweep, "depth"), (noise_robustness, "noise")])
+def test_a_caption_says_if_methods_have_different_numbers_of_seeds(script, name):
+    curves = {"val_accuracy": [0.5, 0.6], "mean/gradient_angle": [1.0, 2.0]}
+    runs = [
+        {"settings": {"method": method, "seed": seed, name: value}, "curves": curves}
+        for method, seeds in (("sa", 3), ("fa", 1))
+        for seed in range(seeds)
+        for value in (8, 20)
+    ]
+    said = "mean of 1 to 3 seeds, ± 1 standard deviation"
+    assert script.draw(runs).get_supxlabel() == said
 
 
 def test_images_become_means_over_squares_of_pixels():
