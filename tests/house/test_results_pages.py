@@ -166,9 +166,10 @@ def test_two_routes_at_full_width():
         for depth in (8, 14, 20):
             here = [run for run in own if run["settings"]["depth"] == depth]
             angles = [last(here, "mean/gradient_angle")] if method != "backprop" else []
-            expected += [last(here, "val_accuracy", 100.0), *angles]
+            found = [last(here, "val_accuracy", 100.0), *angles]
+            expected += [values for values in found if len(values) > 1]
         assert_rows(cells, expected)
-    assert len(pages) == 4
+    assert len(pages) == 10
 
 
 def test_regression_discontinuity():
