@@ -677,7 +677,7 @@ def main() -> None:
     print("\n\n".join(tables(report)))
     print()
     files.write(arguments.output, report)
-    if arguments.rounds:
+    if any(row["method"] in networks.METHODS[1:] for row in report["rows"]):
         save(draw(report), arguments.output.with_suffix(".png"))
 
 

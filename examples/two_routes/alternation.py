@@ -76,7 +76,7 @@ def in_turns(name: str, between: int, aligns: bool) -> Callable[..., keras.optim
     """
     if name not in _KINDS:
         raise ValueError(f"Argument `name` must be one of {sorted(_KINDS)}. Received: {name=}")
-    if between < 0 or between != int(between):
+    if not isinstance(between, int) or between < 0:
         raise ValueError(
             f"Argument `between` must be an integer of at least 0. Received: {between=}"
         )

@@ -130,7 +130,7 @@ def test_a_gradient_of_the_other_steps_is_nothing_even_if_it_is_infinite():
 
 @pytest.mark.parametrize(
     ("name", "between", "said"),
-    [("rmsprop", 1, "name='rmsprop'"), ("sgd", -1, "between=-1"), ("adam", 1.5, "between=1.5")],
+    [("rmsprop", 1, "name='rmsprop'"), ("sgd", -1, "between=-1"), ("adam", 1.0, "between=1.0")],
 )
 def test_turns_that_cannot_be_taken_are_refused(name, between, said):
     with pytest.raises(ValueError, match=f"Received: {said}"):

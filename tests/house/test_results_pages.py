@@ -52,6 +52,11 @@ def columns(runs, curves):
 PUBLISHED = [f"{layer}/angle" for layer in ("layer2", "layer3")]
 PUBLISHED += [f"{layer}/gradient_angle" for layer in ("layer1", "layer2")]
 PUBLISHED += [f"{layer}/norm_ratio" for layer in ("layer2", "layer3")]
+CIFAR10 = [
+    f"{layer}/angle" for layer in ("conv3_block1_1_conv", "conv4_block1_1_conv", "predictions")
+]
+CIFAR10 += [f"conv{i}_conv/gradient_angle" for i in ("1", "3_block1_1", "4_block1_1")]
+CIFAR10 += [name.replace("/angle", "/norm_ratio") for name in CIFAR10[:3]]
 FORGOTTEN = [f"layer{i}/{measure}" for measure in ("angle", "norm_ratio") for i in (1, 2, 3)]
 
 
@@ -60,6 +65,7 @@ FORGOTTEN = [f"layer{i}/{measure}" for measure in ("angle", "norm_ratio") for i 
     [
         ("mnist-published", "## MNIST, the published", PUBLISHED),
         ("mnist-forgotten", "## MNIST, with the start", FORGOTTEN),
+        ("cifar10", "## CIFAR-10 (figure 4)", CIFAR10),
     ],
 )
 def test_product_feedback(name, heading, curves):

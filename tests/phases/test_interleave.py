@@ -242,3 +242,75 @@ def test_a_check_of_before_says_nothing_false_below_a_function_around_it(change)
     own = model.train_step
     model.train_step = lambda batch: own(batch)
     change(model).fit(*data(N), batch_size=N, verbose=0)
+
+
+def test_a_phase_takes_the_batch_where_it_was_put_also_after_a_conversion():
+    model, sizes = compiled(network()), []
+    phase = NodePerturbation(squared, seed=5)
+    inner = ta.phases.interleave(model, phase).train_step
+    take = phase.take_step
+    phase.take_step = lambda model, batch: sizes.append(batch[0].shape[0]) or take(model, batch)
+    model.train_step = lambda batch: inner(keras.tree.map_structure(lambda x: x[:4], batch))
+    for _ in range(2):
+        model.fit(*data(N), batch_size=N, verbose=0)
+        ta.convert(model, "fa", inplace=True)
+    assert sizes == [4, 4]
+
+
+def test_a_step_that_was_kept_and_is_put_back_does_the_same():
+    model = compiled(network())
+    own = ta.phases.interleave(model, NodePerturbation(squared, seed=5)).train_step
+    for _ in range(2):
+        model.train_step = lambda batch: own(batch)
+        ta.convert(model, "fa", inplace=True)
+        model.train_step, model.train_function = own, None
+        assert moves(model)
+    ta.strip(model, inplace=True)
+    assert "train_step" not in vars(model)
+
+
+def test_a_phase_that_is_not_called_any_more_is_named():
+    model = compiled(network())
+    ta.phases.interleave(model, NodePerturbation(squared, seed=5))
+    model.train_step = functools.partial(type(model).train_step, model)
+    ta.convert(model, "fa", inplace=True)
+    with pytest.warns(UserWarning, match="'node_perturbation' .* does not run"):
+        model.fit(*data(N), batch_size=N, verbose=0)
+
+
+@pytest.mark.parametrize("how", ["no arguments", "another name"])
+def test_a_training_step_with_arguments_of_its_own(how):
+    class Own(keras.Sequential):
+        def train_step(self, batch=None):
+            return {"loss": self.compute_loss(*(batch or data()), self(data()[0]))}
+
+    model = compiled(Own([keras.Input((6,)), K.Dense(5, "tanh"), K.Dense(8)]))
+    ta.convert(model, "fa", inplace=True)
+    arguments = {} if how == "no arguments" else {"batch": data()}
+    with pytest.warns(UserWarning, match="no error came back"):
+        assert "loss" in model.train_step(**arguments)
+
+
+def test_a_phase_of_another_model_or_of_changed_layers_is_refused():
+    one, two = compiled(network()), compiled(network())
+    phase = NodePerturbation(squared, seed=5)
+    ta.phases.interleave(one, phase)
+    ta.phases.interleave(two, phase)
+    with pytest.raises(ValueError, match="one phase per model"):
+        one.fit(*data(N), batch_size=N, verbose=0)
+    inner = network()
+    outer = compiled(keras.Sequential([keras.Input((6,)), inner]))
+    ta.phases.interleave(ta.convert(outer, "fa", inplace=True), phase)
+    ta.convert(inner, "fa", inplace=True)
+    with pytest.raises(ValueError, match=r"interleave\(model, phase\)` again"):
+        compiled(outer).fit(*data(N), batch_size=N, verbose=0)
+
+
+def test_a_phase_does_not_hide_that_an_error_does_not_come_back():
+    model = compiled(network())
+    model.train_step = lambda batch: {"loss": keras.ops.sum(model(batch[0], training=True))}
+    inner = ta.phases.interleave(model, NodePerturbation(squared, seed=5)).train_step
+    model.train_step = lambda batch: inner(batch)
+    ta.convert(model, "fa", inplace=True)  # the check is around the phase now
+    with pytest.warns(UserWarning, match="no error came back"):
+        model.fit(*data(N), batch_size=N, verbose=0)

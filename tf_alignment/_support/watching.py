@@ -52,8 +52,11 @@ def note(what: str, connection: Any) -> None:
 
 
 @contextlib.contextmanager
-def watch() -> Iterator[Seen]:
-    """Watch what runs, or is traced, inside the block; a block around it sees the same.
+def watch(merge: bool = True) -> Iterator[Seen]:
+    """Watch what runs, or is traced, inside the block.
+
+    Args:
+        merge: Whether a block around it sees the same.
 
     Yields:
         `Seen` object, which is filled as connections run.
@@ -64,6 +67,6 @@ def watch() -> Iterator[Seen]:
         yield inner
     finally:
         _state.seen = outer
-        if outer is not None:
+        if outer is not None and merge:
             for name, connections in vars(inner).items():
                 getattr(outer, name).update(connections)

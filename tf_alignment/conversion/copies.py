@@ -18,7 +18,6 @@ from typing import Any
 
 import keras
 
-from tf_alignment._support.training_step import own_step
 from tf_alignment.conversion.graph import (
     borrows,
     clone_operation,
@@ -63,13 +62,6 @@ def copy_model(
         raise _refusal(model, error) from error
     finally:
         random.setstate(state)
-    if own_step(model) is not None:
-        warnings.warn(
-            f"The copy of model '{model.name}' trains with the `train_step` of class "
-            f"{type(model).__name__}: the one that was set on the model itself cannot be copied. "
-            "Set it on the copy, or use `inplace=True`.",
-            stacklevel=4,
-        )
     old_layers, new_layers = layers_of(model), layers_of(new)
     pairs = list(zip(old_layers, new_layers, strict=False))
     if len(old_layers) != len(new_layers) or any(_stock(a) is not _stock(b) for a, b in pairs):

@@ -11,6 +11,7 @@ import keras
 from tf_alignment import feedback as methods
 from tf_alignment._support.arguments import boolean, is_config
 from tf_alignment._support.seeds import named_initializer
+from tf_alignment._support.training_step import own_step
 from tf_alignment.conversion.choice import Selection, Selector
 from tf_alignment.conversion.copies import copy_model
 from tf_alignment.conversion.direct import convert_direct, strip_direct
@@ -106,6 +107,8 @@ def convert(
         named = {None: _method(feedback)}
     named_initializer("feedback_initializer", feedback_initializer)  # a check: each layer makes one
     check_model(model)
+    if not inplace:
+        _warn_of_own_step(model)
     only = named.get(None)
     if isinstance(only, methods.DirectFeedback):
         _check_direct(include, exclude, inplace)
@@ -169,6 +172,8 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     boolean("inplace", inplace)
     check_model(model)
     _refuse_own_subclasses(sites(model))
+    if not inplace:
+        _warn_of_own_step(model)
     if _has_surgery(model):
         if inplace:
             raise _no_surgery("strip")
@@ -181,6 +186,17 @@ def strip(model: keras.Model, inplace: bool = False) -> keras.Model:
     else:
         target.compiled = False
     return target
+
+
+def _warn_of_own_step(model: keras.Model) -> None:
+    """Warn that a copy does not get the `train_step` that was set on the model itself."""
+    if own_step(model) is not None:
+        warnings.warn(
+            f"The copy of model '{model.name}' trains with the `train_step` of class "
+            f"{type(model).__name__}: the one that was set on the model itself cannot be copied. "
+            "Set it on the copy, or use `inplace=True`.",
+            stacklevel=3,
+        )
 
 
 def _convert_direct(

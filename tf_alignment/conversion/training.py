@@ -7,10 +7,9 @@ backward pass of every connection was traced.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -34,28 +33,13 @@ def watch(model: keras.Model) -> None:
     Args:
         model: Model that has just been converted.
     """
-    if output_taps(model):
-        known = {id(site.layer) for site, _ in transported(sites(model), direct=True)}
-    else:
-        known = {id(layer) for layer in _stock_kernels(model)}
-    reference = weakref.ref(model)
-
-    seen: _Seen = []
-    roots: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
-
-    def check() -> None:
-        model = reference()
-        _check_root(model, roots)
-        if model is not None and _check(model, seen):
-            _warn_of_new_transport(model, known)
-
+    for inner in _models(model)[1:]:
+        if training_step.additions(inner).check is not None:  # of a conversion before this one
+            _set_check(inner, _checks(inner))
+    check = _checks(model)
     for layer in feedback_layers(model):
         layer.on_training(check)
-    has_feedback = any(layer.connections for layer in feedback_layers(model))
-    if output_taps(model) or has_feedback:
-        training_step.install(model).check = _watcher(model, check)
-    else:
-        _take_out(model, "check")
+    _set_check(model, check)
     _renew_phases(model)
 
 
@@ -69,28 +53,54 @@ def unwatch(model: keras.Model) -> None:
         _take_out(inner, "check", "phase")
 
 
+def _checks(model: keras.Model) -> Callable[[], None]:
+    """Function that makes all checks but that of the passes that were traced."""
+    if output_taps(model):
+        known = {id(site.layer) for site, _ in transported(sites(model), direct=True)}
+    else:
+        known = {id(layer) for layer in _stock_kernels(model)}
+    reference = weakref.ref(model)
+    seen: _Seen = []
+    roots: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
+
+    def check() -> None:
+        model = reference()
+        _check_root(model, roots)
+        if model is not None and _check(model, seen):
+            _warn_of_new_transport(model, known)
+
+    return check
+
+
+def _set_check(model: keras.Model, check: Callable[[], None]) -> None:
+    """Check the model's training step, or no longer if the model has no feedback."""
+    if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
+        training_step.install(model).added.check = _watcher(model, check)
+    else:
+        _take_out(model, "check")
+
+
 def _models(model: keras.Model) -> list[keras.Model]:
-    """A model and all models inside."""
+    """A model and all models inside, the model first."""
     return [layer for layer, _ in walk(model) if isinstance(layer, keras.Model)]
 
 
 def _take_out(model: keras.Model, *names: str) -> None:
     """Take what the names say out of a model's training step."""
-    step = training_step.installed(model)
-    if step is not None:
-        for name in names:
-            setattr(step, name, None)
-        training_step.tidy(model)
+    added = training_step.additions(model)
+    for name in names:
+        setattr(added, name, None)
+    training_step.tidy(model)
 
 
 def _renew_phases(model: keras.Model) -> None:
-    """Build interleaved phases for the new connections, and take out those that cannot learn."""
+    """Build interleaved phases for the new connections, and take out those that cannot be built."""
     for inner in _models(model):
-        step = training_step.installed(inner)
-        if step is None or step.phase is None:
+        phase = training_step.additions(inner).phase
+        if phase is None:
             continue
         try:
-            step.phase.build(inner)
+            phase.build(inner)
         except ValueError as error:
             _take_out(inner, "phase")
             warnings.warn(
@@ -132,8 +142,7 @@ def _check_root(model: Any, checked: weakref.WeakKeyDictionary[Any, _Seen]) -> N
     root = outermost_layer()
     if root is model or not isinstance(root, keras.Model):
         return
-    step = training_step.installed(root)
-    if step is not None and step.check is not None:  # it was converted itself
+    if training_step.additions(root).check is not None:  # it was converted itself
         return
     known = root in checked
     _check(root, checked.setdefault(root, []))
@@ -211,10 +220,8 @@ def _stock_kernels(model: keras.Model) -> list[Any]:
     ]
 
 
-def _watcher(
-    model: keras.Model, check: Callable[[], None]
-) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Function for `TrainingStep.check`, which warns if a backward pass was not traced.
+def _watcher(model: keras.Model, check: Callable[[], None]) -> Callable[[Callable[[], Any]], Any]:
+    """Function for `Additions.check`, which warns if a backward pass was not traced.
 
     The other checks are made here too, since a model whose `call` has no argument `training` does
     not tell its layers that they are being trained.
@@ -223,20 +230,19 @@ def _watcher(
     said: set[Any] = set()
     ran_eagerly = False
 
-    @contextlib.contextmanager
-    def watched() -> Iterator[None]:
+    def watched(proceed: Callable[[], Any]) -> Any:
         nonlocal ran_eagerly
         if ran_eagerly:  # further steps show nothing new
-            yield
-            return
-        model = reference()
+            return proceed()
         with tf.init_scope():  # a step is being traced; a check may read variables
             check()
         with watching.watch() as seen:
-            yield
+            result = proceed()
+        model = reference()
         if model is not None:
             _warn_of_lost(model, seen, said)
         ran_eagerly = tf.executing_eagerly()
+        return result
 
     return watched
 

@@ -227,10 +227,15 @@ class Phase:
         They are looked for again if a layer has other connections by now.
         """
         held = self._receivers
-        if held is None or held[0]() is not model or not all(map(_in_use, held[1].values())):
+        if held is None or self._stale(model):
             held = self._receivers = weakref.ref(model), self.connections(model)
             self._model = None  # what was made is for other connections
         return held[1]
+
+    def _stale(self, model: keras.Model) -> bool:
+        """Whether the connections that were found are of another model, or not in use any more."""
+        held = self._receivers
+        return held is None or held[0]() is not model or not all(map(_in_use, held[1].values()))
 
     def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.

@@ -207,7 +207,17 @@ class CompiledPhase(Phase, abc.ABC):
         Args:
             model: The model for which the phase was built.
             batch: Data of the step, if the phase has no dataset of its own.
+
+        Raises:
+            ValueError: If the phase was built for another model since, or layers were changed.
         """
+        if self._stale(model):
+            raise ValueError(
+                f"Phase '{self.name}' was run with another model, or layers of model "
+                f"'{model.name}' were converted with another model, since the phase was "
+                "interleaved. Call `ta.phases.interleave(model, phase)` again, with one phase per "
+                f"model. Received: model '{model.name}'"
+            )
         for group in self._groups:
             self.step(model, group.connections, batch if self.takes_batches else self._take())
             if group.count is not self._count:

@@ -23,7 +23,9 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     None)` takes it out, or `strip` makes a stock model of it. If `convert(..., inplace=True)`
     changes the model, or one that it is part of, the phase is built anew for the new feedback
     weights, and taken out with a warning where it cannot learn. The change is not saved with the
-    model. `Resume(phases=[phase])` stores the phase's state. `AlignmentMonitor` measures what the
+    model, and it is not for callbacks: `fit` goes on with the step that it has compiled. A function
+    that is put around the model's `train_step` later may change the batch, also for the phase.
+    `Resume(phases=[phase])` stores the phase's state. `AlignmentMonitor` measures what the
     phase does, and watches for divergence.
 
     Args:
@@ -53,9 +55,9 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     """
     instance("model", model, keras.Model, "a Keras model")
     if phase is None:
-        step = training_step.installed(model)
-        if step is not None:
-            step.phase = model.train_function = None  # the one compiled before does what it did
+        if training_step.additions(model).phase is not None:
+            training_step.additions(model).phase = None
+            model.train_function = None  # the one compiled before does what it did
             training_step.tidy(model)
         return model
     if not isinstance(phase, CompiledPhase):
@@ -69,6 +71,7 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
             "batches. Received: a phase with a tf.data.Dataset"
         )
     phase.build(model)
-    training_step.install(model).phase = phase
+    step = training_step.install(model)
+    step.added.phase, step.added.at = phase, step
     model.train_function = None
     return model
