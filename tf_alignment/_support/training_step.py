@@ -83,7 +83,8 @@ class TrainingStep:
         before: The `train_step` that was set on the model itself, or None for that of its class.
     """
 
-    __slots__ = ("_model", "_of_class", "added", "before")  # `functools.wraps` copies no attributes
+    # without a `__dict__`, `functools.wraps` copies no attributes to a user's function
+    __slots__ = ("__weakref__", "_model", "_of_class", "added", "before")
 
     def __init__(self, model: keras.Model, added: Additions) -> None:
         self._model = weakref.ref(model)
