@@ -41,6 +41,7 @@ from tf_alignment.plots.style import caption, new_figure, save
 
 LIBRARIES = tuple(networks.VARIANTS)
 MEASURED = [name for name, network in networks.NETWORKS.items() if network.ways]
+FEEDBACK = networks.METHODS[1:]  # all but backpropagation
 SEED = 0
 Report = dict[str, Any]
 Turn = Callable[[int], tuple[float, float]]
@@ -562,8 +563,7 @@ def draw(report: Report) -> Any:
     Args:
         report: Content of the JSON file.
     """
-    feedback = set(networks.METHODS) - {"backprop"}
-    rows = [row for row in report["rows"] if row["method"] in feedback]
+    rows = [row for row in report["rows"] if row["method"] in FEEDBACK]
     names = [name for name in MEASURED if any(row["network"] == name for row in rows)]
     figure, [panels] = new_figure(1, len(names), height=3.0)
     for panel, name in zip(panels, names, strict=True):
@@ -677,7 +677,7 @@ def main() -> None:
     print("\n\n".join(tables(report)))
     print()
     files.write(arguments.output, report)
-    if any(row["method"] in networks.METHODS[1:] for row in report["rows"]):
+    if any(row["method"] in FEEDBACK for row in report["rows"]):
         save(draw(report), arguments.output.with_suffix(".png"))
 
 

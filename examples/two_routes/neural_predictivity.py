@@ -119,7 +119,7 @@ def judge(
     r = np.concatenate(parts)
     found = ta.analysis.Predictivity(r)
     [(layer, count)] = Counter(chosen).most_common(1)
-    ceiling = np.concatenate(ceilings) if ceilings else np.full(r.shape, np.nan)
+    pooled = np.concatenate(ceilings) if ceilings else np.full(r.shape, np.nan)
     return {
         "median": found.median,
         "standard_error": found.standard_error,
@@ -127,7 +127,7 @@ def judge(
         "layer": layer,
         "chosen": f"{count} of {len(chosen)}",
         "r": [None if np.isnan(value) else float(value) for value in r],
-        **({"of_ceiling": of_ceiling(r, ceiling)} if np.any(ceiling > 0) else {}),
+        **({"of_ceiling": of_ceiling(r, pooled)} if np.any(pooled > 0) else {}),
     }
 
 

@@ -228,9 +228,14 @@ def test_sessions_without_repeats_have_no_share_of_a_ceiling(ceiling):
     images = np.random.default_rng(0).standard_normal((60, 3)).astype("float32")
     responses = model.predict_on_batch(images)[:, :2]
     chosen = types.SimpleNamespace(
-        sessions=["a"], layers=["dense"], features=None, seed=0, splits=2, inner_splits=2
+        sessions=["a"],
+        layers=["dense"],
+        features=None,
+        components=2,
+        seed=0,
+        splits=2,
+        inner_splits=2,
     )
-    chosen.components = 2
     found = predictivity.judge(model, [(images, responses, ceiling)], chosen)
     assert ("of_ceiling" in found) == (ceiling is not None)
 

@@ -110,6 +110,7 @@ def test_a_phase_goes_on_in_a_model_that_is_converted_again_in_place(first):
     phase = NodePerturbation(squared, seed=5)
     ta.phases.interleave(model, phase)
     model.fit(*data(4 * N), batch_size=N, verbose=0)
+    check = model.train_step.added.check
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing is wrong with the model
         assert ta.convert(model, "fa", inplace=True) is model
@@ -117,6 +118,7 @@ def test_a_phase_goes_on_in_a_model_that_is_converted_again_in_place(first):
         before = kernel.numpy()
         model.fit(*data(4 * N), batch_size=N, verbose=0)
     assert np.any(before != kernel.numpy()) and int(phase.variables[0]) == 4
+    assert model.train_step.added.check is not check
     ta.phases.interleave(model, None)
     before = kernel.numpy()
     model.fit(*data(4 * N), batch_size=N, verbose=0)

@@ -18,7 +18,7 @@ import keras
 
 from tf_alignment._support import watching
 
-__all__ = ["Additions", "TrainingStep", "additions", "install", "own_step", "tidy"]
+__all__ = ["Additions", "TrainingStep", "additions", "install", "own_step", "take_out"]
 
 _NAME = "_alignment_additions"
 
@@ -139,13 +139,16 @@ def install(model: keras.Model) -> TrainingStep:
     return step
 
 
-def tidy(model: keras.Model) -> None:
-    """Take the outermost steps of the library out of a model to which nothing is added.
+def take_out(model: keras.Model, *names: str) -> None:
+    """Take out some of what is added, and the library's outermost steps if nothing is left.
 
     Args:
         model: Keras model.
+        *names: `"check"`, `"phase"`, or both.
     """
     added = additions(model)
+    for name in names:
+        setattr(added, name, None)
     if added.check is not None or added.phase is not None:
         return
     while _is_step(step := vars(model).get("train_step"), model):

@@ -50,7 +50,7 @@ def unwatch(model: keras.Model) -> None:
         model: Keras model.
     """
     for inner in _models(model):
-        _take_out(inner, "check", "phase")
+        training_step.take_out(inner, "check", "phase")
 
 
 def _checks(model: keras.Model) -> Callable[[], None]:
@@ -77,20 +77,12 @@ def _set_check(model: keras.Model, check: Callable[[], None]) -> None:
     if output_taps(model) or any(layer.connections for layer in feedback_layers(model)):
         training_step.install(model).added.check = _watcher(model, check)
     else:
-        _take_out(model, "check")
+        training_step.take_out(model, "check")
 
 
 def _models(model: keras.Model) -> list[keras.Model]:
     """A model and all models inside, the model first."""
     return [layer for layer, _ in walk(model) if isinstance(layer, keras.Model)]
-
-
-def _take_out(model: keras.Model, *names: str) -> None:
-    """Take what the names say out of a model's training step."""
-    added = training_step.additions(model)
-    for name in names:
-        setattr(added, name, None)
-    training_step.tidy(model)
 
 
 def _renew_phases(model: keras.Model) -> None:
@@ -102,7 +94,7 @@ def _renew_phases(model: keras.Model) -> None:
         try:
             phase.build(inner)
         except ValueError as error:
-            _take_out(inner, "phase")
+            training_step.take_out(inner, "phase")
             warnings.warn(
                 f"The phase that was interleaved into the training of model '{inner.name}' was "
                 f"taken out, because it cannot learn in the model as it is now. {error}",

@@ -226,16 +226,19 @@ class Phase:
 
         They are looked for again if a layer has other connections by now.
         """
-        held = self._receivers
-        if held is None or self._stale(model):
-            held = self._receivers = weakref.ref(model), self.connections(model)
+        found = self._held(model)
+        if found is None:
+            found = self.connections(model)
+            self._receivers = weakref.ref(model), found
             self._model = None  # what was made is for other connections
-        return held[1]
+        return found
 
-    def _stale(self, model: keras.Model) -> bool:
-        """Whether the connections that were found are of another model, or not in use any more."""
-        held = self._receivers
-        return held is None or held[0]() is not model or not all(map(_in_use, held[1].values()))
+    def _held(self, model: keras.Model) -> dict[str, Receiver] | None:
+        """The connections found before, or None if they are not those of the model now."""
+        if self._receivers is None:
+            return None
+        of, found = self._receivers
+        return found if of() is model and all(map(_in_use, found.values())) else None
 
     def connections(self, model: keras.Model) -> dict[str, Receiver]:
         """The connections whose feedback kernel the phase changes, by path, in the model's order.

@@ -211,7 +211,7 @@ class CompiledPhase(Phase, abc.ABC):
         Raises:
             ValueError: If the phase was built for another model since, or layers were changed.
         """
-        if self._stale(model):
+        if self._held(model) is None:
             raise ValueError(
                 f"Phase '{self.name}' was run with another model, or layers of model "
                 f"'{model.name}' were converted with another model, since the phase was "

@@ -56,9 +56,8 @@ def interleave(model: keras.Model, phase: CompiledPhase | None) -> keras.Model:
     instance("model", model, keras.Model, "a Keras model")
     if phase is None:
         if training_step.additions(model).phase is not None:
-            training_step.additions(model).phase = None
+            training_step.take_out(model, "phase")
             model.train_function = None  # the one compiled before does what it did
-            training_step.tidy(model)
         return model
     if not isinstance(phase, CompiledPhase):
         raise TypeError(
